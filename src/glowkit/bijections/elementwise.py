@@ -1,0 +1,74 @@
+"""Elementwise maps without a conditioner."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from glowkit.core import Bijection, constant_ladj, sum_per_example
+
+
+class Shift(Bijection):
+    """Add a constant: y = x + c; inverse x = y − c; ladj = 0. Any shape.
+
+    >>> Shift(-0.5)(torch.tensor([[0.5]]))[0].item()
+    0.0
+    """
+
+    def __init__(self, amount: float) -> None:
+        super().__init__()
+        self.amount = amount
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return x + self.amount, constant_ladj(x)
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return y - self.amount, constant_ladj(y)
+
+
+class ElementwiseAffine(Bijection):
+    """A learned affine map of every dimension: y = exp(log_scale) · x + shift.
+
+    inverse: x = (y − shift) · exp(−log_scale); ladj = Σ log_scale. Shapes: (N, *shape).
+    Source: NICE, section 3.3, whose final diagonal scaling has no shift.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.zeros(shape))
+        self.shift = nn.Parameter(torch.zeros(shape))
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return x * self.log_scale.exp() + self.shift, constant_ladj(x, self.log_scale.sum())
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        x = (y - self.shift) * (-self.log_scale).exp()
+        return x, constant_ladj(y, -self.log_scale.sum())
+
+
+class Logit(Bijection):
+    """Spread the unit interval over the real line: p = α + (1 − 2α) x, y = ln p − ln(1 − p).
+
+    inverse: x = (σ(y) − α) / (1 − 2α); ladj = Σ [sp(y) + sp(−y) + ln(1 − 2α)] with sp the
+    softplus. Shapes: any; x in [0, 1]. Both bounds are undone exactly, so that samples keep their
+    contrast. Source: RealNVP, section 4.1, with 1 − 2α as the reference code has it.
+
+    >>> y, ladj = Logit(0.05)(torch.tensor([[0.5]]))
+    >>> y.item(), round(ladj.item(), 4)
+    (0.0, 1.2809)
+    """
+
+    def __init__(self, alpha: float = 0.05) -> None:
+        super().__init__()
+        self.alpha = alpha
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        y = torch.logit(self.alpha + (1 - 2 * self.alpha) * x)
+        return y, self._ladj(y)
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return (torch.sigmoid(y) - self.alpha) / (1 - 2 * self.alpha), -self._ladj(y)
+
+    def _ladj(self, y: Tensor) -> Tensor:
+        return sum_per_example(F.softplus(y) + F.softplus(-y) + math.log(1 - 2 * self.alpha))

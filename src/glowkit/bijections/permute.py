@@ -1,0 +1,46 @@
+"""Fixed permutations of the channels."""
+
+import torch
+from torch import Tensor
+
+from glowkit.core import Bijection, constant_ladj
+
+
+class Permute(Bijection):
+    """Reorder the channels: y[:, i] = x[:, indices[i]]; ladj = 0.
+
+    Shapes: (N, C, ...). The indices are saved with the model. Source: Glow, section 3.2, the
+    alternatives to the 1x1 convolution.
+
+    Raises:
+        ValueError: when the indices are not a permutation.
+
+    >>> Permute([2, 0, 1])(torch.tensor([[10, 20, 30]]))[0].tolist()
+    [[30, 10, 20]]
+    """
+
+    indices: Tensor
+    indices_inverse: Tensor
+
+    def __init__(self, indices: list[int]) -> None:
+        super().__init__()
+        if sorted(indices) != list(range(len(indices))):
+            raise ValueError(f"not a permutation of 0..{len(indices) - 1}: {indices}")
+        self.register_buffer("indices", torch.tensor(indices))
+        self.register_buffer("indices_inverse", torch.tensor(indices).argsort())
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return x[:, self.indices], constant_ladj(x)
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return y[:, self.indices_inverse], constant_ladj(y)
+
+
+def reverse(channels: int) -> Permute:
+    """The permutation that reverses the channels (NICE, RealNVP)."""
+    return Permute(list(range(channels))[::-1])
+
+
+def shuffle(channels: int) -> Permute:
+    """A permutation drawn at random once, from torch's global generator."""
+    return Permute(torch.randperm(channels, device="cpu").tolist())

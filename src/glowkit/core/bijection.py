@@ -1,0 +1,45 @@
+"""Bijection: a pure, invertible map that knows its log-determinant."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+
+class Bijection(nn.Module, ABC):
+    """A pure, invertible map x <-> y.
+
+    To write one: implement `forward` and `inverse`. Each returns the mapped tensor and `ladj`,
+    the log |det Jacobian| of *that direction* in nats, shape (N,), summed over all dimensions,
+    float32 or wider. Neither draws random numbers, changes state or writes into its input.
+
+    Shapes: x and y are (N, ...); context, when the bijection uses it, is (N, ...) or (N, features).
+    """
+
+    @abstractmethod
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Map x to y. Returns y and log |det dy/dx|, shape (N,), nats."""
+
+    @abstractmethod
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Map y to x. Returns x and log |det dx/dy|, shape (N,), nats."""
+
+
+def sum_per_example(values: Tensor) -> Tensor:
+    """Sum everything but the batch, in float32 or wider.
+
+    >>> sum_per_example(torch.ones(2, 3, 4))
+    tensor([12., 12.])
+    """
+    values = values if values.dtype == torch.float64 else values.float()
+    return values.flatten(1).sum(1) if values.dim() > 1 else values
+
+
+def constant_ladj(x: Tensor, value: Tensor | float = 0.0) -> Tensor:
+    """The ladj of a map whose log-determinant is the same for every example: shape (N,).
+
+    >>> constant_ladj(torch.zeros(2, 5), 1.5)
+    tensor([1.5000, 1.5000])
+    """
+    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+    return torch.as_tensor(value, dtype=dtype, device=x.device).expand(x.shape[0])

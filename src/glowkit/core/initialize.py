@@ -1,0 +1,65 @@
+"""Data-dependent initialisation as one explicit pass."""
+
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from glowkit.core.density import Density
+from glowkit.core.errors import GlowkitError
+from glowkit.core.noise import Generator
+
+
+@runtime_checkable
+class DataDependent(Protocol):
+    """A module whose first parameters come from the activations it first sees.
+
+    `initialized` is a buffer, so that the flag is saved and a reloaded model is never initialised
+    again.
+    """
+
+    initialized: Tensor
+
+    def initialize_from(self, *inputs: Any) -> None:
+        """Set the parameters from one batch of the module's inputs, and set the flag."""
+
+
+@torch.no_grad()
+def initialize(
+    model: Density,
+    batch: Tensor,
+    context: Tensor | None = None,
+    generator: Generator = None,
+) -> int:
+    """Initialise every data-dependent layer of a model from one batch of real data.
+
+    One pass of `model.encode(batch)`, in which each layer sees activations that the earlier,
+    just initialised layers made (Glow, section 3.1). Images are dequantized on the way, so that a
+    constant pixel is not a constant activation. Layers that are initialised already stay as they
+    are; the number of layers initialised is returned.
+
+    Raises:
+        GlowkitError: for fewer than two examples, whose statistics mean nothing.
+    """
+    waiting = [m for m in model.modules() if isinstance(m, DataDependent) and not m.initialized]
+    if not waiting:
+        return 0
+    if len(batch) < 2:
+        raise GlowkitError(
+            f"data-dependent initialisation needs at least 2 examples, not {len(batch)};"
+            " give a larger batch"
+        )
+
+    def hook(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        assert isinstance(module, DataDependent)
+        if not module.initialized:
+            module.initialize_from(*inputs)
+
+    handles = [m.register_forward_pre_hook(hook) for m in waiting]  # type: ignore[attr-defined]
+    try:
+        model.encode(batch, context, generator)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return len(waiting)
+

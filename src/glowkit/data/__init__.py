@@ -1,0 +1,8 @@
+"""Floor 3: where images come from."""
+
+from glowkit.data.opening import list_sources, open_source
+from glowkit.data.quantize import requantize
+from glowkit.data.source import Source
+from glowkit.data.split import ImageSplit
+
+__all__ = ["ImageSplit", "Source", "list_sources", "open_source", "requantize"]

@@ -1,0 +1,147 @@
+"""Data sets by name through Hugging Face `datasets`, an optional extra."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from glowkit.core.errors import GlowkitError
+from glowkit.data.cache import packed
+from glowkit.data.packing import Named, pack_pictures, packing_notes, refuse_bad
+from glowkit.data.partition import SPLIT_NAMES, complete
+from glowkit.data.source import Source
+from glowkit.data.split import ImageSplit
+
+
+class _Images:
+    """The encoded images of several splits, one split after the other."""
+
+    def __init__(self, name: str, column: str, parts: dict[str, Any]) -> None:
+        self.name, self.column, self.parts = name, column, parts
+
+    def __len__(self) -> int:
+        return sum(len(part) for part in self.parts.values())
+
+    def __iter__(self) -> Iterator[Named]:
+        for split, part in self.parts.items():
+            for number, row in enumerate(part):
+                image = row[self.column]
+                data = b"" if image is None else image["bytes"] or Path(image["path"])
+                yield f"{self.name}, {split}, row {number}", data
+
+
+def open_hub(spec: str, *, size: int | None, channels: int | None, skip_bad: bool) -> Source:
+    """The data set "hf:NAME" or "hf:NAME:CONFIG", packed into the cache and mapped from there.
+
+    NAME is a data set on the hub, or a local folder that `datasets` understands. Images are the
+    column of type Image, labels that of type ClassLabel. Splits that are missing are taken from
+    train. size, channels, skip_bad: as in `open_source`.
+    Raises GlowkitError when `datasets` is not installed, the data set cannot be reached or has
+    no images, and for everything that `pack_pictures` refuses.
+    """
+    parts, notes = _splits(spec, _load(spec))
+    features = parts["train"].features
+    images = [name for name, kind in features.items() if type(kind).__name__ == "Image"]
+    classes = [name for name, kind in features.items() if type(kind).__name__ == "ClassLabel"]
+    if not images:
+        raise GlowkitError(f"{spec} has no column of images: it has {', '.join(features)}")
+    for what, columns in (("images", images), ("labels", classes)):
+        if len(columns) > 1:
+            notes.append(
+                f"{what} are taken from column {columns[0]}; {', '.join(columns[1:])} left out"
+            )
+    split_of = np.concatenate([np.full(len(part), split) for split, part in parts.items()])
+    complete(_rows(split_of), spec)  # refuse too few images before a long pass
+    encoded = {split: _encoded(part, images[0]) for split, part in parts.items()}
+    pack = packed(
+        spec,
+        [size, channels],
+        # `datasets` gives every state of its data a fingerprint, but has no public name for it.
+        [(split, len(part), part._fingerprint) for split, part in parts.items()],
+        lambda writer: pack_pictures(
+            writer, _Images(spec, images[0], encoded), size, channels, skip_bad
+        ),
+    )
+    refuse_bad(pack.facts["bad"], skip_bad)
+    kept = np.ones(len(split_of), dtype=bool)
+    kept[[index for index, _ in pack.facts["bad"]]] = False
+    rows = complete(_rows(split_of[kept]), spec)
+    labels = None
+    if classes:
+        labels = np.concatenate([_numbers(part, classes[0]) for part in parts.values()])[kept]
+    _, c, h, w = pack.images.shape
+    return Source(
+        name=spec,
+        splits={
+            split: ImageSplit(
+                pack.images,
+                None if labels is None or (labels[index] < 0).all() else labels,
+                index,
+            )
+            for split, index in rows.items()
+        },
+        image_shape=(c, h, w),
+        pixel_levels=int(pack.facts["levels"]),
+        class_names=tuple(features[classes[0]].names) if classes else (),
+        notes=(*packing_notes(pack.facts), *notes),
+    )
+
+
+def _load(spec: str) -> Any:
+    """The DatasetDict of that name."""
+    try:
+        import datasets
+    except ImportError:
+        raise GlowkitError(
+            f"{spec} needs the package datasets, which is not installed: pip install 'glowkit[hf]'"
+        ) from None
+    name, _, config = spec.removeprefix("hf:").partition(":")
+    path = Path(name).expanduser()
+    try:
+        return datasets.load_dataset(str(path) if path.exists() else name, config or None)
+    except ConnectionError as error:
+        raise GlowkitError(
+            f"{spec} cannot be reached ({_line(error)}): check the network, or give a local copy "
+            "as hf:FOLDER"
+        ) from None
+    except Exception as error:  # a data set can fail in as many ways as there are formats
+        raise GlowkitError(
+            f"{spec} cannot be opened ({_line(error)}): check the name; a configuration is chosen "
+            "as hf:NAME:CONFIG"
+        ) from None
+
+
+def _splits(spec: str, loaded: Any) -> tuple[dict[str, Any], list[str]]:
+    """The data set by our names of splits, and notes."""
+    if len(loaded) == 1:  # whatever the only split is called, it must serve for all
+        return {"train": next(iter(loaded.values()))}, []
+    parts = {SPLIT_NAMES[name]: part for name, part in loaded.items() if name in SPLIT_NAMES}
+    if "train" not in parts:
+        raise GlowkitError(f"{spec} has no split called train: it has {', '.join(loaded)}")
+    others = [name for name in loaded if name not in SPLIT_NAMES]
+    return parts, [f"split(s) left out: {', '.join(others)}"] if others else []
+
+
+def _rows(split_of: np.ndarray) -> dict[str, np.ndarray]:
+    """The rows of each split that has any, and of "train"."""
+    return {
+        split: np.flatnonzero(split_of == split) for split in sorted({"train", *split_of.tolist()})
+    }
+
+
+def _encoded(part: Any, column: str) -> Any:
+    """The column of images alone, as files rather than decoded."""
+    import datasets
+
+    return part.select_columns([column]).cast_column(column, datasets.Image(decode=False))
+
+
+def _numbers(part: Any, column: str) -> np.ndarray:
+    """Class numbers (N,) int64, -1 where there is none."""
+    values = part.select_columns([column])[:][column]
+    return np.array([-1 if value is None else value for value in values], dtype=np.int64)
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,127 @@
+"""From the words a person types to a Source: the table of the kinds of DATA there are."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from glowkit.core.errors import GlowkitError
+from glowkit.data.source import Source, require_shape
+
+KINDS = "digits, fashion-mnist[:FOLDER], a folder of images, an .npz or .npy file, or hf:NAME"
+
+
+class SourceRow(NamedTuple):
+    """One line of the list of sources, as text."""
+
+    spec: str
+    description: str
+    shape: str
+    levels: str
+
+
+def list_sources() -> list[SourceRow]:
+    """What DATA can be, one row a kind: (spec, description, shape C x H x W, levels).
+
+    >>> list_sources()[0].spec
+    'digits'
+    """
+    return [
+        SourceRow("digits", "8x8 handwritten digits bundled with scikit-learn", "1x8x8", "17"),
+        SourceRow(
+            "fashion-mnist[:FOLDER]",
+            "Fashion-MNIST as IDX files; Debian package dataset-fashion-mnist, or a folder",
+            "1x28x28",
+            "256",
+        ),
+        SourceRow(
+            "FOLDER",
+            "image files at any depth; sub-folders name classes, or train, validation and test",
+            "as found, or --size",
+            "256 or 65536",
+        ),
+        SourceRow(
+            "FILE.npy, FILE.npz[:NAME]",
+            "an array of images (N,H,W), (N,H,W,C) or (N,C,H,W); labels in .npz under `labels`",
+            "as found",
+            "256 or 65536",
+        ),
+        SourceRow(
+            "hf:NAME",
+            "a data set of the Hugging Face hub, or a local folder (extra: glowkit[hf])",
+            "as found, or --size",
+            "256 or 65536",
+        ),
+    ]
+
+
+def open_source(
+    spec: str,
+    *,
+    size: int | None = None,
+    channels: int | None = None,
+    skip_bad: bool = False,
+) -> Source:
+    """Open DATA: images in three splits, every one of them checked.
+
+    spec: "digits", "fashion-mnist[:FOLDER]", a folder of images, an .npy or .npz file, or
+    "hf:NAME". size: side in pixels to which image files are resized and centre-cropped.
+    channels: 1, 3 or 4 in place of what the files suggest. skip_bad: leave out image files that
+    cannot be decoded, and count them in the notes.
+
+    Image files are decoded once, into the folder $GLOWKIT_CACHE (~/.cache/glowkit), with a
+    progress bar on stderr when that takes long; later opens map the result from disk.
+    Raises GlowkitError for anything wrong with the request or the data.
+
+    >>> source = open_source("digits")
+    >>> source.image_shape, source.pixel_levels, len(source.splits["train"])
+    ((1, 8, 8), 17, 1297)
+    """
+    if size is not None and size < 1:
+        raise GlowkitError(f"size {size} is not a side in pixels: give a whole number above 0")
+    if channels not in (None, 1, 3, 4):
+        raise GlowkitError(f"{channels} channels is not a kind of image: choose 1, 3 or 4")
+    kind, _, rest = spec.partition(":")
+    # Readers are imported here because most drag in a library that the others do not need.
+    if spec == "digits":
+        from glowkit.data.digits import open_digits
+
+        return _checked(open_digits(), size, channels)
+    if kind == "fashion-mnist":
+        from glowkit.data.fashion import DEBIAN_FOLDER, open_fashion
+
+        folder = Path(rest).expanduser() if rest else DEBIAN_FOLDER
+        return _checked(open_fashion(spec, folder), size, channels)
+    if kind == "hf" and rest:
+        from glowkit.data.hub import open_hub
+
+        return open_hub(spec, size=size, channels=channels, skip_bad=skip_bad)
+    path = Path(spec).expanduser()
+    if path.is_dir():
+        from glowkit.data.folder import open_folder
+
+        return open_folder(spec, path, size=size, channels=channels, skip_bad=skip_bad)
+    file, member = _array_file(path)
+    if file.is_file():
+        from glowkit.data.arrays import open_arrays
+
+        return _checked(open_arrays(spec, file, member, channels), size, channels)
+    if path.is_file():
+        raise GlowkitError(f"{spec} is one file of an unknown kind; DATA is {KINDS}")
+    raise GlowkitError(f"no such file or folder: {spec}; DATA is {KINDS}")
+
+
+def _checked(source: Source, size: int | None, channels: int | None) -> Source:
+    require_shape(source.name, source.image_shape, size, channels)
+    return source
+
+
+def _array_file(path: Path) -> tuple[Path, str | None]:
+    """The array file of FILE.npy, FILE.npz or FILE.npz:NAME, with NAME; a path to nothing if none.
+
+    A file whose own name contains a colon is taken as it is.
+    """
+    if path.is_file() and path.suffix.lower() in (".npy", ".npz"):
+        return path, None
+    text, colon, member = str(path).rpartition(":")
+    if colon and member and Path(text).suffix.lower() == ".npz":
+        return Path(text), member
+    return Path("/nonexistent"), None

@@ -1,0 +1,151 @@
+"""One image file to pixels: upright, on white, cropped, in the channels asked for."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps
+
+DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")  # Pillow's names for 16-bit grayscale
+GRAY_MODES = ("1", "L", "LA", "La", *DEEP_MODES)
+ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
+SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
+ORIENTATION = 0x0112
+COLOUR = {1: "L", 3: "RGB", 4: "RGBA"}
+
+# What can happen to a picture that its owner should hear of; said of a number of them.
+MARKS = {
+    "transparent": "with transparency composited on white",
+    "reduced": "with 16 bits a colour read at 8 bits",
+    "enlarged": "smaller than --size and enlarged",
+    "frames": "with several frames, of which only the first is used",
+}
+
+
+class BadImage(Exception):
+    """The image cannot be decoded; the message says why."""
+
+
+class Header(NamedTuple):
+    """What the first bytes of a file tell.
+
+    size: (width, height) in pixels once upright, None when only decoding will tell.
+    """
+
+    size: tuple[int, int] | None
+    gray: bool
+    deep: bool
+
+
+@dataclass(frozen=True)
+class Request:
+    """How pictures are wanted: channels 1, 3 or 4; deep for 16 bits; size a side in pixels."""
+
+    channels: int
+    deep: bool
+    size: int | None
+
+
+class Decoded(NamedTuple):
+    """Pixels (C, H, W), uint8 or uint16, and those of MARKS that apply."""
+
+    pixels: np.ndarray
+    marks: tuple[str, ...]
+
+
+def read_header(data: Path | bytes) -> Header:
+    """Size and kind of an image, without decoding it. Raises BadImage."""
+    try:
+        with Image.open(_file(data)) as image:
+            if image.mode == "F":
+                raise BadImage("floating-point pixels: save as 16-bit PNG or as .npy")
+            return Header(_upright_size(image), _is_gray(image), image.mode in DEEP_MODES)
+    except BadImage:
+        raise
+    except Exception as error:  # damaged files make Pillow raise errors of every kind
+        raise _bad(error) from error
+
+
+def read_pixels(data: Path | bytes, request: Request) -> Decoded:
+    """Decode an image, turn it upright, and bring it to the form requested. Raises BadImage."""
+    try:
+        with Image.open(_file(data)) as image:
+            marks = set()
+            if ";16" in repr([tile[3] for tile in image.tile]) and not request.deep:
+                marks.add("reduced")
+            if getattr(image, "is_animated", False):
+                marks.add("frames")
+            upright = ImageOps.exif_transpose(image)
+            if request.size is not None and min(upright.size) < request.size:
+                marks.add("enlarged")
+            decode = _deep_pixels if request.deep else _pixels
+            return Decoded(decode(upright, request, marks), tuple(sorted(marks)))
+    except BadImage:
+        raise
+    except Exception as error:
+        raise _bad(error) from error
+
+
+def _upright_size(image: Image.Image) -> tuple[int, int] | None:
+    # The method of the base class, because that of PNG images decodes the pixels.
+    if Image.Image.getexif(image).get(ORIENTATION) not in SIDEWAYS:
+        return image.size
+    if image.format == "TIFF":  # some releases of Pillow have swapped the sides by now
+        return None
+    return image.height, image.width
+
+
+def _is_gray(image: Image.Image) -> bool:
+    if image.mode != "P" or image.palette is None:
+        return image.mode in GRAY_MODES
+    kind, entries = image.palette.getdata()
+    return kind == "RGB" and entries[0::3] == entries[1::3] == entries[2::3]
+
+
+def _pixels(image: Image.Image, request: Request, marks: set[str]) -> np.ndarray:
+    """8-bit pixels (C, H, W)."""
+    if image.mode in ALPHA_MODES or "transparency" in image.info:
+        image = image.convert("RGBA")
+        if request.channels != 4 and image.getchannel("A").getextrema() != (255, 255):
+            marks.add("transparent")
+            white = Image.new("RGBA", image.size, "white")
+            image = Image.alpha_composite(white, image)
+    image = _cropped(image.convert(COLOUR[request.channels]), request.size)
+    pixels = np.asarray(image, dtype=np.uint8)
+    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+
+
+def _deep_pixels(image: Image.Image, request: Request, marks: set[str]) -> np.ndarray:
+    """16-bit pixels (1, H, W)."""
+    values = np.asarray(image).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise BadImage("pixels outside 0..65535: save as 16-bit PNG")
+    clear = image.info.get("transparency")
+    if clear is not None and (values == clear).any():
+        marks.add("transparent")
+        values[values == clear] = 65535
+    if request.size is not None:  # Pillow resizes no 16-bit image well, but float images it does
+        floats = Image.fromarray(values.astype(np.float32))
+        values = np.rint(np.asarray(_cropped(floats, request.size))).clip(0, 65535)
+    return values.astype(np.uint16)[None]
+
+
+def _cropped(image: Image.Image, size: int | None) -> Image.Image:
+    """The centre square, resized with antialiasing to `size` pixels a side."""
+    if size is None or image.size == (size, size):
+        return image
+    return ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
+
+
+def _file(data: Path | bytes) -> Path | io.BytesIO:
+    return io.BytesIO(data) if isinstance(data, bytes) else data
+
+
+def _bad(error: Exception) -> BadImage:
+    if type(error).__name__ == "UnidentifiedImageError":  # its message repeats the file name
+        return BadImage("not an image, or damaged from the start")
+    if isinstance(error, OSError) and error.strerror:
+        return BadImage(error.strerror)
+    return BadImage(" ".join(str(error).split()) or type(error).__name__)

@@ -1,0 +1,46 @@
+"""What every source of images comes down to: three splits and the facts a model needs."""
+
+from dataclasses import dataclass
+
+from glowkit.core.errors import GlowkitError
+from glowkit.data.split import ImageSplit
+
+
+@dataclass(frozen=True)
+class Source:
+    """Images ready for training, and what is known about them.
+
+    name: the words given to `open_source`.
+    splits: exactly "train", "validation" and "test", none of them empty.
+    image_shape: (C, H, W) in pixels.
+    pixel_levels: pixels are whole numbers in 0 .. pixel_levels - 1.
+    class_names: one a class number, in order; empty when there are no labels.
+    notes: sentences for the user about anything that was not taken as it lay on disk.
+    """
+
+    name: str
+    splits: dict[str, ImageSplit]
+    image_shape: tuple[int, int, int]
+    pixel_levels: int
+    class_names: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def require_shape(
+    name: str, shape: tuple[int, int, int], size: int | None, channels: int | None
+) -> None:
+    """Refuse a size or channel count that a source of fixed shape (C, H, W) does not have.
+
+    Raises GlowkitError, since arrays are taken as they are: only image files are resized.
+    """
+    have_channels, height, width = shape
+    if size is not None and (height, width) != (size, size):
+        raise GlowkitError(
+            f"{name} holds {width}x{height} images and only image files are resized: "
+            f"leave out --size, or resize to {size}x{size} beforehand"
+        )
+    if channels is not None and channels != have_channels:
+        raise GlowkitError(
+            f"{name} has {have_channels} channel(s), not {channels}, and only image files are "
+            f"converted: leave out --channels, or convert beforehand"
+        )

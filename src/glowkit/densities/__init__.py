@@ -1,0 +1,23 @@
+"""Floor 1: priors and the ways to join them."""
+
+from glowkit.densities.conditional import ConditionalNormal
+from glowkit.densities.dequantize import Dequantize
+from glowkit.densities.labels import WithLabels
+from glowkit.densities.normal import StandardLogistic, StandardNormal
+from glowkit.densities.split import Split
+from glowkit.densities.then import Then
+from glowkit.densities.top import Classified, TopPrior
+from glowkit.densities.uniform import Uniform
+
+__all__ = [
+    "Classified",
+    "ConditionalNormal",
+    "Dequantize",
+    "Split",
+    "StandardLogistic",
+    "StandardNormal",
+    "Then",
+    "TopPrior",
+    "Uniform",
+    "WithLabels",
+]

@@ -1,0 +1,54 @@
+"""Class labels as context."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from glowkit.core import Density, Generator, GlowkitError, NoiseSpec
+
+
+class WithLabels(Density):
+    """Turn integer labels (N,) into one-hot vectors (N, classes) for everything inside.
+
+    Raises:
+        GlowkitError: when labels are missing, or one is not in 0..classes−1.
+    """
+
+    def __init__(self, classes: int, density: Density) -> None:
+        super().__init__()
+        self.classes = classes
+        self.density = density
+
+    def one_hot(self, labels: Tensor | None) -> Tensor:
+        """One-hot vectors of the labels, (N, classes), in the model's dtype."""
+        last = self.classes - 1
+        if labels is None:
+            raise GlowkitError(
+                f"this model is conditional: give each image a class label from 0 to {last}"
+            )
+        if labels.dim() != 1 or labels.is_floating_point():
+            raise GlowkitError(
+                f"class labels must be one integer an image, not {tuple(labels.shape)} of"
+                f" {labels.dtype}"
+            )
+        wrong = labels[(labels < 0) | (labels > last)]
+        if len(wrong):
+            raise GlowkitError(
+                f"class {int(wrong[0])} does not exist; this model has {self.classes} classes,"
+                f" 0 to {last}"
+            )
+        return F.one_hot(labels.long(), self.classes).to(self.anchor)
+
+    def encode(
+        self, x: Tensor, context: Tensor | None = None, generator: Generator = None
+    ) -> tuple[list[Tensor], Tensor]:
+        return self.density.encode(x, self.one_hot(context), generator)
+
+    def decode(
+        self, noises: Sequence[Tensor], context: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        return self.density.decode(noises, self.one_hot(context))
+
+    def noise_specs(self) -> list[NoiseSpec]:
+        return self.density.noise_specs()

@@ -1,0 +1,71 @@
+"""From a config, or a preset's name, to a model; and from settings in a file to a config."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields
+from typing import Any
+
+import torch
+
+from glowkit.core import Density, GlowkitError
+from glowkit.models.glow import GlowConfig, build_glow
+from glowkit.models.presets import preset
+
+Config = GlowConfig
+
+FAMILIES: dict[str, tuple[type[Config], Callable[[Any], Density]]] = {
+    "glow": (GlowConfig, build_glow),
+}
+"""Each family's name in files, its config, and its recipe."""
+
+
+def build(config: Config | str) -> Density:
+    """Build a model with fresh weights from a config or a preset's name.
+
+    The model must see data once, `glowkit.initialize(model, images)`, before it is used. Its
+    `config` is kept as `model.config`.
+
+    Raises:
+        GlowkitError: when there is no such preset.
+
+    >>> model = build(GlowConfig((1, 8, 8), levels=1, steps=1, width=8))
+    >>> model.noise_specs()[0].shape
+    (4, 4, 4)
+    """
+    config = preset(config) if isinstance(config, str) else config
+    recipe = next(recipe for kind, recipe in FAMILIES.values() if type(config) is kind)
+    model = recipe(config)
+    model.config = config
+    return model
+
+
+def count_parameters(config: Config | str) -> int:
+    """Number of trainable parameters, without allocating any."""
+    with torch.device("meta"):
+        return sum(p.numel() for p in build(config).parameters())
+
+
+def to_settings(config: Config) -> dict[str, Any]:
+    """A config as plain settings for a file; `from_settings` undoes it."""
+    family = next(name for name, (kind, _) in FAMILIES.items() if type(config) is kind)
+    return {"family": family, **asdict(config)}
+
+
+def from_settings(settings: Mapping[str, Any]) -> Config:
+    """The config that `to_settings` wrote, or that a person wrote by hand.
+
+    Raises:
+        GlowkitError: for an unknown family, an unknown or missing setting, or a wrong value.
+    """
+    family = settings.get("family")
+    if family not in FAMILIES:
+        raise GlowkitError(f"family {family!r} does not exist; choose one of {', '.join(FAMILIES)}")
+    kind = FAMILIES[family][0]
+    known = [field.name for field in fields(kind)]
+    rest = {name: value for name, value in settings.items() if name != "family"}
+    for name in rest:
+        if name not in known:
+            raise GlowkitError(f"{family} has no setting {name!r}; it has {', '.join(known)}")
+    try:
+        return kind(**rest)
+    except TypeError as error:
+        raise GlowkitError(f"these settings do not make a {family}: {error}") from error

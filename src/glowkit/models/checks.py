@@ -1,0 +1,34 @@
+"""Checks that the configs share."""
+
+from collections.abc import Iterable, Sequence
+
+from glowkit.core import GlowkitError
+
+
+def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
+    """Refuse a value that is not among the choices."""
+    if value not in choices:
+        raise GlowkitError(f"{name} {value!r} does not exist; choose one of {', '.join(choices)}")
+
+
+def check_at_least(config: object, **minima: float) -> None:
+    """Refuse settings below their minimum."""
+    for name, minimum in minima.items():
+        value = getattr(config, name)
+        if value < minimum:
+            raise GlowkitError(f"{name} is {value}; it must be at least {minimum}")
+
+
+def check_sides(shape: Sequence[int], levels: int) -> None:
+    """Refuse an image whose sides cannot be halved `levels` times, naming the sides that can."""
+    if len(shape) != 3 or min(shape) < 1:
+        raise GlowkitError(f"image_shape is {tuple(shape)}; give channels, height, width")
+    step = 2**levels
+    for side in shape[1:]:
+        if side % step:
+            below, above = side // step * step, -(-side // step) * step
+            near = f"{below} or {above}" if below else f"{above}"
+            raise GlowkitError(
+                f"a side of {side} pixels is not divisible by {step}, as {levels} levels need;"
+                f" use a side of {near} (for example with --size), or fewer levels"
+            )

@@ -1,0 +1,153 @@
+"""Glow: squeeze, steps of flow, split; and again."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import nn
+
+from glowkit.bijections import (
+    Actnorm,
+    Additive,
+    Affine,
+    Conv1x1,
+    Coupling,
+    LUMatrix,
+    PlainMatrix,
+    Shift,
+    Squeeze,
+    Transformer,
+    reverse,
+    shuffle,
+)
+from glowkit.core import Bijection, Chain, Density, GlowkitError
+from glowkit.core.memory import MEMORY_MODES
+from glowkit.densities import (
+    Classified,
+    ConditionalNormal,
+    Dequantize,
+    Split,
+    StandardNormal,
+    Then,
+    TopPrior,
+    Uniform,
+    WithLabels,
+)
+from glowkit.models.checks import check_at_least, check_choice, check_sides
+from glowkit.nets import Bfloat16, GlowNet, ZeroConv2d, ZeroLinear
+
+COUPLINGS: dict[str, Callable[[], Transformer]] = {"affine": Affine, "additive": Additive}
+
+PERMUTATIONS: dict[str, Callable[[int], Bijection]] = {
+    "conv1x1": lambda channels: Conv1x1(LUMatrix(channels)),
+    "conv1x1-plain": lambda channels: Conv1x1(PlainMatrix(channels)),
+    "shuffle": shuffle,
+    "reverse": reverse,
+}
+
+PRECISIONS: dict[str, Callable[[nn.Module], nn.Module]] = {
+    "float32": lambda net: net,
+    "bfloat16": Bfloat16,
+}
+
+
+@dataclass(frozen=True)
+class GlowConfig:
+    """Settings of a Glow.
+
+    Args:
+        image_shape: channels, height, width; sides divisible by 2^levels.
+        levels: L, the scales of the multi-scale architecture.
+        steps: K, the steps of flow in each.
+        width: channels of the conditioners' hidden layers.
+        coupling: "affine" or "additive".
+        permutation: "conv1x1" (LU-factored), "conv1x1-plain", "shuffle" or "reverse".
+        pixel_levels: the integers 0..pixel_levels−1 that a pixel can be.
+        classes: number of class labels that condition the top prior; 0 for none.
+        learn_top: whether the top prior's mean and deviation are learned.
+        classifier_weight: weight in the loss of a classifier on the top latent, in bits an image;
+            0 for no classifier.
+        memory: "store" or "checkpoint", see `glowkit.Chain`.
+        precision: "float32", or "bfloat16" for the conditioners alone.
+
+    Raises:
+        GlowkitError: for a setting that cannot be.
+    """
+
+    image_shape: tuple[int, int, int]
+    levels: int = 3
+    steps: int = 32
+    width: int = 512
+    coupling: str = "affine"
+    permutation: str = "conv1x1"
+    pixel_levels: int = 256
+    classes: int = 0
+    learn_top: bool = True
+    classifier_weight: float = 0.0
+    memory: str = "store"
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "image_shape", tuple(self.image_shape))
+        check_sides(self.image_shape, self.levels)
+        check_at_least(self, levels=1, steps=1, width=1, classes=0, classifier_weight=0)
+        check_choice("coupling", self.coupling, COUPLINGS)
+        check_choice("permutation", self.permutation, PERMUTATIONS)
+        check_choice("memory", self.memory, MEMORY_MODES)
+        check_choice("precision", self.precision, PRECISIONS)
+        if self.classifier_weight and not self.classes:
+            raise GlowkitError("classifier_weight needs classes; set classes, or the weight to 0")
+
+
+def build_glow(config: GlowConfig) -> Dequantize:
+    """Build a Glow as openai/glow runs it; see `GlowConfig`.
+
+    Departures: the 1x1 convolution is LU-factored by default and packed into C² parameters; the
+    permutation-less parts are the same map, parameter for parameter. The latents of every scale
+    are whitened, and log-dets are summed in float32 for each example.
+    """
+    inner = _level(config, 0, config.image_shape)
+    density: Density = Then(Shift(-0.5), inner)
+    if config.classes:
+        density = WithLabels(config.classes, density)
+    return Dequantize(Uniform(config.image_shape), density, config.pixel_levels)
+
+
+def _level(config: GlowConfig, level: int, shape: tuple[int, ...]) -> Density:
+    channels, height, width = 4 * shape[0], shape[1] // 2, shape[2] // 2
+    steps = Chain([_step(config, channels) for _ in range(config.steps)], config.memory)
+    if level == config.levels - 1:
+        rest = _top(config, (channels, height, width))
+    else:
+        half = channels // 2
+        prior = ConditionalNormal(_net(config, ZeroConv2d(half, channels)), (half, height, width))
+        rest = Split(half, prior, _level(config, level + 1, (half, height, width)))
+    return Then(Chain([Squeeze(), steps]), rest)
+
+
+def _step(config: GlowConfig, channels: int) -> Chain:
+    half = channels // 2
+    transformer = COUPLINGS[config.coupling]()
+    net = GlowNet(half, half * transformer.parameters_per_channel, config.width)
+    return Chain(
+        [
+            Actnorm(channels),
+            PERMUTATIONS[config.permutation](channels),
+            Coupling(half, _net(config, net), transformer),
+        ]
+    )
+
+
+def _net(config: GlowConfig, net: nn.Module) -> nn.Module:
+    return PRECISIONS[config.precision](net)
+
+
+def _top(config: GlowConfig, shape: tuple[int, int, int]) -> Density:
+    twice = 2 * shape[0]
+    border = ZeroConv2d(twice, twice) if config.learn_top else None
+    embedding = ZeroLinear(config.classes, twice) if config.classes else None
+    if border is None and embedding is None:
+        return StandardNormal(shape)
+    prior = TopPrior(shape, border, embedding)
+    if not config.classifier_weight:
+        return prior
+    return Classified(prior, ZeroLinear(shape[0], config.classes))

@@ -1,0 +1,16 @@
+"""Floor 0: conditioner networks. They know nothing of flows."""
+
+from glowkit.nets.convolution import ActnormConv2d, ScaledConv2d, ZeroConv2d, ZeroLinear
+from glowkit.nets.glow import GlowNet
+from glowkit.nets.mlp import MLP
+from glowkit.nets.precision import Bfloat16
+
+__all__ = [
+    "MLP",
+    "ActnormConv2d",
+    "Bfloat16",
+    "GlowNet",
+    "ScaledConv2d",
+    "ZeroConv2d",
+    "ZeroLinear",
+]

@@ -1,0 +1,97 @@
+"""Glow's convolutions: edge-bias borders and log-scale factors."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from glowkit.nets.statistics import channel_statistics
+
+LOG_SCALE_FACTOR = 3.0
+"""openai/glow multiplies its learned log-scales by 3, so that they learn three times as fast."""
+
+
+def border_map(edge: Tensor, height: int, width: int) -> Tensor:
+    """What a channel that is 1 on the padding ring and 0 inside adds to a 3x3 convolution.
+
+    edge is (out, 3, 3): the ring channel's filters. Returns (1, out, height, width).
+    """
+    ring = F.pad(edge.new_zeros(1, 1, height, width), (1, 1, 1, 1), value=1.0)
+    return F.conv2d(ring, edge[:, None])
+
+
+class ScaledConv2d(nn.Module):
+    """Convolution with a bias and a per-channel log-scale: y = (W * x + b) · exp(3 · logs).
+
+    3x3 kernels pad with zeros and add one input channel that is 1 on the padding ring and 0 inside
+    ("edge bias"), so that the network knows where the border is; 1x1 kernels have no border.
+    The scale and bias are folded into the convolution: one pass over the activations.
+    Shapes: (N, C_in, H, W) to (N, C_out, H, W). Source: openai/glow `tfops.py`, `conv2d`,
+    `conv2d_zeros`, `add_edge_padding`.
+    """
+
+    edge: nn.Parameter | None
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int) -> None:
+        super().__init__()
+        if kernel not in (1, 3):
+            raise ValueError(f"kernel must be 1 or 3, not {kernel}")
+        self.weight = nn.Parameter(torch.zeros(out_channels, in_channels, kernel, kernel))
+        self.edge = nn.Parameter(torch.zeros(out_channels, 3, 3)) if kernel == 3 else None
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.logs = nn.Parameter(torch.zeros(out_channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale = torch.exp(LOG_SCALE_FACTOR * self.logs)
+        weight = self.weight * scale[:, None, None, None]
+        y = F.conv2d(x, weight, self.bias * scale, padding=weight.shape[-1] // 2)
+        if self.edge is None:
+            return y
+        return y + border_map(self.edge * scale[:, None, None], *x.shape[-2:]).to(y.dtype)
+
+
+class ActnormConv2d(ScaledConv2d):
+    """Convolution followed by an activation normalisation, as in Glow's conditioner.
+
+    Weights start as N(0, 0.05²); bias and scale are set by `glowkit.initialize` so that every
+    output channel has mean 0 and variance 1 on the first batch.
+    """
+
+    initialized: Tensor
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int) -> None:
+        super().__init__(in_channels, out_channels, kernel)
+        nn.init.normal_(self.weight, std=0.05)
+        if self.edge is not None:
+            nn.init.normal_(self.edge, std=0.05)
+        self.register_buffer("initialized", torch.tensor(False))
+
+    def initialize_from(self, x: Tensor, *_: Tensor) -> None:
+        self.bias.zero_()
+        self.logs.zero_()
+        mean, std = channel_statistics(ScaledConv2d.forward(self, x))
+        self.bias.copy_(-mean)
+        self.logs.copy_(-std.log() / LOG_SCALE_FACTOR)
+        self.initialized.fill_(True)
+
+
+class ZeroConv2d(ScaledConv2d):
+    """3x3 convolution that starts as zero: a fresh coupling or prior is known in closed form."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, kernel=3)
+
+
+class ZeroLinear(nn.Module):
+    """Linear map that starts as zero, with bias and log-scale: y = (W x + b) · exp(3 · logs).
+
+    Shapes: (N, features_in) to (N, features_out). Source: openai/glow `tfops.linear_zeros`.
+    """
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(out_features, in_features))
+        self.bias = nn.Parameter(torch.zeros(out_features))
+        self.logs = nn.Parameter(torch.zeros(out_features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight, self.bias) * torch.exp(LOG_SCALE_FACTOR * self.logs)

@@ -1,0 +1,123 @@
+"""Which images make each batch, and the batch made ready for the model."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from glowkit.core.errors import GlowkitError
+from glowkit.data.quantize import requantize
+from glowkit.data.split import ImageSplit
+from glowkit.training.seeds import ORDER, permutation
+
+Batch = tuple[Tensor, Tensor | None]
+"""Images at the model's levels, and the context: class labels or None."""
+
+
+@dataclass(frozen=True)
+class Epochs:
+    """Endless batches, a pure function of the seed and the step: any step can be started from.
+
+    Each epoch is a permutation cut into whole batches; its remainder, different in every epoch,
+    is left out, so that every step weighs its images alike on every rank.
+    """
+
+    images: int
+    batch_size: int
+    seed: int
+
+    @property
+    def steps_an_epoch(self) -> int:
+        return self.images // self.batch_size
+
+    def from_step(self, step: int, rank: int = 0, ranks: int = 1) -> Iterator[np.ndarray]:
+        """This rank's indices of the batch of `step`, the one after it, and so on without end."""
+        epoch, position = divmod(step, self.steps_an_epoch)
+        while True:
+            order = permutation(self.images, ORDER, self.seed, epoch)
+            for start in range(position, self.steps_an_epoch):
+                batch = order[start * self.batch_size : (start + 1) * self.batch_size]
+                yield batch[rank::ranks]
+            epoch, position = epoch + 1, 0
+
+
+def plan_epochs(images: int, batch_size: int, seed: int, ranks: int) -> Epochs:
+    """The batches of a training split; a split smaller than a batch makes one batch of it all.
+
+    Raises GlowkitError where ranks would get unequal or empty shares, which would weigh some
+    images more than others.
+    """
+    batch_size = min(batch_size, images - images % ranks)
+    if batch_size == 0 or batch_size % ranks:
+        raise GlowkitError(
+            f"a batch of {batch_size or images} images cannot be shared by {ranks} processes "
+            f"alike; give a --batch-size that is a multiple of {ranks}"
+        )
+    return Epochs(images, batch_size, seed)
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """Turns what a split returns into what the model takes; also the collate function.
+
+    Raises GlowkitError for labels that a class-conditional model cannot use.
+    """
+
+    from_levels: int
+    to_levels: int
+    classes: int
+
+    def __call__(self, batch: tuple[Tensor, Tensor]) -> Batch:
+        images, labels = batch
+        images = requantize(images, self.from_levels, self.to_levels)
+        if self.classes == 0:
+            return images, None
+        if int(labels.min()) < 0:
+            raise GlowkitError(
+                f"the model is conditional on {self.classes} classes, but the images have no "
+                "labels; train a model without classes, or give labelled images"
+            )
+        if int(labels.max()) >= self.classes:
+            raise GlowkitError(
+                f"label {int(labels.max())} is out of range for a model of {self.classes} "
+                f"classes, numbered 0 to {self.classes - 1}"
+            )
+        return images, labels
+
+
+@dataclass(frozen=True)
+class _Stream:
+    """A batch sampler without a length, which is how Lightning knows not to count epochs."""
+
+    epochs: Epochs
+    step: int
+    rank: int
+    ranks: int
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return self.epochs.from_step(self.step, self.rank, self.ranks)
+
+
+def train_loader(
+    split: ImageSplit, epochs: Epochs, prepare: Prepare, step: int, rank: int, ranks: int,
+    workers: int = 0,
+) -> "DataLoader[Batch]":
+    """Endless batches from `step` on. Workers read ahead without changing what is read."""
+    return DataLoader(
+        split,
+        batch_sampler=_Stream(epochs, step, rank, ranks),  # type: ignore[arg-type]
+        collate_fn=prepare,
+        num_workers=workers,
+        worker_init_fn=_leave_interrupts_to_parent if workers else None,
+        pin_memory=workers > 0 and torch.cuda.is_available(),
+    )
+
+
+def _leave_interrupts_to_parent(worker: int) -> None:
+    # Ctrl-C reaches the whole process group; workers that died of it would break the last batch.
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,78 @@
+"""TrainConfig: everything about a run that is neither the data nor the model."""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from glowkit.core.errors import GlowkitError
+from glowkit.training.optimizers import OPTIMIZERS
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train. Give `epochs` or `minutes`, not both: the learning rate follows the budget.
+
+    batch_size: images a step, over all devices and hosts together.
+    learning_rate: the peak, reached after `warmup_steps`; a cosine then takes it to zero.
+    optimizer: "adamax" (openai/glow) or "adamw".
+    clip_norm: gradients are scaled down to this Euclidean norm; None leaves them alone.
+    ema_decay: of the averaged weights, which are what is evaluated, sampled and saved.
+    epochs, minutes: the budget; minutes count evaluations too, but not the time between a
+        run and its resumption.
+    evaluate_every: minutes between evaluations on the validation split; None is every epoch.
+
+    Raises GlowkitError for a value that cannot work.
+
+    >>> TrainConfig(epochs=3).optimizer
+    'adamax'
+    """
+
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    optimizer: str = "adamax"
+    warmup_steps: int = 200
+    weight_decay: float = 0.0
+    clip_norm: float | None = 50.0
+    ema_decay: float = 0.999
+    seed: int = 0
+    epochs: float | None = None
+    minutes: float | None = None
+    evaluate_every: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.epochs is None) == (self.minutes is None):
+            raise GlowkitError("give a training budget: either epochs or minutes, and not both")
+        for name in ("epochs", "minutes"):
+            budget = getattr(self, name)
+            if budget is not None and not 0 < budget < float("inf"):
+                raise GlowkitError(
+                    f"a training budget of {budget:g} {name} trains nothing; give more than 0"
+                )
+        if self.optimizer not in OPTIMIZERS:
+            raise GlowkitError(
+                f"unknown optimizer {self.optimizer!r}; choose {' or '.join(OPTIMIZERS)}"
+            )
+        for name, good, wanted in (
+            ("batch_size", self.batch_size >= 1, "1 or more"),
+            ("learning_rate", 0 < self.learning_rate < float("inf"), "more than 0"),
+            ("warmup_steps", self.warmup_steps >= 0, "0 or more"),
+            ("weight_decay", self.weight_decay >= 0, "0 or more"),
+            ("clip_norm", self.clip_norm is None or self.clip_norm > 0, "more than 0"),
+            ("ema_decay", 0 <= self.ema_decay < 1, "at least 0 and less than 1"),
+            ("seed", self.seed >= 0, "0 or more"),
+            ("evaluate_every", self.evaluate_every is None or self.evaluate_every > 0,
+             "more than 0 minutes"),
+        ):
+            if not good:
+                raise GlowkitError(f"{name} {getattr(self, name)} cannot work; give {wanted}")
+
+
+def train_config_from(values: dict[str, Any]) -> TrainConfig:
+    """The TrainConfig of a config file's values; GlowkitError names a setting it does not know."""
+    known = [field.name for field in fields(TrainConfig)]
+    for name in values:
+        if name not in known:
+            raise GlowkitError(f"unknown training setting {name!r}; known: {', '.join(known)}")
+    try:
+        return TrainConfig(**values)
+    except TypeError as error:  # a value of the wrong type, met by a comparison
+        raise GlowkitError(f"a training setting has a value of the wrong type: {error}") from error

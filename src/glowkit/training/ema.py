@@ -1,0 +1,52 @@
+"""The exponential moving average of the weights."""
+
+from copy import deepcopy
+
+import torch
+from torch import Tensor
+
+from glowkit.core.density import Density
+from glowkit.training.schedule import ema_decay_at
+
+
+class Ema:
+    """A second model whose parameters follow the trained one's; it is evaluated and saved.
+
+    A copy beside the model rather than Lightning's WeightAveraging, which swaps the weights of
+    the one model around every evaluation, has no decay ramp, and averages integer buffers too.
+    """
+
+    def __init__(self, model: Density, decay: float) -> None:
+        self.model = deepcopy(model).eval().requires_grad_(False)
+        self.decay = decay
+        self.updates = 0
+        self._averaged = list(self.model.parameters())
+
+    @torch.no_grad()
+    def update(self, model: Density) -> None:
+        """Move towards the model's present parameters."""
+        weight = 1 - ema_decay_at(self.updates, self.decay)
+        torch._foreach_lerp_(self._averaged, list(model.parameters()), weight)
+        self.updates += 1
+
+    @torch.no_grad()
+    def copy_buffers(self, model: Density) -> None:
+        """Take over what is state but not weights (running statistics, flags).
+
+        Only saved buffers: an unsaved one may be a cache that belongs to the other's parameters.
+        """
+        mine = self.model.state_dict(keep_vars=True)
+        for name, value in model.state_dict(keep_vars=True).items():
+            if not isinstance(value, torch.nn.Parameter):
+                mine[name].copy_(value)
+
+    def state_dict(self) -> dict[str, Tensor | int]:
+        return {**self.model.state_dict(), _UPDATES: self.updates}
+
+    def load_state_dict(self, state: dict[str, Tensor | int]) -> None:
+        tensors = {name: value for name, value in state.items() if name != _UPDATES}
+        self.model.load_state_dict(tensors)
+        self.updates = int(state[_UPDATES])
+
+
+_UPDATES = "ema updates"

@@ -1,0 +1,99 @@
+"""The run folder: where everything lies, and config.yaml, which says how to run it again."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from glowkit.core.errors import GlowkitError
+from glowkit.core.files import write_atomically
+from glowkit.models.build import Config, from_settings, to_settings
+from glowkit.training.config import TrainConfig, train_config_from
+
+_FORMAT = 1
+_SECTIONS = ("data", "model", "training")
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What config.yaml holds. data: the arguments of `open_source`, among them "spec"."""
+
+    data: dict[str, Any]
+    model: Config
+    training: TrainConfig
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The paths of a run."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.path / "checkpoints" / "last.ckpt"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.csv"
+
+    def samples(self, step: int) -> Path:
+        return self.path / "samples" / f"step-{step:07d}.png"
+
+
+def write_settings(
+    run: Path, data: Mapping[str, Any], model: Config, training: TrainConfig
+) -> None:
+    """Write config.yaml, making the folder when there is none."""
+    settings = {
+        "format": _FORMAT,
+        "data": dict(data),
+        "model": to_settings(model),
+        "training": asdict(training),
+    }
+    text = yaml.safe_dump(settings, sort_keys=False)
+    write_atomically(RunFolder(run).config, text.encode())
+
+
+def read_run(run: str | Path) -> RunSettings:
+    """The settings of the run in a folder.
+
+    Raises GlowkitError when the folder is not a run, or its config.yaml is damaged or too new.
+    """
+    path = RunFolder(Path(run)).config
+    if not path.is_file():
+        raise GlowkitError(f"{run} is not a run folder: it has no {path.name}")
+    try:
+        settings = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise GlowkitError(
+            f"{path} is damaged and cannot be read as YAML; restore it, or start a new run"
+        ) from error
+    if not isinstance(settings, dict) or not isinstance(settings.get("format"), int):
+        raise GlowkitError(f"{path} was not written by glowkit, or is damaged: it names no format")
+    if settings["format"] > _FORMAT:
+        raise GlowkitError(f"{path} was written by a newer glowkit; upgrade glowkit to use it")
+    for section in _SECTIONS:
+        if not isinstance(settings.get(section), dict):
+            raise GlowkitError(
+                f"{path} is truncated or damaged: section {section!r} is missing; "
+                "restore it, or start a new run"
+            )
+    try:
+        return RunSettings(
+            settings["data"],
+            from_settings(settings["model"]),
+            train_config_from(settings["training"]),
+        )
+    except GlowkitError as error:
+        raise GlowkitError(f"{path}: {error}") from error

@@ -1,0 +1,94 @@
+"""metrics.csv: one row of figures each logged step, none lost or repeated by a kill."""
+
+import csv
+import io
+import os
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers.logger import Logger
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from glowkit.core.files import write_atomically
+from glowkit.training.writing import sentences
+
+COLUMNS = (
+    "step",
+    "epoch",
+    "elapsed_seconds",
+    "train_bits_per_dim",
+    "validation_bits_per_dim",
+    "learning_rate",
+    "gradient_norm",
+    "images_per_second",
+    "skipped_steps",
+)
+
+
+class MetricsFile(Logger):
+    """Lightning's CSVLogger deletes the rows of the run it resumes; this one goes on from them.
+
+    after_step: rows of later steps, written before a kill but after the last checkpoint, are
+    dropped, since the resumed run writes them again. Rows are appended, the one thing in a run
+    folder that is not written whole; a torn last row is dropped the same way.
+    """
+
+    def __init__(self, path: Path, after_step: int) -> None:
+        super().__init__()
+        self.path = path
+        self._file: io.TextIOWrapper | None = None
+        self._keep(after_step)
+
+    @property
+    def name(self) -> str:
+        return "metrics"
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *_: Any, **__: Any) -> None:
+        """Nothing: config.yaml has them."""
+
+    @rank_zero_only
+    def _keep(self, after_step: int) -> None:
+        rows = [row for row in read_metrics(self.path) if int(row["step"]) <= after_step]
+        text = io.StringIO()
+        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_atomically(self.path, text.getvalue().encode())
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Append a row; a figure that is missing leaves its cell empty."""
+        with sentences(self.path):
+            if self._file is None:
+                self._file = open(self.path, "a", newline="")
+            writer = csv.DictWriter(self._file, COLUMNS, lineterminator="\n")
+            writer.writerow({"step": step, **metrics})
+            self._file.flush()
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Sync, so that the rows are on disk before the checkpoint that relies on them."""
+        if self._file is not None:
+            with sentences(self.path):
+                os.fsync(self._file.fileno())
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def read_metrics(path: Path) -> list[dict[str, str]]:
+    """The whole rows of a metrics.csv, as text by column; none if there is no file."""
+    if not path.is_file():
+        return []
+    text = path.read_text()
+    # The last row counts only with its end of line: half a number also reads as a number.
+    whole = text[: text.rfind("\n") + 1]
+    return [row for row in csv.DictReader(io.StringIO(whole)) if None not in row.values()]

@@ -1,0 +1,112 @@
+"""FlowModule: the loss, the optimiser, and the guard against numbers that are not finite."""
+
+import math
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from glowkit.core.density import Density
+from glowkit.core.errors import GlowkitError
+from glowkit.data.split import ImageSplit
+from glowkit.tasks import likelihood
+from glowkit.training.batches import Batch, Prepare, train_loader
+from glowkit.training.optimizers import make_optimizer
+from glowkit.training.schedule import learning_rate_factor
+from glowkit.training.seeds import TRAIN_NOISE, mixed_seed
+from glowkit.training.state import Plan, RunState
+
+MOST_SKIPPED_IN_A_ROW = 50
+
+
+class FlowModule(LightningModule):
+    """A density under training. `state` counts; the callback `Conductor` keeps it up to date.
+
+    A step whose gradient is not finite is skipped: its gradients are dropped before the optimiser
+    sees them. Raises GlowkitError when 50 in a row are skipped.
+    """
+
+    def __init__(
+        self, model: Density, plan: Plan, state: RunState, split: ImageSplit, prepare: Prepare
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.plan = plan
+        self.run_state = state
+        self.split = split
+        self.prepare = prepare
+        self.last_loss = math.nan
+        self.last_norm = math.nan
+        self._trained = [p for p in model.parameters() if p.requires_grad]
+
+    def train_dataloader(self) -> "DataLoader[Batch]":
+        # Asked for when the ranks are known. Reading ahead pays only beside another processor.
+        ranks = self.trainer.world_size
+        workers = 0 if self.device.type == "cpu" else 2
+        return train_loader(
+            self.split, self.plan.epochs, self.prepare, self.run_state.step,
+            self.global_rank, ranks, workers,
+        )
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        config = self.plan.config
+        return make_optimizer(
+            config.optimizer, self._trained, config.learning_rate, config.weight_decay
+        )
+
+    def learning_rate(self) -> float:
+        """Of the next step."""
+        config, state = self.plan.config, self.run_state
+        progress = self.plan.progress(state)
+        return config.learning_rate * learning_rate_factor(
+            state.step, progress, config.warmup_steps
+        )
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Mean bits/dim of a batch, plus what a classifier head adds.
+
+        All randomness is seeded by the step, so that a step taken again is the same: the
+        dequantization by a generator, dropout by torch's own.
+        """
+        images, context = batch
+        seed = mixed_seed(
+            TRAIN_NOISE, self.plan.config.seed, self.run_state.step, self.global_rank
+        )
+        torch.manual_seed(seed)
+        generator = torch.Generator(self.device).manual_seed(seed)
+        loss, bits = likelihood.training_loss(self.model, images, context, generator)
+        self.last_loss = bits.item()
+        # A loss that is not finite may have a finite gradient on this rank. This factor, 1 or
+        # NaN, makes the gradient NaN too, so that one look at its norm, which DDP has already
+        # averaged, tells every rank the same.
+        return loss * (1 + 0 * loss.detach())
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = self.learning_rate()
+
+    def configure_gradient_clipping(
+        self, optimizer: torch.optim.Optimizer, *_: Any, **__: Any
+    ) -> None:
+        """Clip the gradient, or drop it when its norm is not finite."""
+        clip = self.plan.config.clip_norm
+        norm = torch.nn.utils.clip_grad_norm_(
+            self._trained, math.inf if clip is None else clip, foreach=True
+        )
+        self.last_norm = norm.item()
+        state = self.run_state
+        if math.isfinite(self.last_norm):
+            state.skipped_in_a_row = 0
+            return
+        for parameter in self._trained:
+            parameter.grad = None
+        state.skipped_steps += 1
+        state.skipped_in_a_row += 1
+        if state.skipped_in_a_row >= MOST_SKIPPED_IN_A_ROW:
+            raise GlowkitError(
+                f"{state.skipped_in_a_row} steps in a row, up to step {state.step + 1}, had a loss "
+                "or gradient that is not finite; the last good weights are kept: try a lower "
+                "--learning-rate or a longer warm-up, from the start"
+            )

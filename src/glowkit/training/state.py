@@ -1,0 +1,84 @@
+"""What a run knows about itself; the same on every rank, and saved in every checkpoint."""
+
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from glowkit.training.batches import Epochs
+from glowkit.training.config import TrainConfig
+
+
+@dataclass
+class RunState:
+    """Counters of a run. Every number needed to go on exactly where it stopped.
+
+    step: batches taken from the data, skipped ones included.
+    skipped_in_a_row: steps skipped since the last good one.
+    elapsed: seconds of training so far, evaluations included.
+    evaluated_step, evaluated_elapsed: when the last evaluation happened.
+    window_*: sums since the last row of metrics, so that a resumed run writes the same rows.
+    """
+
+    step: int = 0
+    skipped_steps: int = 0
+    skipped_in_a_row: int = 0
+    elapsed: float = 0.0
+    evaluated_step: int = 0
+    evaluated_elapsed: float = 0.0
+    best_bits_per_dim: float = math.inf
+    best_step: int = 0
+    finished: bool = False
+    window_loss: float = 0.0
+    window_norm: float = 0.0
+    window_seconds: float = 0.0
+    window_steps: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "RunState":
+        known = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in values.items() if name in known})
+
+    def clear_window(self) -> None:
+        self.window_loss = self.window_norm = self.window_seconds = 0.0
+        self.window_steps = 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a config and a data set demand of a run, as questions about its state."""
+
+    config: TrainConfig
+    epochs: Epochs
+
+    def progress(self, state: RunState) -> float:
+        """The part of the budget used, in [0, 1]."""
+        if self.config.epochs is not None:
+            return min(1.0, state.step / self.total_steps(self.config.epochs))
+        assert self.config.minutes is not None
+        return min(1.0, state.elapsed / (60 * self.config.minutes))
+
+    def total_steps(self, epochs: float) -> int:
+        return max(1, round(epochs * self.epochs.steps_an_epoch))
+
+    def seconds_left(self, state: RunState) -> float:
+        """Until the budget is used up: known by minutes, extrapolated by epochs."""
+        if self.config.minutes is not None:
+            return max(0.0, 60 * self.config.minutes - state.elapsed)
+        done = self.progress(state)
+        return state.elapsed / done * (1 - done) if done else math.nan
+
+    def evaluation_due(self, state: RunState) -> bool:
+        """Whether the validation split is to be evaluated at this step, and has not been."""
+        if state.step == state.evaluated_step:
+            return False
+        if self.progress(state) >= 1:
+            return True
+        if self.config.evaluate_every is None:
+            return state.step % self.epochs.steps_an_epoch == 0
+        return state.elapsed - state.evaluated_elapsed >= 60 * self.config.evaluate_every
+
+    def epoch(self, state: RunState) -> float:
+        return state.step / self.epochs.steps_an_epoch

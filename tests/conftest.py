@@ -1,0 +1,1 @@
+"""Tests import their tables as packages below tests/."""

@@ -1,0 +1,140 @@
+"""The cache: used again, made anew when files change, whole or absent."""
+
+import errno
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+from glowkit.core.errors import GlowkitError
+from glowkit.data import cache as cache_module
+from glowkit.data import open_source, packing
+
+
+@pytest.fixture
+def images(folder, save):
+    for k in range(4):
+        save(f"{k}.png")
+    return folder
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """The files decoded so far."""
+    calls = []
+    read = packing.read_pixels
+
+    def counting(data, request):
+        calls.append(data.name)
+        return read(data, request)
+
+    monkeypatch.setattr(packing, "read_pixels", counting)
+    return calls
+
+
+def test_images_are_decoded_once(images, decoded):
+    first = open_source(str(images))
+    second = open_source(str(images))
+    assert sorted(decoded) == ["0.png", "1.png", "2.png", "3.png"]
+    assert (first.splits["train"].images == second.splits["train"].images).all()
+    assert first.notes == second.notes
+
+
+def test_a_changed_file_makes_it_anew_and_removes_the_old(images, save, decoded, cache):
+    open_source(str(images))
+    changed = save("1.png", "L").stat()
+    os.utime(images / "1.png", ns=(0, changed.st_mtime_ns + 1))
+    open_source(str(images))
+    assert len(decoded) == 8
+    assert len(list(cache.iterdir())) == 1
+
+
+@pytest.mark.parametrize("change", ["add", "remove"])
+def test_another_set_of_files_makes_it_anew(images, save, decoded, change):
+    open_source(str(images))
+    if change == "add":
+        save("new.png")
+    else:
+        (images / "0.png").unlink()
+    source = open_source(str(images))
+    assert len(source.splits["train"].images) == {"add": 5, "remove": 3}[change]
+
+
+def test_options_have_packs_of_their_own(images, cache):
+    open_source(str(images))
+    open_source(str(images), size=4)
+    open_source(str(images), channels=1)
+    assert len(list(cache.iterdir())) == 3
+
+
+@pytest.mark.parametrize("file", ["images.npy", "facts.json"])
+def test_a_damaged_pack_is_made_anew(images, cache, file):
+    before = np.array(open_source(str(images)).splits["train"].images)
+    (damaged,) = cache.glob(f"*/{file}")
+    damaged.write_bytes(damaged.read_bytes()[: 150 if file == "images.npy" else 5])
+    assert (open_source(str(images)).splits["train"].images == before).all()
+
+
+def test_an_interrupted_pass_leaves_nothing(images, cache, monkeypatch):
+    def interrupt(writer, pixels):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cache_module.PackWriter, "append", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            open_source(str(images))
+    assert list(cache.iterdir()) == []
+    assert len(open_source(str(images)).splits["train"].images) == 4
+
+
+def test_remains_of_a_killed_pass_are_removed_in_time(images, cache, save):
+    open_source(str(images))
+    (pack,) = cache.iterdir()
+    identity = pack.name.partition("-")[0]
+    old, recent = cache / f"{identity}-a.tmp", cache / f"{identity}-b.tmp"
+    old.mkdir()
+    recent.mkdir()
+    os.utime(old, (0, 0))
+    save("new.png")
+    open_source(str(images))
+    assert not old.exists()
+    assert recent.exists()
+    assert not pack.exists()
+
+
+def test_another_process_was_first(images, cache, tmp_path, monkeypatch):
+    open_source(str(images))
+    shutil.move(cache, tmp_path / "theirs")
+    rename = os.rename
+
+    def late(source, target):
+        shutil.copytree(tmp_path / "theirs", cache, dirs_exist_ok=True)
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", late)
+    assert len(open_source(str(images)).splits["train"].images) == 4
+    assert len(list(cache.iterdir())) == 1
+
+
+def test_cache_below_a_file(images, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("GLOWKIT_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(GlowkitError, match=r"image cache .* cannot be written .*GLOWKIT_CACHE"):
+        open_source(str(images))
+
+
+def test_full_disk(images, cache, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(GlowkitError, match=r"disk of the image cache .* is full"):
+        open_source(str(images))
+    assert list(cache.iterdir()) == []
+
+
+def test_default_place(monkeypatch, tmp_path):
+    monkeypatch.delenv("GLOWKIT_CACHE")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_module.cache_folder() == tmp_path / ".cache" / "glowkit"

@@ -1,0 +1,172 @@
+"""The table of bijections and the table of densities that the laws are checked on.
+
+A new layer is one row. Each row builds its module with fresh weights; `make` then gives every
+parameter a random, non-trivial value, because a zero-initialised layer hides most mistakes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from glowkit import bijections as b
+from glowkit import densities as d
+from glowkit.core import Chain, Density, initialize
+from glowkit.models.glow import GlowConfig, build_glow
+from glowkit.nets import MLP, GlowNet, ZeroConv2d, ZeroLinear
+
+IMAGE = (4, 4, 2)
+BATCH = 3
+GAIN = 0.03  # random weights of a larger gain lose invertibility with depth, whatever the layer
+
+
+@dataclass(frozen=True)
+class Row:
+    """A module to check, the shape of one example, and what else its laws need."""
+
+    name: str
+    build: Callable[[], nn.Module]
+    shape: tuple[int, ...]
+    context: tuple[int, ...] | None = None
+    unit_interval: bool = False
+    tolerance: float = 2e-5  # of the float32 round trip
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _coupling(transformer: b.Transformer, context: int = 0) -> b.Coupling:
+    net = GlowNet(2, 2 * transformer.parameters_per_channel, width=6, context_features=context)
+    return b.Coupling(2, net, transformer)
+
+
+def _vector_coupling(transformer: b.Transformer, context: int = 0) -> b.Coupling:
+    net = MLP(2, 3 * transformer.parameters_per_channel, width=8, context_features=context)
+    return b.Coupling(2, net, transformer)
+
+
+def _step(context: int = 0) -> Chain:
+    return Chain([b.Actnorm(4), b.Conv1x1(b.LUMatrix(4)), _coupling(b.Affine(), context)])
+
+
+BIJECTIONS = [
+    Row("actnorm", lambda: b.Actnorm(4), IMAGE, tolerance=3e-6),
+    Row("actnorm-vector", lambda: b.Actnorm(5), (5,), tolerance=3e-6),
+    Row("conv1x1-lu", lambda: b.Conv1x1(b.LUMatrix(4)), IMAGE),
+    Row("conv1x1-plain", lambda: b.Conv1x1(b.PlainMatrix(4)), IMAGE),
+    Row("conv1x1-lu-vector", lambda: b.Conv1x1(b.LUMatrix(5)), (5,)),
+    Row("reverse", lambda: b.reverse(4), IMAGE, tolerance=0),
+    Row("shuffle", lambda: b.shuffle(5), (5,), tolerance=0),
+    Row("squeeze", b.Squeeze, (3, 4, 6), tolerance=0),
+    Row("shift", lambda: b.Shift(-0.5), IMAGE, tolerance=1e-6),
+    Row("elementwise-affine", lambda: b.ElementwiseAffine((5,)), (5,), tolerance=3e-6),
+    Row("logit", b.Logit, IMAGE, unit_interval=True, tolerance=2e-7),
+    Row("coupling-additive", lambda: _coupling(b.Additive()), IMAGE, tolerance=5e-7),
+    Row("coupling-affine", lambda: _coupling(b.Affine()), IMAGE, tolerance=3e-6),
+    Row("coupling-affine-context", lambda: _coupling(b.Affine(), 3), IMAGE, context=(3,)),
+    Row("coupling-affine-map", lambda: _coupling(b.Affine(), 3), IMAGE, context=(3, 4, 2)),
+    Row("coupling-vector", lambda: _vector_coupling(b.Affine()), (5,)),
+    Row("coupling-vector-context", lambda: _vector_coupling(b.Affine(), 2), (5,), context=(2,)),
+    Row("step", _step, IMAGE),
+    Row("step-context", lambda: _step(3), IMAGE, context=(3,)),
+    Row("chain-checkpoint", lambda: Chain([_step(), _step()], "checkpoint"), IMAGE),
+    Row("chain-empty", lambda: Chain([]), IMAGE, tolerance=0),
+]
+
+
+def _split(deeper: Density) -> d.Split:
+    prior = d.ConditionalNormal(ZeroConv2d(2, 4), (2, 4, 2))
+    return d.Split(2, prior, deeper)
+
+
+def _glow(**settings: Any) -> Density:
+    config = GlowConfig((1, 4, 8), **{"levels": 2, "steps": 2, "width": 5, **settings})
+    return build_glow(config).density
+
+
+def _top(border: bool, embedding: bool) -> Density:
+    return d.TopPrior(
+        IMAGE,
+        ZeroConv2d(8, 8) if border else None,
+        ZeroLinear(3, 8) if embedding else None,
+    )
+
+
+SMALL = (2, 4, 2)
+
+DENSITIES = [
+    Row("standard-normal", lambda: d.StandardNormal((5,)), (5,), tolerance=0),
+    Row("standard-logistic", lambda: d.StandardLogistic((5,)), (5,), tolerance=0),
+    Row("uniform", lambda: d.Uniform((5,)), (5,), unit_interval=True, tolerance=1e-6),
+    Row(
+        "conditional-normal",
+        lambda: d.ConditionalNormal(ZeroConv2d(3, 4), SMALL),
+        SMALL,
+        context=(3, 4, 2),
+    ),
+    Row("top-learned", lambda: _top(True, False), IMAGE),
+    Row("top-class", lambda: _top(False, True), IMAGE, context=(3,)),
+    Row("top-learned-class", lambda: _top(True, True), IMAGE, context=(3,)),
+    Row(
+        "classified",
+        lambda: d.Classified(_top(True, True), ZeroLinear(4, 3)),
+        IMAGE,
+        context=(3,),
+    ),
+    Row("then", lambda: d.Then(_step(), d.StandardNormal(IMAGE)), IMAGE),
+    Row("split", lambda: _split(d.StandardNormal(SMALL)), IMAGE),
+    Row(
+        "split-context",
+        lambda: _split(d.Then(_small_coupling(), d.StandardNormal(SMALL))),
+        IMAGE,
+        context=(3,),
+    ),
+    Row("glow-affine", _glow, (1, 4, 8)),
+    Row("glow-additive", lambda: _glow(coupling="additive"), (1, 4, 8)),
+    Row("glow-plain", lambda: _glow(permutation="conv1x1-plain"), (1, 4, 8)),
+    Row("glow-shuffle", lambda: _glow(permutation="shuffle", learn_top=False), (1, 4, 8)),
+    Row("glow-reverse", lambda: _glow(permutation="reverse", memory="checkpoint"), (1, 4, 8)),
+]
+
+
+def _small_coupling() -> b.Coupling:
+    return b.Coupling(1, GlowNet(1, 2, width=4, context_features=3), b.Affine())
+
+
+def make(row: Row, dtype: torch.dtype = torch.float64, seed: int = 0) -> Any:
+    """Build a row's module, initialise it from data, and give its parameters random values."""
+    torch.manual_seed(seed)
+    module = row.build().to(dtype)
+    x, context = example(row, dtype, n=16)
+    density = module if isinstance(module, Density) else d.Then(module, _AnyShape())
+    initialize(density, x, context)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(GAIN * torch.randn_like(parameter))
+    return module.eval()
+
+
+class _AnyShape(d.StandardNormal):
+    """A prior for a bijection under test, whatever shape it gives."""
+
+    def __init__(self) -> None:
+        super().__init__(())
+
+
+def example(
+    row: Row, dtype: torch.dtype = torch.float64, n: int = BATCH, seed: int = 1
+) -> tuple[Tensor, Tensor | None]:
+    """A batch for a row: x and its context."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(n, *row.shape, dtype=torch.float64, generator=generator)
+    if row.unit_interval:
+        x = torch.sigmoid(x)
+    context = None
+    if row.context is not None:
+        context = torch.randn(n, *row.context, dtype=torch.float64, generator=generator).to(dtype)
+    return x.to(dtype), context
+
+
+__all__ = ["BIJECTIONS", "DENSITIES", "Row", "example", "make"]

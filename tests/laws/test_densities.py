@@ -1,0 +1,154 @@
+"""The laws every density keeps."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torch.autograd import gradcheck
+from torch.autograd.functional import jacobian
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from glowkit.core import Density
+from laws.table import BATCH, DENSITIES, Row, example, make
+
+every = pytest.mark.parametrize("row", DENSITIES, ids=str)
+conditional = pytest.mark.parametrize("row", [r for r in DENSITIES if r.context], ids=str)
+
+
+def flat_noise(density: Density, x: Tensor, context: Tensor | None) -> Tensor:
+    return torch.cat([noise.flatten(1) for noise in density.encode(x, context)[0]], dim=1)
+
+
+def log_standard(density: Density, noises: list[Tensor]) -> Tensor:
+    """log density of the noises, were they independent standard draws; shape (N,)."""
+    total = torch.zeros(len(noises[0]), dtype=noises[0].dtype)
+    for noise, spec in zip(noises, density.noise_specs(), strict=True):
+        if spec.distribution == "normal":
+            values = -0.5 * (noise**2 + math.log(2 * math.pi))
+        else:
+            values = F.logsigmoid(noise) + F.logsigmoid(-noise)
+        total = total + values.flatten(1).sum(1)
+    return total
+
+
+@every
+def test_round_trip_in_float64(row: Row) -> None:
+    density, (x, context) = make(row), example(row)
+    noises, log_p = density.encode(x, context)
+    back, log_p_back = density.decode(noises, context)
+    assert (back - x).abs().max() <= 1e-9
+    assert (log_p_back - log_p).abs().max() <= 1e-9
+
+
+@every
+def test_round_trip_in_float32(row: Row) -> None:
+    density, (x, context) = make(row, torch.float32), example(row, torch.float32, n=64)
+    noises, log_p = density.encode(x, context)
+    back, log_p_back = density.decode(noises, context)
+    assert (back - x).abs().max() <= row.tolerance
+    assert (log_p_back - log_p).abs().max() <= 1e-3
+
+
+@every
+def test_log_p_is_that_of_the_noise_times_the_jacobian(row: Row) -> None:
+    """The noises are whitened: change of variables from standard noise gives log p exactly."""
+    density, (x, context) = make(row), example(row)
+    noises, log_p = density.encode(x, context)
+    standard = log_standard(density, noises)
+    for i in range(BATCH):
+        one = None if context is None else context[i : i + 1]
+        jac = jacobian(lambda t, one=one: flat_noise(density, t, one), x[i : i + 1])
+        log_det = torch.linalg.slogdet(jac.reshape(x[i].numel(), -1)).logabsdet
+        assert abs(log_p[i] - standard[i] - log_det) <= 1e-9
+
+
+@every
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_shapes(row: Row, dtype: torch.dtype) -> None:
+    density, (x, context) = make(row, dtype), example(row, dtype)
+    noises, log_p = density.encode(x, context)
+    assert [tuple(noise.shape[1:]) for noise in noises] == [
+        spec.shape for spec in density.noise_specs()
+    ]
+    assert log_p.shape == (BATCH,)
+    assert log_p.dtype == dtype
+    sample = density.sample(BATCH, context=context)
+    assert sample.shape == x.shape
+    assert sample.dtype == dtype
+
+
+@every
+def test_sampling_is_seeded_and_temperature_scales_the_noise(row: Row) -> None:
+    density, (_, context) = make(row), example(row)
+
+    def draw(temperature: float | Tensor) -> Tensor:
+        generator = torch.Generator().manual_seed(3)
+        return density.sample(BATCH, temperature, context, generator)
+
+    assert torch.equal(draw(0.7), draw(0.7))
+    hot = density.draw_noises(BATCH, 1.0, torch.Generator().manual_seed(3))
+    warm = [0.7 * noise for noise in hot]
+    assert torch.allclose(draw(0.7), density.decode(warm, context)[0])
+    mixed = torch.tensor([0.7, 1.0, 0.0])
+    assert torch.allclose(draw(mixed)[0], draw(0.7)[0])
+    assert torch.allclose(draw(mixed)[1], draw(1.0)[1])
+
+
+@every
+def test_gradients_against_finite_differences(row: Row) -> None:
+    density, (x, context) = make(row), example(row)
+    names = [name for name, _ in density.named_parameters()]
+    values = [p.detach().clone().requires_grad_() for p in density.parameters()]
+    inputs = [x.requires_grad_(), *([] if context is None else [context.requires_grad_()])]
+
+    def log_prob(*arguments: Tensor) -> Tensor:
+        given, parameters = arguments[: len(inputs)], arguments[len(inputs) :]
+        state = dict(zip(names, parameters, strict=True))
+        return functional_call(density, state, given)
+
+    # `functional_call` needs a forward; the law is about log_prob.
+    density.forward = lambda *given: density.log_prob(*given)
+    assert gradcheck(log_prob, (*inputs, *values), eps=1e-7, atol=1e-4, rtol=1e-3, fast_mode=True)
+
+
+@every
+def test_pure(row: Row) -> None:
+    density, (x, context) = make(row), example(row)
+    x_before = x.clone()
+    state = {name: t.clone() for name, t in density.state_dict().items()}
+    noises, log_p = density.encode(x, context)
+    noises_before = [noise.clone() for noise in noises]
+    density.decode(noises, context)
+    assert torch.equal(x, x_before)
+    assert all(torch.equal(a, b) for a, b in zip(noises, noises_before, strict=True))
+    assert torch.equal(log_p, density.log_prob(x, context))
+    assert all(torch.equal(t, state[name]) for name, t in density.state_dict().items())
+
+
+@every
+def test_independent_of_batch_mates(row: Row) -> None:
+    density, (x, context) = make(row), example(row)
+    alone = density.log_prob(x[1:2], None if context is None else context[1:2])
+    assert torch.allclose(alone[0], density.log_prob(x, context)[1], atol=1e-12)
+
+
+@every
+def test_survives_save_and_load(row: Row) -> None:
+    density, (x, context) = make(row), example(row)
+    other = make(row, seed=7)
+    other.load_state_dict(density.state_dict())
+    with torch.no_grad():
+        assert torch.equal(other.log_prob(x, context), density.log_prob(x, context))
+
+
+@conditional
+def test_context_matters_and_stays_with_its_example(row: Row) -> None:
+    density, (x, context) = make(row), example(row)
+    assert context is not None
+    changed = context.clone()
+    changed[0] += 1
+    before, after = density.log_prob(x, context), density.log_prob(x, changed)
+    assert before[0] != after[0]
+    assert torch.equal(before[1:], after[1:])
