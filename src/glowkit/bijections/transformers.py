@@ -59,9 +59,9 @@ class Affine(Transformer):
     """y = (x + t) · s with s = σ(r + 2); inverse x = y / s − t; ladj = Σ ln s.
 
     h holds t and r interleaved. The shift comes before the scale and s < 1: both lose less
-    precision on the way back than RealNVP's exp(s) · x + t. ln s is computed as −softplus(−(r + 2)),
-    which stays finite where ln σ would not. A fresh, zero-initialised coupling has s = 0.8808.
-    Source: Glow, table 1, in the form that openai/glow runs.
+    precision on the way back than RealNVP's exp(s) · x + t. ln s is computed as
+    −softplus(−(r + 2)), which stays finite where ln σ would not. A fresh, zero-initialised
+    coupling has s = 0.8808. Source: Glow, table 1, in the form that openai/glow runs.
     """
 
     parameters_per_channel = 2

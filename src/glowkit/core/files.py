@@ -1,55 +1,107 @@
-"""Files that are either whole or untouched: a temporary name, a sync, a rename."""
+"""Files that are whole or untouched: written under a temporary name, synced, then renamed."""
 
+import errno
 import os
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from glowkit.core.errors import GlowkitError
 
+# Where the system's own words would puzzle the reader; elsewhere they are used as they are.
+_REASONS = {
+    errno.EEXIST: "a file stands where its folder should be",
+    errno.ENOTDIR: "a file stands where its folder should be",
+}
+
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; once the block ends well, it takes `path`'s place.
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path in the folder of `path`; it becomes `path` when the block ends well.
 
-    Killing the process, or a full disk, at any instant leaves the previous file as it was.
+    Whatever happens, including a killed process, `path` holds either all of its old content or all
+    of the new. Missing folders are made. The temporary name keeps the suffix, since libraries
+    choose the format by it, and does not vary, so that a killed process leaves one at most. One
+    writer per path: two at once would share the temporary.
 
-    Raises:
-        GlowkitError: when the file cannot be written.
+    `torch.save` hides why a write failed unless it is given an open file, and safetensors always
+    does: hand the first `open(temporary, "wb")`, and write the bytes of the second.
+
+    Raises GlowkitError when the disk is full, the folder is not writable and the like.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "notes.txt"
+    >>> with replacing(path) as temporary:
+    ...     _ = temporary.write_text("whole")
+    >>> path.read_text(), [entry.name for entry in path.parent.iterdir()]
+    ('whole', ['notes.txt'])
     """
     path = Path(path)
-    temporary: Path | None = None
+    target = Path(os.path.realpath(path))  # a link stays a link; its target is replaced
+    temporary = target.with_name(f".{target.stem}.tmp{target.suffix}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
+        if target.exists() and not target.is_file():  # a device, say, must not become a file
+            kind = "a folder" if target.is_dir() else "not a regular file"
+            raise GlowkitError(f"cannot write {path}: it is {kind}")
+        target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        _sync(temporary)
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        os.replace(temporary, path)
-        _sync(path.parent)
-    except OSError as error:
-        raise GlowkitError(
-            f"cannot write {path}: {error.strerror or error}; what was there before is untouched"
-        ) from error
+        with open(temporary, "r+b") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except GlowkitError:
+        raise
+    except Exception as error:
+        cause = _system_error(error)
+        if cause is None or cause.filename not in (None, *map(str, _about(temporary, target))):
+            raise  # not a failure of this write: the block read another file, or has a mistake
+        raise GlowkitError(f"cannot write {path}: {_reason(cause)}; {_rest(target)}") from error
     finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
+    _sync_folder(target.parent)
 
 
-def write_atomically(path: str | Path, data: bytes) -> None:
-    """Write a file so that it is either wholly new or as it was."""
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write `data` to `path`, all of it or nothing; missing folders are made.
+
+    Raises GlowkitError when the disk is full, the folder is not writable and the like; the previous
+    file is then untouched.
+    """
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 
 
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
+def _about(temporary: Path, target: Path) -> list[Path]:
+    """The paths whose errors are errors of this write."""
+    return [temporary, target, *target.parents]
+
+
+def _system_error(error: BaseException | None) -> OSError | None:
+    """The error of the system behind an exception: torch.save wraps it in a RuntimeError."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _reason(error: OSError) -> str:
+    if error.errno is None:  # raised by a library with a sentence of its own
+        return str(error)
+    return _REASONS.get(error.errno) or os.strerror(error.errno).lower()
+
+
+def _rest(target: Path) -> str:
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        untouched = target.exists()
+    except OSError:
+        untouched = False
+    return "the previous file is untouched" if untouched else "nothing was written"
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself survive a power cut, where the system can sync a folder."""
+    with suppress(OSError):  # the file is whole either way; some file systems refuse
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

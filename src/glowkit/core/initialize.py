@@ -62,4 +62,3 @@ def initialize(
         for handle in handles:
             handle.remove()
     return len(waiting)
-

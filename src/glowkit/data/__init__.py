@@ -2,7 +2,8 @@
 
 from glowkit.data.opening import list_sources, open_source
 from glowkit.data.quantize import requantize
+from glowkit.data.single import read_image
 from glowkit.data.source import Source
 from glowkit.data.split import ImageSplit
 
-__all__ = ["ImageSplit", "Source", "list_sources", "open_source", "requantize"]
+__all__ = ["ImageSplit", "Source", "list_sources", "open_source", "read_image", "requantize"]

@@ -9,8 +9,7 @@ from glowkit.data.cache import PackWriter, packed
 from glowkit.data.layout import find_layout, find_levels
 from glowkit.data.members import Member, npy_member, npz_members
 from glowkit.data.partition import divide
-from glowkit.data.source import Source
-from glowkit.data.split import ImageSplit
+from glowkit.data.source import Source, build_splits
 
 LABEL_NAMES = ("labels", "y")
 MOST_CLASSES = 100_000  # beyond this the numbers are not classes but identifiers
@@ -51,7 +50,7 @@ def open_arrays(name: str, path: Path, member: str | None, channels: int | None)
     _, c, h, w = pixels.shape
     return Source(
         name=name,
-        splits={split: ImageSplit(pixels, labels, index) for split, index in rows.items()},
+        splits=build_splits(pixels, labels, rows),
         image_shape=(c, h, w),
         pixel_levels=levels,
         class_names=classes,

@@ -75,7 +75,7 @@ class PackWriter:
 def cache_folder() -> Path:
     """$GLOWKIT_CACHE, or ~/.cache/glowkit."""
     given = os.environ.get("GLOWKIT_CACHE")
-    return Path(given) if given else Path.home() / ".cache" / "glowkit"
+    return Path(given).expanduser() if given else Path.home() / ".cache" / "glowkit"
 
 
 def packed(place: str, options: object, state: object, fill: Callable[[PackWriter], None]) -> Pack:

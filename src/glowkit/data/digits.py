@@ -3,8 +3,7 @@
 import numpy as np
 
 from glowkit.data.partition import shuffled
-from glowkit.data.source import Source
-from glowkit.data.split import ImageSplit
+from glowkit.data.source import Source, build_splits
 
 PIXEL_LEVELS = 17  # counts of inked cells in a 4x4 block, 0 .. 16
 VALIDATION, TEST = 200, 300  # of 1797; the remaining 1297 train
@@ -30,7 +29,7 @@ def open_digits() -> Source:
     }
     return Source(
         name="digits",
-        splits={split: ImageSplit(images, labels, index) for split, index in rows.items()},
+        splits=build_splits(images, labels, rows),
         image_shape=(1, 8, 8),
         pixel_levels=PIXEL_LEVELS,
         class_names=tuple(str(digit) for digit in range(10)),

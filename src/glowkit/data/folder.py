@@ -10,8 +10,7 @@ from glowkit.data.cache import packed
 from glowkit.data.listing import SUFFIXES, list_images
 from glowkit.data.packing import Named, pack_pictures, packing_notes, refuse_bad
 from glowkit.data.partition import SPLIT_NAMES, complete
-from glowkit.data.source import Source
-from glowkit.data.split import ImageSplit
+from glowkit.data.source import Source, build_splits
 
 
 class _Files:
@@ -64,10 +63,7 @@ def open_folder(
     _, c, h, w = pack.images.shape
     return Source(
         name=name,
-        splits={
-            split: ImageSplit(pack.images, _of_split(labels, index), index)
-            for split, index in rows.items()
-        },
+        splits=build_splits(pack.images, labels, rows),
         image_shape=(c, h, w),
         pixel_levels=int(pack.facts["levels"]),
         class_names=classes,
@@ -134,8 +130,3 @@ def _labels(
     for split, names in labelled.items():
         labels[rows[split]] = [number[name] for name in names]
     return labels, tuple(classes), notes
-
-
-def _of_split(labels: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
-    """The labels for a split of these rows, None when they have none."""
-    return None if labels is None or (labels[rows] < 0).all() else labels

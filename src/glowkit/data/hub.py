@@ -10,8 +10,7 @@ from glowkit.core.errors import GlowkitError
 from glowkit.data.cache import packed
 from glowkit.data.packing import Named, pack_pictures, packing_notes, refuse_bad
 from glowkit.data.partition import SPLIT_NAMES, complete
-from glowkit.data.source import Source
-from glowkit.data.split import ImageSplit
+from glowkit.data.source import Source, build_splits
 
 
 class _Images:
@@ -73,14 +72,7 @@ def open_hub(spec: str, *, size: int | None, channels: int | None, skip_bad: boo
     _, c, h, w = pack.images.shape
     return Source(
         name=spec,
-        splits={
-            split: ImageSplit(
-                pack.images,
-                None if labels is None or (labels[index] < 0).all() else labels,
-                index,
-            )
-            for split, index in rows.items()
-        },
+        splits=build_splits(pack.images, labels, rows),
         image_shape=(c, h, w),
         pixel_levels=int(pack.facts["levels"]),
         class_names=tuple(features[classes[0]].names) if classes else (),

@@ -4,6 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from glowkit.core.errors import GlowkitError
+
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
@@ -20,11 +22,14 @@ class Listing:
 
 
 def list_images(root: Path) -> Listing:
-    """Find image files at any depth by their suffix, following links, passing over hidden names."""
+    """Find image files at any depth by their suffix, following links, passing over hidden names.
+
+    Raises GlowkitError for a folder that may not be read.
+    """
     found: list[tuple[str, int, int]] = []
     ignored: list[str] = []
     visited: set[str] = set()
-    for folder, subfolders, names in os.walk(root, followlinks=True):
+    for folder, subfolders, names in os.walk(root, onerror=_refuse, followlinks=True):
         real = os.path.realpath(folder)
         if real in visited:  # a link to a folder already seen, perhaps to its own parent
             subfolders.clear()
@@ -42,6 +47,13 @@ def list_images(root: Path) -> Listing:
                 ignored.append(relative)
     found.sort()
     return Listing([PurePosixPath(entry[0]) for entry in found], found, sorted(ignored))
+
+
+def _refuse(error: OSError) -> None:
+    raise GlowkitError(
+        f"the folder {error.filename} cannot be read ({error.strerror}): change its permissions, "
+        "or move it elsewhere"
+    ) from None
 
 
 def _size_and_time(path: Path) -> tuple[int, int]:

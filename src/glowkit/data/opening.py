@@ -1,5 +1,6 @@
 """From the words a person types to a Source: the table of the kinds of DATA there are."""
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -95,16 +96,16 @@ def open_source(
 
         return open_hub(spec, size=size, channels=channels, skip_bad=skip_bad)
     path = Path(spec).expanduser()
-    if path.is_dir():
+    if spec and os.path.isdir(path):  # of os, because those of Path raise for names too long
         from glowkit.data.folder import open_folder
 
         return open_folder(spec, path, size=size, channels=channels, skip_bad=skip_bad)
-    file, member = _array_file(path)
-    if file.is_file():
+    array = _array_file(path)
+    if array is not None:
         from glowkit.data.arrays import open_arrays
 
-        return _checked(open_arrays(spec, file, member, channels), size, channels)
-    if path.is_file():
+        return _checked(open_arrays(spec, *array, channels), size, channels)
+    if os.path.isfile(path):
         raise GlowkitError(f"{spec} is one file of an unknown kind; DATA is {KINDS}")
     raise GlowkitError(f"no such file or folder: {spec}; DATA is {KINDS}")
 
@@ -114,14 +115,13 @@ def _checked(source: Source, size: int | None, channels: int | None) -> Source:
     return source
 
 
-def _array_file(path: Path) -> tuple[Path, str | None]:
-    """The array file of FILE.npy, FILE.npz or FILE.npz:NAME, with NAME; a path to nothing if none.
+def _array_file(path: Path) -> tuple[Path, str | None] | None:
+    """The file and NAME of FILE.npy, FILE.npz or FILE.npz:NAME, None when there is no such file.
 
     A file whose own name contains a colon is taken as it is.
     """
-    if path.is_file() and path.suffix.lower() in (".npy", ".npz"):
-        return path, None
-    text, colon, member = str(path).rpartition(":")
-    if colon and member and Path(text).suffix.lower() == ".npz":
-        return Path(text), member
-    return Path("/nonexistent"), None
+    if os.path.isfile(path):
+        return (path, None) if path.suffix.lower() in (".npy", ".npz") else None
+    text, _, member = str(path).rpartition(":")
+    is_archive = Path(text).suffix.lower() == ".npz" and os.path.isfile(text)
+    return (Path(text), member) if member and is_archive else None

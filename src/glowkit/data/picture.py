@@ -3,7 +3,7 @@
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -58,7 +58,7 @@ class Decoded(NamedTuple):
 def read_header(data: Path | bytes) -> Header:
     """Size and kind of an image, without decoding it. Raises BadImage."""
     try:
-        with Image.open(_file(data)) as image:
+        with _file(data) as file, Image.open(file) as image:
             if image.mode == "F":
                 raise BadImage("floating-point pixels: save as 16-bit PNG or as .npy")
             return Header(_upright_size(image), _is_gray(image), image.mode in DEEP_MODES)
@@ -71,7 +71,7 @@ def read_header(data: Path | bytes) -> Header:
 def read_pixels(data: Path | bytes, request: Request) -> Decoded:
     """Decode an image, turn it upright, and bring it to the form requested. Raises BadImage."""
     try:
-        with Image.open(_file(data)) as image:
+        with _file(data) as file, Image.open(file) as image:
             marks = set()
             if ";16" in repr([tile[3] for tile in image.tile]) and not request.deep:
                 marks.add("reduced")
@@ -139,8 +139,10 @@ def _cropped(image: Image.Image, size: int | None) -> Image.Image:
     return ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
 
 
-def _file(data: Path | bytes) -> Path | io.BytesIO:
-    return io.BytesIO(data) if isinstance(data, bytes) else data
+def _file(data: Path | bytes) -> IO[bytes]:
+    # Never by name: Pillow 13.0 maps uncompressed TIFF files that it opened by name, and then
+    # scrambles those that are stored sideways.
+    return io.BytesIO(data) if isinstance(data, bytes) else open(data, "rb")
 
 
 def _bad(error: Exception) -> BadImage:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from glowkit.core.errors import GlowkitError
 from glowkit.data.split import ImageSplit
 
@@ -24,6 +26,21 @@ class Source:
     pixel_levels: int
     class_names: tuple[str, ...]
     notes: tuple[str, ...]
+
+
+def build_splits(
+    images: np.ndarray, labels: np.ndarray | None, rows: dict[str, np.ndarray]
+) -> dict[str, ImageSplit]:
+    """The splits of images (N, C, H, W) and labels (N,), -1 or None for none, that `rows` name.
+
+    A split without a single label has `labels` None, so that this can be asked in one place.
+    """
+    return {
+        split: ImageSplit(
+            images, None if labels is None or (labels[index] < 0).all() else labels, index
+        )
+        for split, index in rows.items()
+    }
 
 
 def require_shape(

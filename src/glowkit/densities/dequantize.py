@@ -90,8 +90,10 @@ class Dequantize(Density):
                 f"images must be integers from 0 to {self.levels - 1}, not {x.dtype}; scale floats"
                 " back to integers first"
             )
-        if len(x) and not (x.min() >= 0 and x.max() < self.levels):
+        # As Python integers: in uint8, 255 < 256 is false.
+        low, high = (int(bound) for bound in x.aminmax()) if len(x) else (0, 0)
+        if low < 0 or high >= self.levels:
             raise GlowkitError(
-                f"images hold values from {int(x.min())} to {int(x.max())}, but this model has"
+                f"images hold values from {low} to {high}, but this model has"
                 f" {self.levels} levels, 0 to {self.levels - 1}"
             )

@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from torch import nn
-
 from glowkit.bijections import (
     Actnorm,
     Additive,
@@ -33,7 +31,7 @@ from glowkit.densities import (
     WithLabels,
 )
 from glowkit.models.checks import check_at_least, check_choice, check_sides
-from glowkit.nets import Bfloat16, GlowNet, ZeroConv2d, ZeroLinear
+from glowkit.nets import PRECISIONS, GlowNet, ZeroConv2d, ZeroLinear
 
 COUPLINGS: dict[str, Callable[[], Transformer]] = {"affine": Affine, "additive": Additive}
 
@@ -42,11 +40,6 @@ PERMUTATIONS: dict[str, Callable[[int], Bijection]] = {
     "conv1x1-plain": lambda channels: Conv1x1(PlainMatrix(channels)),
     "shuffle": shuffle,
     "reverse": reverse,
-}
-
-PRECISIONS: dict[str, Callable[[nn.Module], nn.Module]] = {
-    "float32": lambda net: net,
-    "bfloat16": Bfloat16,
 }
 
 
@@ -119,7 +112,7 @@ def _level(config: GlowConfig, level: int, shape: tuple[int, ...]) -> Density:
         rest = _top(config, (channels, height, width))
     else:
         half = channels // 2
-        prior = ConditionalNormal(_net(config, ZeroConv2d(half, channels)), (half, height, width))
+        prior = ConditionalNormal(ZeroConv2d(half, channels), (half, height, width))
         rest = Split(half, prior, _level(config, level + 1, (half, height, width)))
     return Then(Chain([Squeeze(), steps]), rest)
 
@@ -127,18 +120,15 @@ def _level(config: GlowConfig, level: int, shape: tuple[int, ...]) -> Density:
 def _step(config: GlowConfig, channels: int) -> Chain:
     half = channels // 2
     transformer = COUPLINGS[config.coupling]()
-    net = GlowNet(half, half * transformer.parameters_per_channel, config.width)
+    out = half * transformer.parameters_per_channel
+    net = GlowNet(half, out, config.width, precision=config.precision)
     return Chain(
         [
             Actnorm(channels),
             PERMUTATIONS[config.permutation](channels),
-            Coupling(half, _net(config, net), transformer),
+            Coupling(half, net, transformer),
         ]
     )
-
-
-def _net(config: GlowConfig, net: nn.Module) -> nn.Module:
-    return PRECISIONS[config.precision](net)
 
 
 def _top(config: GlowConfig, shape: tuple[int, int, int]) -> Density:

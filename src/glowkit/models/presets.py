@@ -11,9 +11,7 @@ PRESETS: dict[str, GlowConfig] = {
     "glow-imagenet32": GlowConfig(CIFAR, steps=48),
     "glow-imagenet64": GlowConfig((3, 64, 64), levels=4, steps=48),
     "glow-lsun64": GlowConfig((3, 64, 64), levels=3, steps=48),
-    "glow-celebahq256": GlowConfig(
-        (3, 256, 256), levels=6, coupling="additive", pixel_levels=32
-    ),
+    "glow-celebahq256": GlowConfig((3, 256, 256), levels=6, coupling="additive", pixel_levels=32),
     "glow-cifar10-conditional": GlowConfig(
         CIFAR, coupling="additive", pixel_levels=32, classes=10, classifier_weight=0.01
     ),

@@ -6,11 +6,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from glowkit.core import Density, GlowkitError
-from glowkit.core.files import replacing, write_atomically
+from glowkit.core.files import write_atomically
 from glowkit.models.build import build, from_settings, to_settings
 
 FORMAT_VERSION = 1
@@ -30,8 +31,7 @@ def save(model: Density, folder: str | Path) -> Path:
     folder = Path(folder)
     tensors = {name: t.detach().contiguous() for name, t in model.state_dict().items()}
     about = {"format": "glowkit", "format_version": FORMAT_VERSION, **to_settings(model.config)}
-    with replacing(folder / "model.safetensors") as temporary:
-        save_file(tensors, temporary)
+    write_atomically(folder / "model.safetensors", to_bytes(tensors))
     write_atomically(folder / "config.json", json.dumps(about, indent=2).encode())
     return folder
 

@@ -3,12 +3,12 @@
 from glowkit.nets.convolution import ActnormConv2d, ScaledConv2d, ZeroConv2d, ZeroLinear
 from glowkit.nets.glow import GlowNet
 from glowkit.nets.mlp import MLP
-from glowkit.nets.precision import Bfloat16
+from glowkit.nets.precision import PRECISIONS
 
 __all__ = [
     "MLP",
+    "PRECISIONS",
     "ActnormConv2d",
-    "Bfloat16",
     "GlowNet",
     "ScaledConv2d",
     "ZeroConv2d",

@@ -1,5 +1,7 @@
 """Glow's convolutions: edge-bias borders and log-scale factors."""
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -10,13 +12,22 @@ LOG_SCALE_FACTOR = 3.0
 """openai/glow multiplies its learned log-scales by 3, so that they learn three times as fast."""
 
 
+@lru_cache(maxsize=64)
+def _ring_patches(height: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """What each of the 9 taps sees of a channel that is 1 on the padding ring: (9, H·W)."""
+    with torch.inference_mode(False), torch.no_grad():
+        inside = torch.zeros(1, 1, height, width, dtype=dtype, device=device)
+        return F.unfold(F.pad(inside, (1, 1, 1, 1), value=1.0), 3)[0]
+
+
 def border_map(edge: Tensor, height: int, width: int) -> Tensor:
     """What a channel that is 1 on the padding ring and 0 inside adds to a 3x3 convolution.
 
-    edge is (out, 3, 3): the ring channel's filters. Returns (1, out, height, width).
+    edge, (out, 3, 3), holds that channel's filters. Returns (out, H, W): it is the same for every
+    image, so one small matrix product serves the batch.
     """
-    ring = F.pad(edge.new_zeros(1, 1, height, width), (1, 1, 1, 1), value=1.0)
-    return F.conv2d(ring, edge[:, None])
+    patches = _ring_patches(height, width, edge.dtype, edge.device)
+    return (edge.flatten(1) @ patches).view(-1, height, width)
 
 
 class ScaledConv2d(nn.Module):

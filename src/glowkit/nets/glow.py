@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from glowkit.nets.convolution import ActnormConv2d, ZeroConv2d
+from glowkit.nets.precision import PRECISIONS, computing_in
 
 
 class GlowNet(nn.Module):
@@ -11,16 +12,22 @@ class GlowNet(nn.Module):
     Shapes: (N, in_channels, H, W) to (N, out_channels, H, W). A context of `context_features`
     numbers an example, (N, features), or a map of them, (N, features, H, W), is added before the
     first ReLU through a 1x1 convolution that starts as zero. Cost: 9·C_in·w + w² + 9·w·C_out
-    multiplications a pixel. Source: Glow, appendix B, and openai/glow `model.f`; the context is
+    multiplications a pixel, done in `precision`. Source: Glow, appendix B, and openai/glow `model.f`; the context is
     ours.
     """
 
     context: nn.Conv2d | None
 
     def __init__(
-        self, in_channels: int, out_channels: int, width: int, context_features: int = 0
+        self,
+        in_channels: int,
+        out_channels: int,
+        width: int,
+        context_features: int = 0,
+        precision: str = "float32",
     ) -> None:
         super().__init__()
+        self.dtype = PRECISIONS[precision]
         self.first = ActnormConv2d(in_channels, width, kernel=3)
         self.second = ActnormConv2d(width, width, kernel=1)
         self.last = ZeroConv2d(width, out_channels)
@@ -30,10 +37,11 @@ class GlowNet(nn.Module):
             nn.init.zeros_(self.context.weight)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        h = self.first(x)
-        if self.context is not None:
-            if context is None:
-                raise ValueError("this conditioner needs a context and got none")
-            h = h + self.context(context if context.dim() == 4 else context[:, :, None, None])
-        h = self.second(h.relu_())
-        return self.last(h.relu_())
+        with computing_in(self.dtype, x.device):
+            h = self.first(x)
+            if self.context is not None:
+                if context is None:
+                    raise ValueError("this conditioner needs a context and got none")
+                h = h + self.context(context if context.dim() == 4 else context[:, :, None, None])
+            h = self.second(h.relu_())
+            return self.last(h.relu_()).to(x.dtype)

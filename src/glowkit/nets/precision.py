@@ -1,21 +1,20 @@
-"""Conditioners in bfloat16 inside a float32 flow."""
+"""Conditioners in low precision inside a float32 flow."""
+
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from torch import Tensor, nn
+
+PRECISIONS: dict[str, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+"""What a config can ask for, by name; "float32" stands for the parameters' own dtype."""
 
 
-class Bfloat16(nn.Module):
-    """Run a network in bfloat16 and hand its output back in the input's dtype.
+def computing_in(dtype: torch.dtype, device: torch.device) -> AbstractContextManager[object]:
+    """Run a network's convolutions and matrix products in `dtype`; float32 changes nothing.
 
-    Only conditioners run in low precision; the flow's own arithmetic, in particular every `exp`
-    and log-det, stays in float32 or wider. Parameters stay float32. Pays where the processor
-    multiplies bfloat16 natively.
+    Parameters stay as they are. Only conditioners run in low precision, and they hand their output
+    back in the flow's dtype: the flow's own arithmetic, every `exp` and every log-det, stays in
+    float32 or wider. Pays where the processor multiplies bfloat16 natively.
     """
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        with torch.autocast(x.device.type, torch.bfloat16):
-            return self.net(x, context).to(x.dtype)
+    if dtype == torch.float32:
+        return nullcontext()
+    return torch.autocast(device.type, dtype)

@@ -1,6 +1,14 @@
 """Floor 3: what a person does with a model."""
 
+from glowkit.tasks.evaluation import Evaluation, evaluate
 from glowkit.tasks.likelihood import bits_per_dim, training_loss
 from glowkit.tasks.reconstruction import largest_pixel_error, reconstruct
 
-__all__ = ["bits_per_dim", "largest_pixel_error", "reconstruct", "training_loss"]
+__all__ = [
+    "Evaluation",
+    "bits_per_dim",
+    "evaluate",
+    "largest_pixel_error",
+    "reconstruct",
+    "training_loss",
+]

@@ -37,10 +37,7 @@ def bits_per_dim(
     if importance_samples == 1:
         return -model.log_prob(images, context, generator) / (dimensions * math.log(2))
     draws = torch.stack(
-        [
-            model.log_prob(images, context, generator).double()
-            for _ in range(importance_samples)
-        ]
+        [model.log_prob(images, context, generator).double() for _ in range(importance_samples)]
     )
     log_p = draws.logsumexp(0) - math.log(importance_samples)
     return -log_p / (dimensions * math.log(2))

@@ -1,1 +1,32 @@
 """Floor 4: Lightning around a density."""
+
+from typing import TYPE_CHECKING, Any
+
+from glowkit.training.batches import Prepare, check_images
+from glowkit.training.config import TrainConfig
+from glowkit.training.folder import RunFolder, RunSettings, read_run, read_settings
+from glowkit.training.result import TrainResult
+
+if TYPE_CHECKING:
+    from glowkit.training.fit import train
+
+__all__ = [
+    "Prepare",
+    "RunFolder",
+    "RunSettings",
+    "TrainConfig",
+    "TrainResult",
+    "check_images",
+    "read_run",
+    "read_settings",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Lightning takes seconds to import, and reading a run's settings does not need it.
+    if name == "train":
+        from glowkit.training.fit import train
+
+        return train
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

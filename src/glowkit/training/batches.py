@@ -10,7 +10,9 @@ from torch.utils.data import DataLoader
 
 from glowkit.core.errors import GlowkitError
 from glowkit.data.quantize import requantize
+from glowkit.data.source import Source
 from glowkit.data.split import ImageSplit
+from glowkit.models.build import Config
 from glowkit.training.seeds import ORDER, permutation
 
 Batch = tuple[Tensor, Tensor | None]
@@ -88,6 +90,20 @@ class Prepare:
         return images, labels
 
 
+def check_images(source: Source, model_config: Config) -> None:
+    """Refuse images of another shape than the model's."""
+    wanted, have = tuple(model_config.image_shape), tuple(source.image_shape)
+    if wanted != have:
+        raise GlowkitError(
+            f"the model takes images of shape {_by(wanted)} (channels x height x width), but those "
+            f"of {source.name} are {_by(have)}; set the model's image_shape, or --size, to match"
+        )
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
+
+
 @dataclass(frozen=True)
 class _Stream:
     """A batch sampler without a length, which is how Lightning knows not to count epochs."""
@@ -102,14 +118,19 @@ class _Stream:
 
 
 def train_loader(
-    split: ImageSplit, epochs: Epochs, prepare: Prepare, step: int, rank: int, ranks: int,
+    split: ImageSplit,
+    epochs: Epochs,
+    prepare: Prepare,
+    step: int,
+    rank: int,
+    ranks: int,
     workers: int = 0,
-) -> "DataLoader[Batch]":
+) -> "DataLoader[tuple[Tensor, int]]":
     """Endless batches from `step` on. Workers read ahead without changing what is read."""
     return DataLoader(
         split,
         batch_sampler=_Stream(epochs, step, rank, ranks),  # type: ignore[arg-type]
-        collate_fn=prepare,
+        collate_fn=prepare,  # type: ignore[arg-type]
         num_workers=workers,
         worker_init_fn=_leave_interrupts_to_parent if workers else None,
         pin_memory=workers > 0 and torch.cuda.is_available(),

@@ -35,10 +35,9 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "ema": checkpoint.ema,
         "optimizer": checkpoint.optimizer,
     }
-    with replacing(path) as temporary:
-        # Through a file object: given a path, torch reports a full disk as an internal error.
-        with open(temporary, "wb") as file:
-            torch.save(content, file)
+    # Through a file object: given a path, torch reports a full disk as an internal error.
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        torch.save(content, file)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

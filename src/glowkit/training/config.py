@@ -59,8 +59,11 @@ class TrainConfig:
             ("clip_norm", self.clip_norm is None or self.clip_norm > 0, "more than 0"),
             ("ema_decay", 0 <= self.ema_decay < 1, "at least 0 and less than 1"),
             ("seed", self.seed >= 0, "0 or more"),
-            ("evaluate_every", self.evaluate_every is None or self.evaluate_every > 0,
-             "more than 0 minutes"),
+            (
+                "evaluate_every",
+                self.evaluate_every is None or self.evaluate_every > 0,
+                "more than 0 minutes",
+            ),
         ):
             if not good:
                 raise GlowkitError(f"{name} {getattr(self, name)} cannot work; give {wanted}")

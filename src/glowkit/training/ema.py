@@ -20,23 +20,26 @@ class Ema:
         self.model = deepcopy(model).eval().requires_grad_(False)
         self.decay = decay
         self.updates = 0
-        self._averaged = list(self.model.parameters())
+        self._followed = model
+        # Listed once: walking through a deep model takes longer than the update.
+        self._averages: list[Tensor] = list(self.model.parameters())
+        self._weights: list[Tensor] = list(model.parameters())
 
     @torch.no_grad()
-    def update(self, model: Density) -> None:
+    def update(self) -> None:
         """Move towards the model's present parameters."""
         weight = 1 - ema_decay_at(self.updates, self.decay)
-        torch._foreach_lerp_(self._averaged, list(model.parameters()), weight)
+        torch._foreach_lerp_(self._averages, self._weights, weight)
         self.updates += 1
 
     @torch.no_grad()
-    def copy_buffers(self, model: Density) -> None:
+    def copy_buffers(self) -> None:
         """Take over what is state but not weights (running statistics, flags).
 
         Only saved buffers: an unsaved one may be a cache that belongs to the other's parameters.
         """
         mine = self.model.state_dict(keep_vars=True)
-        for name, value in model.state_dict(keep_vars=True).items():
+        for name, value in self._followed.state_dict(keep_vars=True).items():
             if not isinstance(value, torch.nn.Parameter):
                 mine[name].copy_(value)
 

@@ -1,6 +1,5 @@
 """Bits/dim of a whole split: every image once, whatever the number of ranks."""
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -30,26 +29,14 @@ def share_of_bits(
     dequantization noise is the same at every evaluation, so that their differences are the
     model's.
     """
-    total = torch.zeros(2, dtype=torch.float64, device=device)
+    total = torch.zeros(2, dtype=torch.float64)
     mine = range(rank, len(split), ranks)
     for number, start in enumerate(range(0, len(mine), batch_size)):
         if stop():
             return None
         images, context = prepare(split.__getitems__(list(mine[start : start + batch_size])))
-        generator = torch.Generator(device).manual_seed(
-            mixed_seed(VALIDATION_NOISE, number, rank)
-        )
-        bits = likelihood.bits_per_dim(
-            model,
-            images.to(device),
-            None if context is None else context.to(device),
-            generator,
-        )
-        total[0] += bits.double().sum()
-        total[1] += len(bits)
+        generator = torch.Generator(device).manual_seed(mixed_seed(VALIDATION_NOISE, number, rank))
+        context = None if context is None else context.to(device)
+        bits = likelihood.bits_per_dim(model, images.to(device), context, generator)
+        total += torch.stack([bits.cpu().double().sum(), torch.tensor(float(len(bits)))])
     return total
-
-
-def mean_bits(total: Tensor) -> float:
-    """The mean that summed shares amount to."""
-    return float(total[0] / total[1]) if total[1] else math.nan

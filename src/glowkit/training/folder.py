@@ -73,6 +73,16 @@ def read_run(run: str | Path) -> RunSettings:
     path = RunFolder(Path(run)).config
     if not path.is_file():
         raise GlowkitError(f"{run} is not a run folder: it has no {path.name}")
+    return read_settings(path)
+
+
+def read_settings(path: Path) -> RunSettings:
+    """The settings in a config.yaml, wherever it lies.
+
+    Raises GlowkitError when it is missing, damaged or too new.
+    """
+    if not path.is_file():
+        raise GlowkitError(f"no such config file: {path}")
     try:
         settings = yaml.safe_load(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:

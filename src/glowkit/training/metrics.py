@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers.logger import Logger
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.utilities import rank_zero_only
 
 from glowkit.core.files import write_atomically
 from glowkit.training.writing import sentences
@@ -65,7 +65,7 @@ class MetricsFile(Logger):
         """Append a row; a figure that is missing leaves its cell empty."""
         with sentences(self.path):
             if self._file is None:
-                self._file = open(self.path, "a", newline="")
+                self._file = self.path.open("a", newline="")
             writer = csv.DictWriter(self._file, COLUMNS, lineterminator="\n")
             writer.writerow({"step": step, **metrics})
             self._file.flush()

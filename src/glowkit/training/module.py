@@ -41,13 +41,18 @@ class FlowModule(LightningModule):
         self.last_norm = math.nan
         self._trained = [p for p in model.parameters() if p.requires_grad]
 
-    def train_dataloader(self) -> "DataLoader[Batch]":
+    def train_dataloader(self) -> "DataLoader[tuple[Tensor, int]]":
         # Asked for when the ranks are known. Reading ahead pays only beside another processor.
         ranks = self.trainer.world_size
         workers = 0 if self.device.type == "cpu" else 2
         return train_loader(
-            self.split, self.plan.epochs, self.prepare, self.run_state.step,
-            self.global_rank, ranks, workers,
+            self.split,
+            self.plan.epochs,
+            self.prepare,
+            self.run_state.step,
+            self.global_rank,
+            ranks,
+            workers,
         )
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -71,10 +76,11 @@ class FlowModule(LightningModule):
         dequantization by a generator, dropout by torch's own.
         """
         images, context = batch
-        seed = mixed_seed(
-            TRAIN_NOISE, self.plan.config.seed, self.run_state.step, self.global_rank
-        )
-        torch.manual_seed(seed)
+        seed = mixed_seed(TRAIN_NOISE, self.plan.config.seed, self.run_state.step, self.global_rank)
+        # Not torch.manual_seed, which takes milliseconds to seed devices that are not there.
+        torch.default_generator.manual_seed(seed)
+        if self.device.type != "cpu":
+            torch.get_device_module(self.device).manual_seed(seed)
         generator = torch.Generator(self.device).manual_seed(seed)
         loss, bits = likelihood.training_loss(self.model, images, context, generator)
         self.last_loss = bits.item()

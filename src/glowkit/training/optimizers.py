@@ -16,6 +16,4 @@ def make_optimizer(
     name: str, parameters: Iterable[nn.Parameter], learning_rate: float, weight_decay: float
 ) -> torch.optim.Optimizer:
     """The named optimizer over these parameters."""
-    return OPTIMIZERS[name](
-        parameters, lr=learning_rate, weight_decay=weight_decay, foreach=True
-    )
+    return OPTIMIZERS[name](parameters, lr=learning_rate, weight_decay=weight_decay, foreach=True)

@@ -3,26 +3,82 @@
 import math
 import time
 
-from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, Progress, TextColumn
 
-from glowkit.training.module import FlowModule
+from glowkit.training.state import Plan, RunState
 
-_REFRESH_SECONDS = 0.2
+_REFRESH_SECONDS = 0.25
 
 
 class Report:
-    """A progress bar on a terminal; elsewhere, such as in a log file, a line an evaluation.
+    """A progress bar on a terminal; elsewhere, as in a log file, one line an evaluation.
 
-    Writes to stderr: stdout belongs to results. Lightning's own bars count batches of an epoch,
-    where a run here has one budget, by epochs or minutes.
+    Writes to stderr, since stdout belongs to results. Lightning's own bars count the batches of
+    an epoch, where a run here has one budget, of epochs or of minutes.
     """
 
-    def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True)
-        self.bar: Progress | None = None
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._bar: Progress | None = None
+        self._shown = -math.inf
+
+    def start(self) -> None:
+        if self.console.is_terminal:
+            self._bar = Progress(
+                BarColumn(bar_width=24),
+                TextColumn("{task.description}", markup=False),
+                console=self.console,
+                auto_refresh=False,  # a thread of rich's own would take time from training
+                transient=True,
+            )
+            self._bar.add_task("starting", total=1.0)
+            self._bar.start()
+
+    def step(self, plan: Plan, state: RunState) -> None:
+        """Show the present step, a few times a second."""
+        now = time.monotonic()
+        if self._bar is None or now - self._shown < _REFRESH_SECONDS:
+            return
+        self._shown = now
+        self._bar.update(
+            self._bar.task_ids[0],
+            completed=plan.progress(state),
+            description=f"{_place(plan, state)}: {state.window_bits_per_dim:.3f} bits/dim, "
+            f"{_pace(plan, state)}",
+            refresh=True,
+        )
+
+    def evaluation(self, plan: Plan, state: RunState, validation: float) -> None:
+        """One plain line; above the bar where there is one."""
+        best = " (best)" if state.best_step == state.step else ""
+        self.console.print(
+            f"{_place(plan, state)}: bits/dim train {state.window_bits_per_dim:.4f}, "
+            f"validation {validation:.4f}{best}, {_pace(plan, state)}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+
+    def stop(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
 
 
-class ProgressReport(Callback):
-    pass
+def _place(plan: Plan, state: RunState) -> str:
+    return f"epoch {plan.epoch(state):.1f}, step {state.step}"
+
+
+def _pace(plan: Plan, state: RunState) -> str:
+    skipped = f", {state.skipped_steps} skipped steps" if state.skipped_steps else ""
+    left = _clock(plan.seconds_left(state))
+    return f"{plan.images_per_second(state):,.0f} images/s, {left} left{skipped}"
+
+
+def _clock(seconds: float) -> str:
+    if not math.isfinite(seconds):
+        return "?"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

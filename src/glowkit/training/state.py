@@ -41,6 +41,15 @@ class RunState:
         known = {field.name for field in fields(cls)}
         return cls(**{name: value for name, value in values.items() if name in known})
 
+    @property
+    def window_bits_per_dim(self) -> float:
+        """Mean training loss since the last row; NaN if a step of them was."""
+        return self.window_loss / (self.window_steps or math.nan)
+
+    @property
+    def window_gradient_norm(self) -> float:
+        return self.window_norm / (self.window_steps or math.nan)
+
     def clear_window(self) -> None:
         self.window_loss = self.window_norm = self.window_seconds = 0.0
         self.window_steps = 0
@@ -79,6 +88,10 @@ class Plan:
         if self.config.evaluate_every is None:
             return state.step % self.epochs.steps_an_epoch == 0
         return state.elapsed - state.evaluated_elapsed >= 60 * self.config.evaluate_every
+
+    def images_per_second(self, state: RunState) -> float:
+        """Since the last row of metrics, evaluations left out."""
+        return self.epochs.batch_size * state.window_steps / (state.window_seconds or math.nan)
 
     def epoch(self, state: RunState) -> float:
         return state.step / self.epochs.steps_an_epoch

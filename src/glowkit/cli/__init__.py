@@ -1,0 +1,5 @@
+"""Floor 5: the command line. Commands import what they need when they run."""
+
+from glowkit.cli.main import main
+
+__all__ = ["main"]

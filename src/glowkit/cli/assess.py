@@ -1,0 +1,109 @@
+"""The figures of a model on a split, and the report they go into."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from glowkit.cli.common import Opened
+from glowkit.core.errors import GlowkitError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from glowkit.data import Source
+
+
+def assess(
+    opened: Opened, data: "Source", split: str, importance: int, batch_size: int, seed: int
+) -> dict[str, Any]:
+    """Evaluate a model on one split of the data; the figures by their plain names."""
+    import torch
+
+    from glowkit.tasks import evaluate
+
+    generator = torch.Generator(opened.device).manual_seed(seed)
+    batches = split_batches(opened, data, split, batch_size)
+    return asdict(evaluate(opened.model, batches, importance, generator))
+
+
+def split_batches(
+    opened: Opened, data: "Source", split: str, batch_size: int
+) -> "Iterator[tuple[Tensor, Tensor | None]]":
+    """The images of a split, ready for the model, with a progress bar on stderr."""
+    from rich.console import Console
+    from rich.progress import track
+
+    from glowkit.training import Prepare, check_images
+
+    if split not in data.splits:
+        raise GlowkitError(f"there is no split {split!r}; choose one of {', '.join(data.splits)}")
+    config = opened.model.config
+    check_images(data, config)
+    prepare = Prepare(data.pixel_levels, config.pixel_levels, config.classes)
+    images = data.splits[split]
+    console = Console(stderr=True)
+    starts = track(
+        range(0, len(images), batch_size),
+        description=f"{split} split",
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    for start in starts:
+        rows = range(start, min(start + batch_size, len(images)))
+        batch, context = prepare(images.__getitems__(list(rows)))
+        yield batch.to(opened.device), None if context is None else context.to(opened.device)
+
+
+def baseline_figures(opened: Opened, data: "Source", split: str, seed: int) -> dict[str, float]:
+    """Bits/dim of a Gaussian and of a mixture of Gaussians, fitted to the same training images."""
+    import torch
+
+    from glowkit.tasks.baselines import gaussian_baselines
+
+    def images(name: str) -> "Tensor":
+        return torch.cat([batch.cpu() for batch, _ in split_batches(opened, data, name, 1000)])
+
+    levels = opened.model.config.pixel_levels
+    return gaussian_baselines(images("train"), images(split), levels, seed)
+
+
+def figures_text(figures: Mapping[str, Any], baselines: Mapping[str, float]) -> dict[str, str]:
+    """Figures and baselines as a person reads them."""
+    bound = figures["importance_samples"]
+    text = {
+        "bits/dim": f"{figures['bits_per_dim']:.4f} ± {figures['standard_error']:.4f}"
+        " (mean and standard error; an upper bound)",
+        "importance samples": f"{bound}" + (" (one-sample bound)" if bound == 1 else ""),
+        "images": str(figures["images"]),
+        "pixel levels": str(figures["levels"]),
+        "largest pixel error": f"{figures['largest_pixel_error']} (of decode(encode(x)), in levels)",
+    }
+    return text | {f"{name} bits/dim": f"{value:.4f}" for name, value in baselines.items()}
+
+
+def report_of(
+    run: Path, split: str, figures: Mapping[str, Any], baselines: Mapping[str, float]
+) -> Path:
+    """Write the run's report.html with these figures."""
+    from glowkit.models import to_settings
+    from glowkit.training import RunFolder, read_run
+    from glowkit.training.report import write_report
+
+    settings = read_run(run)
+    folder = RunFolder(run)
+    sheets = sorted(folder.path.glob("samples/*.png"))
+    return write_report(
+        run,
+        figures={"split": split, **figures},
+        settings={
+            "data": settings.data,
+            "model": to_settings(settings.model),
+            "training": asdict(settings.training),
+        },
+        sheets=[(sheet.stem.replace("-", " "), sheet) for sheet in sheets[-1:]],
+        curves=folder.metrics,
+        baselines=baselines or None,
+        command=f"glowkit train --config {folder.config}",
+    )

@@ -1,0 +1,81 @@
+"""`glowkit presets` and `glowkit data`: what there is."""
+
+from typing import Annotated
+
+import typer
+
+from glowkit.cli.common import JSON, show, show_json
+
+
+def presets(as_json: Annotated[bool, JSON] = False) -> None:
+    """List the models that can be trained by name, with their sizes.
+
+    Example: `glowkit presets`
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from glowkit.models import DEFAULT_PRESET, PRESETS, count_parameters
+
+    counts = {name: count_parameters(config) for name, config in PRESETS.items()}
+    if as_json:
+        show_json({name: {"parameters": count} for name, count in counts.items()})
+        return
+    table = Table("preset", "image", "levels", "steps", "width", "coupling", "pixel levels")
+    table.add_column("parameters", justify="right")
+    for name, config in PRESETS.items():
+        mark = " (default)" if name == DEFAULT_PRESET else ""
+        table.add_row(
+            name + mark,
+            "x".join(map(str, config.image_shape)),
+            *map(str, (config.levels, config.steps, config.width)),
+            config.coupling,
+            str(config.pixel_levels),
+            f"{counts[name]:,}",
+        )
+    Console(width=max(100, Console().width)).print(table)
+    print("The image size, levels of pixels and classes of a preset follow your data.")
+
+
+def data(
+    source: Annotated[
+        str | None, typer.Argument(metavar="[DATA]", help="Data to open and describe.")
+    ] = None,
+    size: Annotated[int | None, typer.Option(help="Resize and crop image files to this.")] = None,
+    channels: Annotated[int | None, typer.Option(help="1, 3 or 4 channels.")] = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Skip damaged images.")] = False,
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """List the kinds of data, or open one and say what is in it.
+
+    Example: `glowkit data photos/ --size 64`
+    """
+    from glowkit.data import list_sources, open_source
+
+    if source is None:
+        rows = list_sources()
+        if as_json:
+            show_json({row.spec: row._asdict() for row in rows})
+            return
+        for row in rows:
+            print(f"{row.spec}\n    {row.description} ({row.shape}, {row.levels} levels)")
+        return
+    opened = open_source(source, size=size, channels=channels, skip_bad=skip_bad)
+    figures = {
+        "images": {name: len(split) for name, split in opened.splits.items()},
+        "image_shape": list(opened.image_shape),
+        "pixel_levels": opened.pixel_levels,
+        "classes": list(opened.class_names),
+        "notes": list(opened.notes),
+    }
+    if as_json:
+        show_json(figures)
+        return
+    counts = ", ".join(f"{len(split)} {name}" for name, split in opened.splits.items())
+    text = {
+        "images": counts,
+        "shape": "x".join(map(str, opened.image_shape)) + " (channels x height x width)",
+        "pixel levels": str(opened.pixel_levels),
+        "classes": ", ".join(opened.class_names) or "none",
+    }
+    show(source, text | {f"note {i}": note for i, note in enumerate(opened.notes, 1)})

@@ -1,0 +1,45 @@
+"""The table of commands, and the one place where errors become a sentence and an exit code."""
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from glowkit.cli.evaluate import evaluate
+from glowkit.cli.lists import data, presets
+from glowkit.cli.reconstruct import reconstruct
+from glowkit.cli.sample import sample
+from glowkit.cli.train import train
+from glowkit.core.errors import GlowkitError
+
+COMMANDS = (train, evaluate, sample, reconstruct, presets, data)
+
+app = typer.Typer(
+    help="Exact-likelihood generative models of images: train, evaluate, sample, reconstruct.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+for command in COMMANDS:
+    app.command()(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and exit: 0 for success, 2 for bad input, 130 after an interruption."""
+    try:
+        code = app(arguments, standalone_mode=False)
+    except KeyboardInterrupt:
+        print("glowkit: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        # Typer's own usage errors carry their sentence and exit code; what is neither those nor
+        # ours is a bug and keeps its traceback.
+        if isinstance(error, GlowkitError):
+            sentence = str(error)
+        elif hasattr(error, "format_message"):
+            sentence = error.format_message()
+        else:
+            raise
+        print(f"glowkit: {sentence}", file=sys.stderr)
+        sys.exit(2)
+    sys.exit(code if isinstance(code, int) else 0)

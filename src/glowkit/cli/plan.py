@@ -1,0 +1,151 @@
+"""What a train command asks for, made of a preset or a config file and the options given."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from glowkit.core.errors import GlowkitError
+
+if TYPE_CHECKING:
+    from glowkit.data import Source
+    from glowkit.models import Config
+    from glowkit.training import RunSettings, TrainConfig
+
+DEFAULT_MINUTES = 10.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options of `glowkit train`; None is for what was not given."""
+
+    source: str | None
+    preset: str | None
+    config: Path | None
+    settings: Sequence[str]
+    conditional: bool
+    training: Mapping[str, Any]
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """Data to open, how to train, and the model, which follows the data unless it is `fixed`."""
+
+    name: str
+    data: dict[str, Any]
+    training: "TrainConfig"
+    model: "Config"
+    fixed: bool
+    conditional: bool
+    settings: Mapping[str, Any]
+
+    def model_for(self, source: "Source") -> "Config":
+        """The model's config, fitted to the images."""
+        if self.fixed:
+            return self.model
+        fitted: dict[str, Any] = {"image_shape": source.image_shape}
+        # A preset for fewer levels, such as 5 bits, keeps them where they divide the data's.
+        if self.model.pixel_levels > source.pixel_levels or (
+            source.pixel_levels % self.model.pixel_levels
+        ):
+            fitted["pixel_levels"] = source.pixel_levels
+        if self.conditional or self.model.classes:
+            if not source.class_names:
+                raise GlowkitError(
+                    f"{source.name} has no class labels, which a conditional model needs; name"
+                    " classes by sub-folders or a labels array, or train without classes"
+                )
+            fitted["classes"] = len(source.class_names)
+        return _replace(self.model, fitted | dict(self.settings))
+
+
+def plan(request: Request, resumed: Path | None) -> Planned:
+    """Combine preset or config file with the options given; of a resumed run, only the budget.
+
+    Raises GlowkitError for options that contradict each other or do not exist.
+    """
+    from glowkit.models import DEFAULT_PRESET, preset
+    from glowkit.training import TrainConfig
+
+    given = {name: value for name, value in request.training.items() if value is not None}
+    data = {name: value for name, value in request.data.items() if value is not None}
+    start = _start(request, resumed)
+    if start is None:
+        if request.source is None:
+            raise GlowkitError("name the DATA to train on, for example: glowkit train digits")
+        name = request.preset or DEFAULT_PRESET
+        if not given.keys() & {"epochs", "minutes"}:
+            given["minutes"] = DEFAULT_MINUTES
+        return Planned(
+            f"{_word(request.source)}-{name}",
+            {"spec": request.source, **data},
+            TrainConfig(**given),
+            preset(name),
+            False,
+            request.conditional,
+            _parse(request.settings),
+        )
+    if given.keys() & {"epochs", "minutes"}:
+        given = {"epochs": None, "minutes": None} | given
+    training = TrainConfig(**(asdict(start.training) | given))
+    spec = request.source or start.data["spec"]
+    old = start.data if spec == start.data["spec"] else {}
+    return Planned(
+        f"{_word(spec)}-{request.config.stem if request.config else 'resumed'}",
+        {**old, "spec": spec, **data},
+        training,
+        _replace(start.model, _parse(request.settings)),
+        True,
+        False,
+        {},
+    )
+
+
+def free_folder(name: str) -> Path:
+    """runs/NAME, or runs/NAME-2 and so on where that is taken: no run is overwritten."""
+    folder, number = Path("runs") / name, 1
+    while folder.exists():
+        number += 1
+        folder = Path("runs") / f"{name}-{number}"
+    return folder
+
+
+def _start(request: Request, resumed: Path | None) -> "RunSettings | None":
+    from glowkit.training import read_run, read_settings
+
+    if resumed is not None:
+        if request.preset or request.config or request.settings or request.conditional:
+            raise GlowkitError(
+                "a resumed run keeps its model: leave out --preset, --config, --set and"
+                " --conditional"
+            )
+        return read_run(resumed)
+    if request.config is None:
+        return None
+    if request.preset or request.conditional:
+        raise GlowkitError("--config already says which model; leave out --preset, --conditional")
+    return read_settings(request.config)
+
+
+def _parse(settings: Sequence[str]) -> dict[str, Any]:
+    import yaml
+
+    parsed = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise GlowkitError(f"--set takes NAME=VALUE, such as steps=16, not {setting!r}")
+        parsed[name] = yaml.safe_load(value)
+    return parsed
+
+
+def _replace(config: "Config", changes: Mapping[str, Any]) -> "Config":
+    from glowkit.models import from_settings, to_settings
+
+    return from_settings(to_settings(config) | dict(changes)) if changes else config
+
+
+def _word(spec: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "-", Path(spec).name or "data").strip("-") or "data"

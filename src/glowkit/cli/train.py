@@ -1,0 +1,141 @@
+"""`glowkit train`: from data to a run folder."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from glowkit.cli.common import JSON, show, show_json
+from glowkit.core.errors import GlowkitError
+
+
+def train(
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[DATA]",
+            help="digits, fashion-mnist[:FOLDER], a folder of images, .npz or .npy, or hf:NAME.",
+        ),
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Model to train, see `glowkit presets`.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Settings to start from: the config.yaml of a run.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Change a setting of the model."),
+    ] = None,
+    conditional: Annotated[
+        bool, typer.Option("--conditional", help="Condition on the data's class labels.")
+    ] = False,
+    epochs: Annotated[float | None, typer.Option(help="Budget in passes over the data.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Budget in minutes (default 10).")] = None,
+    size: Annotated[int | None, typer.Option(help="Resize and crop image files to this.")] = None,
+    channels: Annotated[int | None, typer.Option(help="1, 3 or 4 channels.")] = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Skip damaged images.")] = False,
+    batch_size: Annotated[int | None, typer.Option(help="Images a step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Its peak.")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="adamax or adamw.")] = None,
+    warmup_steps: Annotated[int | None, typer.Option(help="Steps to the peak.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="Of the optimiser.")] = None,
+    clip_norm: Annotated[float | None, typer.Option(help="Largest gradient norm.")] = None,
+    ema_decay: Annotated[float | None, typer.Option(help="Of the averaged weights.")] = None,
+    evaluate_every: Annotated[
+        float | None, typer.Option(help="Minutes between evaluations; by default each epoch.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of all randomness.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="RUN", help="Folder of the run.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    accelerator: Annotated[str, typer.Option(help="auto, cpu, gpu, ...")] = "auto",
+    devices: Annotated[
+        str, typer.Option(help="Number of devices; under torchrun, its own counts.")
+    ] = "1",
+    nodes: Annotated[int, typer.Option(help="Number of hosts.")] = 1,
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Train a model, keep the best weights, and write curves, samples and a report.
+
+    Ctrl-C saves; `glowkit train --resume --out RUN` goes on.
+
+    Example: `glowkit train photos/ --size 64 --preset glow-imagenet64 --epochs 20`
+    """
+    from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+    from glowkit.cli.assess import assess, figures_text, report_of
+    from glowkit.cli.common import open_model
+    from glowkit.cli.plan import Request, free_folder, plan
+    from glowkit.data import open_source
+    from glowkit.training import train as run_training
+
+    changes = {
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "optimizer": optimizer,
+        "warmup_steps": warmup_steps,
+        "weight_decay": weight_decay,
+        "clip_norm": clip_norm,
+        "ema_decay": ema_decay,
+        "evaluate_every": evaluate_every,
+        "seed": seed,
+        "epochs": epochs,
+        "minutes": minutes,
+    }
+    data = {"size": size, "channels": channels, "skip_bad": skip_bad or None}
+    request = Request(source, preset, config, settings or [], conditional, changes, data)
+    if resume and out is None:
+        raise GlowkitError("--resume needs to know which run: give its folder with --out")
+    if out is None and (devices != "1" or nodes > 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1):
+        raise GlowkitError("several processes must share one run folder: name it with --out")
+    planned = plan(request, out if resume else None)
+    images = open_source(**planned.data)
+    for note in images.notes:
+        typer.echo(f"note: {note}", err=True)
+    model = planned.model_for(images)
+    folder = out or free_folder(planned.name)
+    result = run_training(
+        images,
+        model,
+        planned.training,
+        folder,
+        resume,
+        data=planned.data,
+        accelerator=accelerator,
+        devices=devices if not devices.isdecimal() else int(devices),
+        num_nodes=nodes,
+    )
+    if result.interrupted:
+        typer.echo(
+            f"glowkit: interrupted; saved at step {result.step}."
+            f" Go on with: glowkit train --resume --out {folder}",
+            err=True,
+        )
+        raise typer.Exit(130)
+    if rank_zero_only.rank:
+        return
+    opened = open_model(folder)
+    figures = assess(opened, images, "test", 1, planned.training.batch_size, 0)
+    report = report_of(folder, "test", figures, {})
+    if as_json:
+        show_json(
+            figures
+            | {
+                "run": str(folder),
+                "split": "test",
+                "step": result.step,
+                "images_per_second": result.images_per_second,
+                "skipped_steps": result.skipped_steps,
+            }
+        )
+        return
+    trained = {
+        "trained": f"{result.step} steps, {result.epochs:.1f} epochs,"
+        f" {result.elapsed_seconds / 60:.1f} minutes, {result.images_per_second:.0f} images/s",
+        "skipped steps": str(result.skipped_steps),
+        "validation bits/dim": f"{result.best_bits_per_dim:.4f} (best, kept)",
+    }
+    show(f"{folder} on the test split of {images.name}", trained | figures_text(figures, {}))
+    print(f"model:   {folder / 'model'}\nsamples: {folder / 'samples'}\nreport:  {report}")
+    print(f"next:    glowkit sample {folder}")

@@ -1,0 +1,100 @@
+"""Image sheets: labelled rows of small images, enlarged so that a person can read them."""
+
+from __future__ import annotations  # PIL's types are named without importing it
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from glowkit.core.errors import GlowkitError
+from glowkit.core.files import replacing
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+TILE = 56  # pixels: the side that small images are enlarged to, about
+GAP = 2  # pixels between tiles
+MARGIN = 8  # pixels around the sheet, and between a label and its row
+FONT_SIZE = 15  # pixels
+PAPER, INK = (255, 255, 255), (34, 34, 34)
+
+
+def image_sheet(rows: Sequence[tuple[str, Tensor]], levels: int, scale: int | None = None) -> Image:
+    """Draw one labelled row per (label, images), the images (N, C, H, W) integers in 0..levels-1.
+
+    Each pixel becomes a square of `scale` pixels; without `scale`, tiles are about 56 pixels wide.
+    Without any label there is no margin for labels. Colours are those of `to_pil`; RGBA is laid on
+    white. Raises GlowkitError for no rows and for images that are not integers in the range.
+
+    >>> digits = torch.arange(2 * 64).reshape(2, 1, 8, 8) % 17
+    >>> image_sheet([("T = 0.7", digits), ("T = 1", digits)], levels=17).size
+    (198, 130)
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    if not rows:
+        raise GlowkitError("an image sheet needs at least one row of images")
+    tiles = [(label, [to_pil(image, levels) for image in images]) for label, images in rows]
+    widest = max((t.width for _, row in tiles for t in row), default=1)
+    tallest = max((t.height for _, row in tiles for t in row), default=1)
+    scale = scale or max(1, round(TILE / max(widest, tallest)))
+
+    font = ImageFont.load_default(size=FONT_SIZE)
+    labels = max(font.getbbox(label)[2] for label, _ in tiles)
+    left = round(labels) + 2 * MARGIN if labels else MARGIN
+    heights = [max((t.height * scale for t in row), default=FONT_SIZE) for _, row in tiles]
+    columns = max(len(row) for _, row in tiles)
+    width = left + columns * (widest * scale + GAP) - GAP + MARGIN
+    height = MARGIN + sum(heights) + GAP * (len(rows) - 1) + MARGIN
+    sheet = Image.new("RGB", (width, height), PAPER)
+    pen = ImageDraw.Draw(sheet)
+
+    top = MARGIN
+    for (label, row), row_height in zip(tiles, heights, strict=True):
+        pen.text((left - MARGIN, top + row_height / 2), label, fill=INK, font=font, anchor="rm")
+        for column, tile in enumerate(row):
+            size = (tile.width * scale, tile.height * scale)
+            large = tile.convert("RGBA").resize(size, Image.Resampling.NEAREST)
+            sheet.paste(large, (left + column * (widest * scale + GAP), top), mask=large)
+        top += row_height + GAP
+    return sheet
+
+
+def to_pil(image: Tensor, levels: int) -> Image:
+    """Turn one image (C, H, W), integers in 0..levels-1, into 8 bits a channel: x*255/(levels-1).
+
+    One channel gives grayscale, three RGB, four RGBA; of any other number, the first channel is
+    shown as grayscale. Raises GlowkitError for values that are not integers in the range.
+
+    >>> to_pil(torch.tensor([[[0, 8, 16]]]), levels=17).tobytes()
+    b'\\x00\\x80\\xff'
+    """
+    from PIL import Image
+
+    if image.dim() != 3 or image.numel() == 0:
+        raise GlowkitError(f"an image has shape (C, H, W), not {tuple(image.shape)}")
+    if image.is_floating_point() or image.is_complex():
+        raise GlowkitError(f"an image to draw holds integers, not {image.dtype}")
+    image = image.detach().cpu().to(torch.int64)
+    low, high = int(image.min()), int(image.max())
+    if low < 0 or high >= levels:
+        raise GlowkitError(
+            f"the image to draw has values from {low} to {high}, outside 0..{levels - 1}"
+        )
+    if image.shape[0] not in (1, 3, 4):
+        image = image[:1]
+    bytes_ = ((2 * image * 255 + levels - 1) // (2 * (levels - 1))).to(torch.uint8)  # rounded
+    pixels = bytes_.permute(1, 2, 0).contiguous().numpy()
+    return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+
+
+def save_png(image: Image, path: Path) -> None:
+    """Write `image` to `path` as PNG, all of it or nothing; missing folders are made.
+
+    Raises GlowkitError, naming the path and the reason, when it cannot be written.
+    """
+    with replacing(path) as temporary:
+        image.save(temporary, format="PNG")

@@ -1,0 +1,207 @@
+"""Conductor: what happens between batches - counting, evaluating, saving, stopping."""
+
+import math
+import time
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from glowkit.data.split import ImageSplit
+from glowkit.models import save
+from glowkit.training.checkpoint import Checkpoint, write_checkpoint
+from glowkit.training.ema import Ema
+from glowkit.training.evaluation import share_of_bits
+from glowkit.training.folder import RunFolder
+from glowkit.training.interrupt import Interruption
+from glowkit.training.metrics import MetricsFile
+from glowkit.training.module import FlowModule
+from glowkit.training.progress import Report
+from glowkit.training.samples import write_samples
+from glowkit.training.writing import sentences
+
+LOG_EVERY_STEPS = 25
+SAVE_EVERY_SECONDS = 60.0
+
+
+class Conductor(Callback):
+    """Keeps a FlowModule's run state and run folder, and ends the run when its budget is used up.
+
+    Lightning is given one endless epoch, and this callback decides by the run's own state, which
+    the checkpoint holds whole: a run can then stop and go on at any batch, in the middle of an
+    epoch or of an evaluation, where Lightning's counters know a few such places only. Every rank
+    comes to the same decision, because ranks first agree on the clock and on interruptions.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        validation: ImageSplit,
+        interruption: Interruption,
+        report: Report,
+        metrics: MetricsFile,
+        resumed: Checkpoint | None,
+    ) -> None:
+        self.folder = folder
+        self.validation = validation
+        self.interruption = interruption
+        self.report = report
+        self.metrics = metrics
+        self.resumed = resumed
+        self.interrupted = False
+        self.saved_step = resumed.state.step if resumed else 0
+        self.trained_steps = 0
+        self.trained_seconds = 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        module = _flow(pl_module)
+        state = module.run_state
+        self.interruption.listen()
+        self.ema = Ema(module.model, module.plan.config.ema_decay)
+        self.started = time.monotonic() - state.elapsed
+        self.saved_elapsed = state.elapsed
+        if self.resumed is None:
+            self._save(trainer, module)
+        else:
+            self.ema.load_state_dict(self.resumed.ema)
+            trainer.optimizers[0].load_state_dict(self.resumed.optimizer)
+            self.resumed = None  # release memory
+        self.report.start()
+        if module.plan.evaluation_due(state):  # killed or interrupted before it was done
+            self._evaluate(trainer, module)
+        self._stop_when_done(trainer, module)
+        self.mark = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        module = _flow(pl_module)
+        state, plan = module.run_state, module.plan
+        seconds = time.monotonic() - self.mark
+        self.trained_steps += 1
+        self.trained_seconds += seconds
+        loss, state.elapsed, self.interrupted = self._agree(trainer, module)
+        state.step += 1
+        state.window_steps += 1
+        state.window_loss += loss
+        state.window_norm += module.last_norm
+        state.window_seconds += seconds
+        if state.skipped_in_a_row == 0:
+            self.ema.update()
+        self.report.step(plan, state)
+        due = plan.evaluation_due(state)
+        if state.step % LOG_EVERY_STEPS == 0 and not due:
+            self._log(trainer, module)
+        if self.interrupted:
+            self._save(trainer, module)
+        elif due:
+            self._evaluate(trainer, module)
+        elif state.elapsed - self.saved_elapsed >= SAVE_EVERY_SECONDS:
+            self._save(trainer, module)
+        self._stop_when_done(trainer, module)
+        self.mark = time.monotonic()
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self.report.stop()
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        self.report.stop()
+
+    def _stop_when_done(self, trainer: Trainer, module: FlowModule) -> None:
+        if self.interrupted or module.plan.progress(module.run_state) >= 1:
+            trainer.should_stop = True
+
+    def _agree(self, trainer: Trainer, module: FlowModule) -> tuple[float, float, bool]:
+        """Mean loss, seconds elapsed and whether to stop, the same on every rank."""
+        loss, elapsed = module.last_loss, time.monotonic() - self.started
+        interrupted = self.interruption.received > 0
+        if trainer.world_size == 1:
+            return loss, elapsed, interrupted
+        mine = torch.tensor(
+            [loss, elapsed, float(interrupted)], dtype=torch.float64, device=module.device
+        )
+        every = trainer.strategy.all_gather(mine)
+        return float(every[:, 0].mean()), float(every[:, 1].max()), bool(every[:, 2].max())
+
+    def _evaluate(self, trainer: Trainer, module: FlowModule) -> None:
+        """Bits/dim of the averaged weights on the validation split; keep the best; save."""
+        state, plan = module.run_state, module.plan
+        self.ema.copy_buffers()
+        alone = trainer.world_size == 1
+        total = share_of_bits(
+            self.ema.model,
+            self.validation,
+            module.prepare,
+            plan.epochs.batch_size,
+            module.device,
+            trainer.global_rank,
+            trainer.world_size,
+            # Several ranks finish the evaluation: they could not agree on where to break it off.
+            lambda: alone and self.interruption.received > 0,
+        )
+        if total is None:
+            self.interrupted = True
+            self._save(trainer, module)
+            return
+        if not alone:
+            total = trainer.strategy.all_gather(total.to(module.device)).sum(0)
+        bits = float(total[0] / total[1])
+        _, state.elapsed, _ = self._agree(trainer, module)
+        state.evaluated_step, state.evaluated_elapsed = state.step, state.elapsed
+        state.finished = plan.progress(state) >= 1
+        # False for NaN, which therefore is shown but never kept.
+        if bits < state.best_bits_per_dim:
+            state.best_bits_per_dim, state.best_step = bits, state.step
+            if trainer.is_global_zero:
+                save(self.ema.model, self.folder.model)
+        if trainer.is_global_zero and math.isfinite(bits):
+            write_samples(self.ema.model, self.folder.samples(state.step), module.device)
+        self._log(trainer, module, bits)
+        self._save(trainer, module)
+
+    def _log(self, trainer: Trainer, module: FlowModule, validation: float | None = None) -> None:
+        """One row: means since the last one, NaN where a step of them was."""
+        state, plan = module.run_state, module.plan
+        row = {
+            "epoch": plan.epoch(state),
+            "elapsed_seconds": state.elapsed,
+            "train_bits_per_dim": state.window_bits_per_dim,
+            "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+            "gradient_norm": state.window_gradient_norm,
+            "images_per_second": plan.images_per_second(state),
+            "skipped_steps": state.skipped_steps,
+        }
+        if validation is not None:
+            row["validation_bits_per_dim"] = validation
+            self.report.evaluation(plan, state, validation)
+        for logger in trainer.loggers:
+            with sentences(self.folder.path):
+                logger.log_metrics(row, state.step)
+        state.clear_window()
+
+    def _save(self, trainer: Trainer, module: FlowModule) -> None:
+        """Write last.ckpt, except amid skipped steps: those weights may be past saving."""
+        state = module.run_state
+        if state.skipped_in_a_row:
+            return
+        self.saved_step, self.saved_elapsed = state.step, state.elapsed
+        if trainer.is_global_zero:
+            self.metrics.save()
+            optimizer = trainer.strategy.optimizer_state(trainer.optimizers[0])
+            write_checkpoint(
+                self.folder.checkpoint,
+                Checkpoint(
+                    state,
+                    module.plan.epochs.images,
+                    module.model.state_dict(),
+                    self.ema.state_dict(),
+                    optimizer,
+                ),
+            )
+
+
+def _flow(module: LightningModule) -> FlowModule:
+    assert isinstance(module, FlowModule)
+    return module

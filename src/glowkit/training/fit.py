@@ -1,0 +1,120 @@
+"""train: from a source and two configs to a run folder."""
+
+import io
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from rich.console import Console
+
+from glowkit.core.errors import GlowkitError
+from glowkit.data.source import Source
+from glowkit.models.build import Config, build
+from glowkit.training.batches import Prepare, check_images, plan_epochs
+from glowkit.training.conductor import Conductor
+from glowkit.training.config import TrainConfig
+from glowkit.training.folder import RunFolder, write_settings
+from glowkit.training.interrupt import Interruption
+from glowkit.training.metrics import MetricsFile
+from glowkit.training.module import FlowModule
+from glowkit.training.progress import Report
+from glowkit.training.quiet import quiet_lightning
+from glowkit.training.result import TrainResult
+from glowkit.training.seeds import INITIALIZATION, mixed_seed
+from glowkit.training.start import (
+    check_run,
+    initialize_from,
+    make_tensorboard,
+    make_trainer,
+    resume_point,
+)
+from glowkit.training.state import Plan, RunState
+
+
+def train(
+    source: Source,
+    model_config: Config,
+    train_config: TrainConfig,
+    run: str | Path,
+    resume: bool = False,
+    *,
+    data: Mapping[str, Any] | None = None,
+    accelerator: str = "auto",
+    devices: int | str = "auto",
+    num_nodes: int = 1,
+    quiet: bool = False,
+) -> TrainResult:
+    """Train a model into a run folder, or go on with the run that is there.
+
+    resume: go on from checkpoints/last.ckpt; the data, the order and the noise of the steps are
+        those of an uninterrupted run. A larger budget than the run's own is taken up.
+    data: the arguments of `open_source` that made the source, kept in config.yaml; by default
+        `{"spec": source.name}`.
+    accelerator, devices, num_nodes: as Lightning's Trainer takes them; under torchrun its own
+        numbers count. Hosts must share the run folder.
+    quiet: report nothing on stderr.
+
+    Ctrl-C and SIGTERM save and return with `interrupted`. Raises GlowkitError for what cannot be
+    trained, saved or resumed, and after 50 steps in a row without a finite gradient.
+    """
+    folder = RunFolder(Path(run))
+    with quiet_lightning(), Interruption() as interruption, torch.random.fork_rng(devices=[]):
+        trainer = make_trainer(folder, accelerator, devices, num_nodes)
+        if trainer.is_global_zero:
+            check_run(folder, model_config, resume)
+        check_images(source, model_config)
+        prepare = Prepare(source.pixel_levels, model_config.pixel_levels, model_config.classes)
+        split = source.splits["train"]
+        plan = Plan(
+            train_config,
+            plan_epochs(len(split), train_config.batch_size, train_config.seed, trainer.world_size),
+        )
+        torch.manual_seed(mixed_seed(INITIALIZATION, train_config.seed))
+        model = build(model_config)
+        resumed = resume_point(folder, plan, model) if resume else None
+        if resumed is None:
+            initialize_from(model, split, prepare, train_config.seed)
+        state = RunState() if resumed is None else resumed.state
+        if trainer.is_global_zero:
+            write_settings(folder.path, data or {"spec": source.name}, model_config, train_config)
+        metrics = MetricsFile(folder.metrics, state.step)
+        shown = trainer.is_global_zero and not quiet
+        report = Report(Console(stderr=True) if shown else Console(file=io.StringIO()))
+        conductor = Conductor(
+            folder, source.splits["validation"], interruption, report, metrics, resumed
+        )
+        trainer.loggers = [metrics, make_tensorboard(folder, state.step)]
+        trainer.callbacks.append(conductor)  # type: ignore[attr-defined]
+        _fit(trainer, FlowModule(model.train(), plan, state, split, prepare), interruption)
+    if not conductor.interrupted and not math.isfinite(state.best_bits_per_dim):
+        raise GlowkitError(
+            "no evaluation gave a finite bits/dim, so no model was kept; try a lower "
+            "--learning-rate or a longer warm-up"
+        )
+    return TrainResult(
+        folder.path,
+        state.best_bits_per_dim,
+        conductor.saved_step if conductor.interrupted else state.step,
+        plan.epoch(state),
+        state.elapsed,
+        conductor.trained_steps * plan.epochs.batch_size / (conductor.trained_seconds or math.nan),
+        state.skipped_steps,
+        conductor.interrupted,
+    )
+
+
+def _fit(trainer: Trainer, module: FlowModule, interruption: Interruption) -> None:
+    try:
+        trainer.fit(module)
+    except SIGTERMException:
+        # From Lightning's handler, which stood for a moment before ours; the run is saved.
+        return
+    except SystemExit:
+        # Lightning's answer to the second Ctrl-C; callers know the usual one.
+        if interruption.received:
+            raise KeyboardInterrupt from None
+        raise

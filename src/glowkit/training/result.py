@@ -1,0 +1,25 @@
+"""What a run of training came to."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """The figures of a run.
+
+    best_bits_per_dim: on the validation split, of the weights in `run`/model; infinite before the
+        first evaluation.
+    step, epochs, elapsed_seconds: over all resumptions; the saved ones when interrupted.
+    images_per_second: of this process, evaluations left out.
+    interrupted: whether Ctrl-C or SIGTERM ended it; `run` is saved and resumes.
+    """
+
+    run: Path
+    best_bits_per_dim: float
+    step: int
+    epochs: float
+    elapsed_seconds: float
+    images_per_second: float
+    skipped_steps: int
+    interrupted: bool

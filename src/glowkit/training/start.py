@@ -1,0 +1,106 @@
+"""What must hold before a run starts or resumes, and the pieces it starts from."""
+
+import os
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from glowkit.core.density import Density
+from glowkit.core.errors import GlowkitError
+from glowkit.core.initialize import initialize
+from glowkit.data.split import ImageSplit
+from glowkit.models.build import Config
+from glowkit.training.batches import Prepare
+from glowkit.training.checkpoint import Checkpoint, read_checkpoint
+from glowkit.training.folder import RunFolder, read_run
+from glowkit.training.seeds import INITIALIZATION, mixed_seed, permutation
+from glowkit.training.state import Plan
+from glowkit.training.writing import sentences
+
+# Activations of the widest presets on this many pixels take about a quarter of a gigabyte.
+_INITIALIZATION_PIXELS = 2**19
+_INITIALIZATION_IMAGES = range(8, 512)
+
+
+def check_run(folder: RunFolder, model_config: Config, resume: bool) -> None:
+    """Refuse to overwrite a run, or to resume what is not one or has another model."""
+    if resume:
+        if read_run(folder.path).model != model_config:
+            raise GlowkitError(
+                f"{folder.path} is a run of another model than the one asked for; resume it with "
+                "the settings in its config.yaml, or start a new run elsewhere"
+            )
+    elif folder.config.exists():
+        raise GlowkitError(
+            f"{folder.path} already holds a run; resume it with --resume, or choose another "
+            "folder with --out"
+        )
+
+
+def make_trainer(
+    folder: RunFolder, accelerator: str, devices: int | str, num_nodes: int
+) -> Trainer:
+    """Lightning's Trainer for one endless epoch, whose end `Conductor` decides."""
+    if torch.distributed.is_torchelastic_launched():
+        devices = int(os.environ["LOCAL_WORLD_SIZE"])
+        num_nodes = int(os.environ["WORLD_SIZE"]) // devices
+    return Trainer(
+        accelerator=accelerator,
+        devices=devices,
+        num_nodes=num_nodes,
+        max_epochs=-1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        default_root_dir=folder.path,
+    )
+
+
+def make_tensorboard(folder: RunFolder, step: int) -> TensorBoardLogger:
+    """Curves in `tensorboard/`; those after `step`, from before a kill, are not shown."""
+    with sentences(folder.path):
+        return TensorBoardLogger(folder.path, "tensorboard", "", purge_step=step + 1)
+
+
+def resume_point(folder: RunFolder, plan: Plan, model: Density) -> Checkpoint | None:
+    """Load the last checkpoint into the model; None for a run killed before it wrote one."""
+    path = folder.checkpoint
+    if not path.exists():
+        return None
+    checkpoint = read_checkpoint(path)
+    state = checkpoint.state
+    if checkpoint.images != plan.epochs.images:
+        raise GlowkitError(
+            f"{folder.path} was trained on {checkpoint.images} images, but the data now has "
+            f"{plan.epochs.images}; resume with the same data, or start a new run"
+        )
+    if state.finished and plan.progress(state) >= 1:
+        raise GlowkitError(
+            f"{folder.path} is finished: its budget was used up at step {state.step}; "
+            "give a larger budget of epochs or minutes to train it further"
+        )
+    state.finished = False
+    try:
+        model.load_state_dict(checkpoint.model)
+    except RuntimeError as error:
+        raise GlowkitError(
+            f"{path} does not fit the model in {folder.config}; start a new run"
+        ) from error
+    return checkpoint
+
+
+def initialize_from(model: Density, split: ImageSplit, prepare: Prepare, seed: int) -> None:
+    """Initialise data-dependent layers from some of the training images, alike on every rank.
+
+    (Under DDP, rank 0's parameters and buffers are what every rank starts from anyway.)
+    """
+    _, height, width = model.config.image_shape
+    limits = _INITIALIZATION_IMAGES
+    count = max(limits.start, min(limits.stop, _INITIALIZATION_PIXELS // (height * width)))
+    rows = permutation(len(split), INITIALIZATION, seed)[:count]
+    images, context = prepare(split.__getitems__(rows))
+    generator = torch.Generator().manual_seed(mixed_seed(INITIALIZATION, seed))
+    initialize(model, images, context, generator)
