@@ -1,0 +1,42 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+
+.PHONY: help demo test lint
+help:
+	@echo "make demo   train a small Glow on digits, evaluate it, draw samples (about 4 minutes)"
+	@echo "make test   lint, types, tests and docstring examples (under 10 minutes)"
+	@echo "make lint   lint and types alone"
+
+$(VENV)/pip.stamp:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "glowkit needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/demo.stamp: pyproject.toml | $(VENV)/pip.stamp
+	@echo "installing glowkit into $(VENV) ..."
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/test.stamp: pyproject.toml | $(VENV)/pip.stamp
+	@echo "installing glowkit and what its tests need into $(VENV) ..."
+	$(PIP) --editable '.[dev]'
+	@touch $@
+
+# Each demo is a run of its own, so that none overwrites another.
+demo: $(VENV)/demo.stamp
+	@set -e; run=runs/demo-$$(date +%Y%m%d-%H%M%S); \
+	$(BIN)/glowkit train digits --preset glow-tiny --minutes 2.5 --evaluate-every 0.25 --out $$run; \
+	$(BIN)/glowkit evaluate $$run --baselines; \
+	$(BIN)/glowkit sample $$run --temperature 0.5,0.7,0.85,1.0 --count 12; \
+	echo; echo "samples: $$run/samples/samples.png"; echo "report:  $$run/report.html"
+
+lint: $(VENV)/test.stamp
+	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tests
+	$(BIN)/mypy
+
+# One thread a process: two test processes that each use every core slow each other down.
+test: lint
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q
