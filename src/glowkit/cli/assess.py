@@ -78,7 +78,7 @@ def figures_text(figures: Mapping[str, Any], baselines: Mapping[str, float]) -> 
         "importance samples": f"{bound}" + (" (one-sample bound)" if bound == 1 else ""),
         "images": str(figures["images"]),
         "pixel levels": str(figures["levels"]),
-        "largest pixel error": f"{figures['largest_pixel_error']} (of decode(encode(x)), in levels)",
+        "largest pixel error": f"{figures['largest_pixel_error']} levels, of decode(encode(x))",
     }
     return text | {f"{name} bits/dim": f"{value:.4f}" for name, value in baselines.items()}
 

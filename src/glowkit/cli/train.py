@@ -62,8 +62,6 @@ def train(
 
     Example: `glowkit train photos/ --size 64 --preset glow-imagenet64 --epochs 20`
     """
-    from lightning.pytorch.utilities.rank_zero import rank_zero_only
-
     from glowkit.cli.assess import assess, figures_text, report_of
     from glowkit.cli.common import open_model
     from glowkit.cli.plan import Request, free_folder, plan
@@ -113,7 +111,7 @@ def train(
             err=True,
         )
         raise typer.Exit(130)
-    if rank_zero_only.rank:
+    if result.rank:
         return
     opened = open_model(folder)
     figures = assess(opened, images, "test", 1, planned.training.batch_size, 0)

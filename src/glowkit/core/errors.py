@@ -4,5 +4,5 @@
 class GlowkitError(ValueError):
     """Bad input, said in one sentence: what was wrong, where, and what to do.
 
-    The command line prints the sentence and exits with 2; a library user catches it as `ValueError`.
+    The command line prints the sentence and exits with 2; in a library it is a `ValueError`.
     """

@@ -55,7 +55,7 @@ def initialize(
         if not module.initialized:
             module.initialize_from(*inputs)
 
-    handles = [m.register_forward_pre_hook(hook) for m in waiting]  # type: ignore[attr-defined]
+    handles = [m.register_forward_pre_hook(hook) for m in waiting]
     try:
         model.encode(batch, context, generator)
     finally:

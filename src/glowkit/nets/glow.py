@@ -12,8 +12,8 @@ class GlowNet(nn.Module):
     Shapes: (N, in_channels, H, W) to (N, out_channels, H, W). A context of `context_features`
     numbers an example, (N, features), or a map of them, (N, features, H, W), is added before the
     first ReLU through a 1x1 convolution that starts as zero. Cost: 9·C_in·w + w² + 9·w·C_out
-    multiplications a pixel, done in `precision`. Source: Glow, appendix B, and openai/glow `model.f`; the context is
-    ours.
+    multiplications a pixel, done in `precision`. Source: Glow, appendix B, and openai/glow
+    `model.f`; the context is ours.
     """
 
     context: nn.Conv2d | None

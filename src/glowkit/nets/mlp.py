@@ -1,5 +1,7 @@
 """A multilayer perceptron for vectors and points."""
 
+from itertools import pairwise
+
 from torch import Tensor, cat, nn
 
 
@@ -21,7 +23,7 @@ class MLP(nn.Module):
         super().__init__()
         widths = [in_features + context_features, *[width] * depth]
         layers: list[nn.Module] = []
-        for a, b in zip(widths, widths[1:], strict=False):
+        for a, b in pairwise(widths):
             layers += [nn.Linear(a, b), nn.ReLU()]
         last = nn.Linear(widths[-1], out_features)
         nn.init.zeros_(last.weight)

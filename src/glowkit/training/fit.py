@@ -103,6 +103,7 @@ def train(
         state.elapsed,
         conductor.trained_steps * plan.epochs.batch_size / (conductor.trained_seconds or math.nan),
         state.skipped_steps,
+        trainer.global_rank,
         conductor.interrupted,
     )
 

@@ -12,6 +12,7 @@ class TrainResult:
         first evaluation.
     step, epochs, elapsed_seconds: over all resumptions; the saved ones when interrupted.
     images_per_second: of this process, evaluations left out.
+    rank: of this process; rank 0 wrote the run folder.
     interrupted: whether Ctrl-C or SIGTERM ended it; `run` is saved and resumes.
     """
 
@@ -22,4 +23,5 @@ class TrainResult:
     elapsed_seconds: float
     images_per_second: float
     skipped_steps: int
+    rank: int
     interrupted: bool
