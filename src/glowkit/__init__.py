@@ -1,43 +1,14 @@
-"""glowkit: exact-likelihood generative models of images (normalizing flows).
+"""glowkit: exact-likelihood generative models of images (normalizing flows)."""
 
-Names are imported when first used, so that `import glowkit` costs nothing by itself.
-"""
+from typing import TYPE_CHECKING
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from glowkit._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from glowkit.core import MIDPOINT as MIDPOINT
-    from glowkit.core import Bijection as Bijection
-    from glowkit.core import Chain as Chain
-    from glowkit.core import Density as Density
-    from glowkit.core import GlowkitError as GlowkitError
-    from glowkit.core import initialize as initialize
-    from glowkit.densities import Dequantize as Dequantize
-    from glowkit.densities import Split as Split
-    from glowkit.densities import Then as Then
-    from glowkit.models import PRESETS as PRESETS
-    from glowkit.models import GlowConfig as GlowConfig
-    from glowkit.models import build as build
-    from glowkit.models import load as load
-    from glowkit.models import save as save
-    from glowkit.tasks import bits_per_dim as bits_per_dim
-    from glowkit.tasks import reconstruct as reconstruct
-
-_HOMES = {
-    "glowkit.core": [
-        "MIDPOINT",
-        "Bijection",
-        "Chain",
-        "Density",
-        "GlowkitError",
-        "initialize",
-    ],
-    "glowkit.densities": ["Dequantize", "Split", "Then"],
-    "glowkit.models": ["PRESETS", "GlowConfig", "build", "load", "save"],
-    "glowkit.tasks": ["bits_per_dim", "reconstruct"],
-}
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+    from glowkit.core import MIDPOINT, Bijection, Chain, Density, GlowkitError, initialize
+    from glowkit.densities import Dequantize, Split, Then
+    from glowkit.models import PRESETS, GlowConfig, build, load, save
+    from glowkit.tasks import bits_per_dim, reconstruct
 
 __all__ = [
     "MIDPOINT",
@@ -58,12 +29,16 @@ __all__ = [
     "save",
 ]
 
+_HOMES = {
+    "glowkit.core": ["MIDPOINT", "Bijection", "Chain", "Density", "GlowkitError", "initialize"],
+    "glowkit.densities": ["Dequantize", "Split", "Then"],
+    "glowkit.models": ["PRESETS", "GlowConfig", "build", "load", "save"],
+    "glowkit.tasks": ["bits_per_dim", "reconstruct"],
+}
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module 'glowkit' has no attribute {name!r}")
-    return getattr(import_module(_HOME_OF[name]), name)
+if not TYPE_CHECKING:
+    __getattr__ = lazy_names(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return __all__

@@ -11,7 +11,8 @@ from training_runs import repeatable_rows, tiny_run
 
 from glowkit.core.errors import GlowkitError
 from glowkit.training import checkpoint, conductor
-from glowkit.training.metrics import MetricsFile, read_metrics
+from glowkit.training.metrics import MetricsFile
+from glowkit.training.rows import read_rows
 
 
 def test_full_disk_keeps_the_previous_checkpoint(
@@ -63,8 +64,8 @@ def test_rows_after_the_checkpoint_and_torn_rows_are_dropped(tmp_path: Path) -> 
     first.finalize("")
     with path.open("a") as file:
         file.write("4,0.5,1")
-    assert [row["step"] for row in read_metrics(path)] == ["1", "2", "3"]
+    assert [row["step"] for row in read_rows(path)] == ["1", "2", "3"]
     second = MetricsFile(path, 2)
     second.log_metrics({"train_bits_per_dim": 9.0}, 3)
     second.finalize("")
-    assert [row["train_bits_per_dim"] for row in read_metrics(path)] == ["0.5", "1.0", "9.0"]
+    assert [row["train_bits_per_dim"] for row in read_rows(path)] == ["0.5", "1.0", "9.0"]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from training_runs import MODEL, tiny_run, tiny_source
 
-from glowkit.core.initialize import initialize
+from glowkit.core.initialization import initialize
 from glowkit.models import build, load
 from glowkit.training.batches import Prepare
 from glowkit.training.checkpoint import read_checkpoint

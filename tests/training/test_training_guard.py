@@ -13,7 +13,7 @@ from glowkit.models import load
 from glowkit.tasks import likelihood
 from glowkit.training import conductor
 from glowkit.training.checkpoint import read_checkpoint
-from glowkit.training.metrics import read_metrics
+from glowkit.training.rows import read_rows
 
 
 def spoil(monkeypatch: pytest.MonkeyPatch, steps: range, factor: float, added: float) -> None:
@@ -41,7 +41,7 @@ def test_bad_steps_are_skipped_and_counted(
     spoil(monkeypatch, range(7, 10), factor, added)
     result = tiny_run(tmp_path / "run", epochs=3)
     assert (result.step, result.skipped_steps) == (18, 3)
-    rows = read_metrics(tmp_path / "run" / "metrics.csv")
+    rows = read_rows(tmp_path / "run" / "metrics.csv")
     assert [row["skipped_steps"] for row in rows[6:12]] == ["0", "1", "2", "3", "3", "3"]
     bad = [int(row["step"]) for row in rows if not math.isfinite(float(row["gradient_norm"]))]
     assert bad == [8, 9, 10]  # seen, not smoothed over
@@ -80,4 +80,4 @@ def test_no_finite_evaluation_is_an_error(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(likelihood, "bits_per_dim", bad)
     with pytest.raises(GlowkitError, match="no evaluation gave a finite bits/dim"):
         tiny_run(tmp_path / "run", epochs=1)
-    assert read_metrics(tmp_path / "run" / "metrics.csv")[-1]["validation_bits_per_dim"] == "nan"
+    assert read_rows(tmp_path / "run" / "metrics.csv")[-1]["validation_bits_per_dim"] == "nan"

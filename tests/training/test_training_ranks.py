@@ -20,7 +20,7 @@ from glowkit.core.noise import MIDPOINT
 from glowkit.models import build
 from glowkit.tasks import likelihood
 from glowkit.training import conductor, fit
-from glowkit.training.metrics import read_metrics
+from glowkit.training.rows import read_rows
 
 
 def ranked_run(run: Path, spoil_rank: int) -> None:
@@ -78,7 +78,7 @@ def test_two_processes_are_one(tmp_path: Path) -> None:
             if figure != other_figure:
                 assert float(other_figure) == pytest.approx(float(figure), rel=1e-9, nan_ok=True)
     # Rank 1 alone met the infinite loss; both skipped the step, and said so.
-    assert [row["skipped_steps"] for row in read_metrics(together / "metrics.csv")][2:5] == [
+    assert [row["skipped_steps"] for row in read_rows(together / "metrics.csv")][2:5] == [
         "0", "1", "1",
     ]  # fmt: skip
     results = [(tmp_path / f"together-result-{rank}").read_text() for rank in (0, 1)]

@@ -17,7 +17,7 @@ from glowkit.data.source import Source
 from glowkit.data.split import ImageSplit
 from glowkit.models.glow import GlowConfig
 from glowkit.training import TrainConfig, TrainResult, train
-from glowkit.training.metrics import read_metrics
+from glowkit.training.rows import read_rows
 
 MODEL = GlowConfig((1, 4, 4), levels=1, steps=1, width=4, pixel_levels=8)
 CONFIG = TrainConfig(batch_size=16, epochs=4, warmup_steps=5, seed=3)
@@ -53,7 +53,7 @@ def tiny_run(run: Path, resume: bool = False, **changes: Any) -> TrainResult:
 
 
 def repeatable_rows(run: Path) -> list[tuple[str, ...]]:
-    return [tuple(row[name] for name in REPEATABLE) for row in read_metrics(run / "metrics.csv")]
+    return [tuple(row[name] for name in REPEATABLE) for row in read_rows(run / "metrics.csv")]
 
 
 def slow_run(run: Path, resume: bool, changes: dict[str, Any], seconds: float) -> None:
@@ -86,7 +86,7 @@ def start(target: Callable[..., object], *args: Any) -> BaseProcess:
 
 def wait_for_rows(run: Path, count: int, process: BaseProcess) -> None:
     deadline = time.monotonic() + 60
-    while len(read_metrics(run / "metrics.csv")) < count and process.is_alive():
+    while len(read_rows(run / "metrics.csv")) < count and process.is_alive():
         assert time.monotonic() < deadline, "the run does not get anywhere"
         time.sleep(0.002)
 

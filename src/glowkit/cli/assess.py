@@ -1,5 +1,6 @@
 """The figures of a model on a split, and the report they go into."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -56,11 +57,20 @@ def split_batches(
         yield batch.to(opened.device), None if context is None else context.to(opened.device)
 
 
-def baseline_figures(opened: Opened, data: "Source", split: str, seed: int) -> dict[str, float]:
-    """Bits/dim of a Gaussian and of a mixture of Gaussians, fitted to the same training images."""
+def baseline_figures(
+    opened: Opened, data: "Source", split: str, seed: int, asked: bool = False
+) -> dict[str, float]:
+    """Bits/dim of a Gaussian and of a mixture of Gaussians, fitted to the same training images.
+
+    None are fitted to images that are large, unless `asked`, nor to a handful of images.
+    """
     import torch
 
-    from glowkit.tasks.baselines import gaussian_baselines
+    from glowkit.tasks.baselines import FEW_DIMENSIONS, gaussian_baselines
+
+    left_out = len(data.splits["train"]) < 10 or math.prod(data.image_shape) > FEW_DIMENSIONS
+    if left_out and not asked:
+        return {}
 
     def images(name: str) -> "Tensor":
         return torch.cat([batch.cpu() for batch, _ in split_batches(opened, data, name, 1000)])
@@ -102,8 +112,13 @@ def report_of(
             "model": to_settings(settings.model),
             "training": asdict(settings.training),
         },
-        sheets=[(sheet.stem.replace("-", " "), sheet) for sheet in sheets[-1:]],
+        sheets=[(_title(sheet), sheet) for sheet in sheets[-1:]],
         curves=folder.metrics,
         baselines=baselines or None,
         command=f"glowkit train --config {folder.config}",
     )
+
+
+def _title(sheet: Path) -> str:
+    name, _, step = sheet.stem.partition("-")
+    return f"{name} {int(step)}" if step.isdigit() else sheet.stem

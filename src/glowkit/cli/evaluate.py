@@ -12,14 +12,14 @@ def evaluate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or model folder.")],
     source: Annotated[
         str | None,
-        typer.Argument(metavar="[DATA]", help="Data; by default what the run was trained on."),
+        typer.Argument(metavar="DATA", help="Data; by default what the run was trained on."),
     ] = None,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     importance: Annotated[
         int, typer.Option(help="Dequantization draws an image; more give a tighter bound.")
     ] = 1,
     baselines: Annotated[
-        bool, typer.Option("--baselines", help="Also fit a Gaussian and a mixture of 10.")
+        bool, typer.Option("--baselines", help="Fit a Gaussian and a mixture to large images too.")
     ] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 100,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Skip damaged images.")] = False,
@@ -35,8 +35,9 @@ def evaluate(
 
     opened = open_model(run, device)
     data = open_data(opened, source, skip_bad)
+    # First, because what they refuse is known at once, and the model's figures take a while.
+    fitted = baseline_figures(opened, data, split, seed, asked=baselines)
     figures = assess(opened, data, split, importance, batch_size, seed)
-    fitted = baseline_figures(opened, data, split, seed) if baselines else {}
     written = None
     if opened.run is not None and source is None:
         written = report_of(run, split, figures, fitted)

@@ -39,7 +39,7 @@ def presets(as_json: Annotated[bool, JSON] = False) -> None:
 
 def data(
     source: Annotated[
-        str | None, typer.Argument(metavar="[DATA]", help="Data to open and describe.")
+        str | None, typer.Argument(metavar="DATA", help="Data to open and describe.")
     ] = None,
     size: Annotated[int | None, typer.Option(help="Resize and crop image files to this.")] = None,
     channels: Annotated[int | None, typer.Option(help="1, 3 or 4 channels.")] = None,

@@ -17,7 +17,7 @@ def reconstruct(
     images: Annotated[
         str | None,
         typer.Argument(
-            metavar="[IMAGES]", help="An image file, or DATA; by default the run's test split."
+            metavar="IMAGES", help="An image file, or DATA; by default the run's test split."
         ),
     ] = None,
     count: Annotated[int, typer.Option("--count", "-n", help="Images of DATA to show.")] = 10,

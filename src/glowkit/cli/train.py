@@ -14,7 +14,7 @@ def train(
     source: Annotated[
         str | None,
         typer.Argument(
-            metavar="[DATA]",
+            metavar="DATA",
             help="digits, fashion-mnist[:FOLDER], a folder of images, .npz or .npy, or hf:NAME.",
         ),
     ] = None,
@@ -62,7 +62,7 @@ def train(
 
     Example: `glowkit train photos/ --size 64 --preset glow-imagenet64 --epochs 20`
     """
-    from glowkit.cli.assess import assess, figures_text, report_of
+    from glowkit.cli.assess import assess, baseline_figures, figures_text, report_of
     from glowkit.cli.common import open_model
     from glowkit.cli.plan import Request, free_folder, plan
     from glowkit.data import open_source
@@ -114,8 +114,9 @@ def train(
     if result.rank:
         return
     opened = open_model(folder)
+    fitted = baseline_figures(opened, images, "test", 0)
     figures = assess(opened, images, "test", 1, planned.training.batch_size, 0)
-    report = report_of(folder, "test", figures, {})
+    report = report_of(folder, "test", figures, fitted)
     if as_json:
         show_json(
             figures
@@ -134,6 +135,6 @@ def train(
         "skipped steps": str(result.skipped_steps),
         "validation bits/dim": f"{result.best_bits_per_dim:.4f} (best, kept)",
     }
-    show(f"{folder} on the test split of {images.name}", trained | figures_text(figures, {}))
+    show(f"{folder} on the test split of {images.name}", trained | figures_text(figures, fitted))
     print(f"model:   {folder / 'model'}\nsamples: {folder / 'samples'}\nreport:  {report}")
     print(f"next:    glowkit sample {folder}")

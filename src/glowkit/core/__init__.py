@@ -1,11 +1,16 @@
-"""Floor 0: what a flow is. Imports torch only."""
+"""Floor 0: what a flow is. Imports torch only, and that when it is needed."""
 
-from glowkit.core.bijection import Bijection, constant_ladj, sum_per_example
-from glowkit.core.chain import Chain
-from glowkit.core.density import Density
-from glowkit.core.errors import GlowkitError
-from glowkit.core.initialize import DataDependent, initialize
-from glowkit.core.noise import MIDPOINT, Generator, NoiseSpec, draw
+from typing import TYPE_CHECKING
+
+from glowkit._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from glowkit.core.bijection import Bijection, constant_ladj, sum_per_example
+    from glowkit.core.chain import Chain
+    from glowkit.core.density import Density
+    from glowkit.core.errors import GlowkitError
+    from glowkit.core.initialization import DataDependent, initialize
+    from glowkit.core.noise import MIDPOINT, Generator, NoiseSpec, draw
 
 __all__ = [
     "MIDPOINT",
@@ -21,3 +26,15 @@ __all__ = [
     "initialize",
     "sum_per_example",
 ]
+
+_HOMES = {
+    "glowkit.core.bijection": ["Bijection", "constant_ladj", "sum_per_example"],
+    "glowkit.core.chain": ["Chain"],
+    "glowkit.core.density": ["Density"],
+    "glowkit.core.errors": ["GlowkitError"],
+    "glowkit.core.initialization": ["DataDependent", "initialize"],
+    "glowkit.core.noise": ["MIDPOINT", "Generator", "NoiseSpec", "draw"],
+}
+
+if not TYPE_CHECKING:
+    __getattr__ = lazy_names(__name__, _HOMES)

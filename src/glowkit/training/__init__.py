@@ -1,7 +1,8 @@
 """Floor 4: Lightning around a density."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from glowkit._lazy import lazy_names
 from glowkit.training.batches import Prepare, check_images
 from glowkit.training.config import TrainConfig
 from glowkit.training.folder import RunFolder, RunSettings, read_run, read_settings
@@ -23,10 +24,6 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+if not TYPE_CHECKING:
     # Lightning takes seconds to import, and reading a run's settings does not need it.
-    if name == "train":
-        from glowkit.training.fit import train
-
-        return train
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    __getattr__ = lazy_names(__name__, {"glowkit.training.fit": ["train"]})

@@ -11,19 +11,8 @@ from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from glowkit.core.files import write_atomically
+from glowkit.training.rows import COLUMNS, read_rows
 from glowkit.training.writing import sentences
-
-COLUMNS = (
-    "step",
-    "epoch",
-    "elapsed_seconds",
-    "train_bits_per_dim",
-    "validation_bits_per_dim",
-    "learning_rate",
-    "gradient_norm",
-    "images_per_second",
-    "skipped_steps",
-)
 
 
 class MetricsFile(Logger):
@@ -53,7 +42,7 @@ class MetricsFile(Logger):
 
     @rank_zero_only
     def _keep(self, after_step: int) -> None:
-        rows = [row for row in read_metrics(self.path) if int(row["step"]) <= after_step]
+        rows = [row for row in read_rows(self.path) if int(row["step"]) <= after_step]
         text = io.StringIO()
         writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
         writer.writeheader()
@@ -82,13 +71,3 @@ class MetricsFile(Logger):
         if self._file is not None:
             self._file.close()
             self._file = None
-
-
-def read_metrics(path: Path) -> list[dict[str, str]]:
-    """The whole rows of a metrics.csv, as text by column; none if there is no file."""
-    if not path.is_file():
-        return []
-    text = path.read_text()
-    # The last row counts only with its end of line: half a number also reads as a number.
-    whole = text[: text.rfind("\n") + 1]
-    return [row for row in csv.DictReader(io.StringIO(whole)) if None not in row.values()]

@@ -8,7 +8,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from glowkit.core.density import Density
 from glowkit.core.errors import GlowkitError
-from glowkit.core.initialize import initialize
+from glowkit.core.initialization import initialize
 from glowkit.data.split import ImageSplit
 from glowkit.models.build import Config
 from glowkit.training.batches import Prepare

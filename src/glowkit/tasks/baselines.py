@@ -1,0 +1,96 @@
+"""Baselines: what densities without any notion of an image reach on the same data."""
+
+import math
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from glowkit.core import GlowkitError
+
+MOST_IMAGES = 10_000  # to fit on: more hardly move the figures and take minutes
+FEW_DIMENSIONS = 256  # up to which fitting takes a second or so
+MOST_DIMENSIONS = 1024  # a full covariance of 32x32x1 pixels; its cost grows with the cube
+# Added to the diagonal of every covariance: the variance of the dequantization noise once more.
+# A pixel that never varies, as in the corners of digits, has no other; and a component with fewer
+# images than dimensions would have no inverse, or fit its own images only.
+_ADDED_VARIANCE = 1 / 12  # squared levels
+_TOLERANCE = 1e-4  # bits/dim: fitting stops when an iteration gains less
+
+
+def gaussian_baselines(
+    train: Tensor, test: Tensor, levels: int, seed: int = 0, components: int = 10
+) -> dict[str, float]:
+    """Mean test bits/dim of a full-covariance Gaussian and of a mixture of them; lower is better.
+
+    Both are fitted to uniformly dequantized, flattened images v = (x + u) / levels, at most 10,000
+    of them, and say −log p(v) / (D ln 2) + log₂ levels of the test images dequantized likewise:
+    an upper bound, as for a flow, so that the figures compare.
+
+    Shapes: train and test (N, C, H, W) integers in 0..levels-1; D = C·H·W.
+
+    Raises:
+        GlowkitError: for more than 1024 dimensions, no test image, fewer training images than
+            components, or images of different shapes.
+
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> noise = torch.randint(0, 4, (200, 1, 2, 2), generator=generator)
+    >>> list(gaussian_baselines(noise[:100], noise[100:], levels=4, components=2))
+    ['Gaussian', 'mixture of 2 Gaussians']
+    """
+    _check(train, test, components)
+    generator = torch.Generator().manual_seed(seed)
+    chosen = torch.randperm(len(train), generator=generator)[:MOST_IMAGES]
+    fitted_to = _dequantize(train[chosen], levels, generator)
+    asked_about = _dequantize(test, levels, generator)
+    return {
+        name: _bits_per_dim(_fit(fitted_to, number, levels, seed), asked_about, levels)
+        for name, number in (("Gaussian", 1), (f"mixture of {components} Gaussians", components))
+    }
+
+
+def _check(train: Tensor, test: Tensor, components: int) -> None:
+    dimensions = math.prod(train.shape[1:])
+    if dimensions > MOST_DIMENSIONS:
+        raise GlowkitError(
+            f"the Gaussian baselines take images of at most {MOST_DIMENSIONS} dimensions, and these"
+            f" have {dimensions}; leave the baselines out"
+        )
+    if train.shape[1:] != test.shape[1:]:
+        raise GlowkitError(
+            f"training images have shape {tuple(train.shape[1:])} and test images"
+            f" {tuple(test.shape[1:])}; the baselines need them equal"
+        )
+    least = max(2, components)
+    if len(train) < least or len(test) < 1:
+        raise GlowkitError(
+            f"the Gaussian baselines need at least {least} training images and 1 test image, and"
+            f" there are {len(train)} and {len(test)}"
+        )
+
+
+def _dequantize(images: Tensor, levels: int, generator: torch.Generator) -> Tensor:
+    x = images.cpu().flatten(1).double()
+    return (x + torch.rand(x.shape, dtype=x.dtype, generator=generator)) / levels
+
+
+def _fit(v: Tensor, components: int, levels: int, seed: int) -> Any:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+
+    mixture = GaussianMixture(
+        components,
+        covariance_type="full",
+        tol=_TOLERANCE * v.shape[1] * math.log(2),
+        reg_covar=_ADDED_VARIANCE / levels**2,
+        random_state=seed,
+    )
+    with warnings.catch_warnings():
+        # A fit that is stopped before it settles is a density all the same.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return mixture.fit(v.numpy())
+
+
+def _bits_per_dim(mixture: Any, v: Tensor, levels: int) -> float:
+    return float(-mixture.score(v.numpy()) / (v.shape[1] * math.log(2)) + math.log2(levels))

@@ -1,0 +1,108 @@
+"""Every bad input gets one sentence on stderr, exit code 2, and no traceback."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cli.conftest import Cli
+
+# The command, with {files} and {run} to fill in, and words of its sentence.
+BAD = {
+    "missing path": ("train {files}/nowhere", "no such file or folder"),
+    "no data": ("train", "name the DATA"),
+    "folder without images": ("train {files}/empty", "empty"),
+    "corrupt image": ("train {files}/corrupt", "7.png"),
+    "several sizes": ("train {files}/sizes", "--size"),
+    "one image": ("train {files}/one", "image"),
+    "no labels": ("train {files}/good --conditional", "no class labels"),
+    "side not divisible": ("train {files}/side.npy", "28 or 32"),
+    "other channels": ("evaluate {run} {files}/colour.npy", "1x8x8"),
+    "npz without images": ("train {files}/none.npz", "none.npz"),
+    "npz with several": ("train {files}/several.npz", "several.npz"),
+    "floats out of range": ("train {files}/floats.npy", "0"),
+    "unknown preset": ("train digits --preset glow-huge", "glow-tiny"),
+    "unknown setting": ("train digits --set stepz=3", "stepz"),
+    "setting without value": ("train digits --set steps", "NAME=VALUE"),
+    "unknown option": ("train digits --epocs 3", "--epocs"),
+    "unknown command": ("trian digits", "trian"),
+    "not a number": ("train digits --epochs many", "--epochs"),
+    "zero minutes": ("train digits --minutes 0", "0 minutes"),
+    "zero epochs": ("train digits --epochs 0", "0 epochs"),
+    "both budgets": ("train digits --epochs 1 --minutes 1", "either epochs or minutes"),
+    "zero batch": ("train digits --batch-size 0", "batch_size 0"),
+    "unknown optimizer": ("train digits --optimizer sgd", "adamax"),
+    "run exists": ("train digits --out {run}", "--resume"),
+    "resume nothing": ("train --resume --out {files}/good", "not a run folder"),
+    "resume without out": ("train --resume", "--out"),
+    "resume another model": ("train --resume --out {run} --set steps=2", "keeps its model"),
+    "missing config": ("train --config {files}/no.yaml", "no.yaml"),
+    "config and preset": ("train --config {run}/config.yaml --preset glow-tiny", "--preset"),
+    "output below a file": ("train digits --out {files}/side.npy/run", "side.npy"),
+    "missing run": ("evaluate {files}/nowhere", "no such run"),
+    "folder not ours": ("evaluate {files}/good", "not a run folder"),
+    "unknown split": ("evaluate {run} --split tst", "validation"),
+    "zero importance": ("evaluate {run} --importance 0", "at least 1"),
+    "unknown device": ("evaluate {run} --device abacus", "abacus"),
+    "negative temperature": ("sample {run} --temperature -0.5", "0 or more"),
+    "temperature not a number": ("sample {run} --temperature warm", "warm"),
+    "zero samples": ("sample {run} --count 0", "0 samples"),
+    "class of an unconditional model": ("sample {run} --class 1", "no classes"),
+    "sheet not writable": ("sample {run} --out {files}/side.npy/a.png", "cannot write"),
+    "zero reconstructions": ("reconstruct {run} --count 0", "--count 1"),
+    "missing image": ("reconstruct {run} {files}/no.png", "no.png"),
+    "corrupt reconstruction": ("reconstruct {run} {files}/corrupt/7.png", "7.png"),
+    "data missing": ("data {files}/nowhere", "no such file or folder"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_gets_a_sentence(
+    cli: Cli, files: Path, run: Path, case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(files)
+    command, words = BAD[case]
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    arguments = [part.format(files=files, run=run) for part in command.split()]
+    outcome = cli(*arguments)
+    assert outcome.code == 2
+    assert words in outcome.err
+    assert outcome.err.startswith("glowkit: ")
+    assert outcome.err.count("\n") == 1
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        ("no config", "config"),
+        ("not ours", "not of a glowkit model"),
+        ("not json", "damaged"),
+        ("newer", "newer glowkit"),
+        ("truncated", "truncated"),
+        ("other weights", "do not fit"),
+        ("no weights", "model.safetensors"),
+    ],
+)
+def test_a_damaged_model_is_refused(cli: Cli, run: Path, damage: str, words: str) -> None:
+    config, weights = run / "model" / "config.json", run / "model" / "model.safetensors"
+    about = json.loads(config.read_text())
+    match damage:
+        case "no config":
+            config.unlink()
+        case "not ours":
+            config.write_text("{}")
+        case "not json":
+            config.write_text(config.read_text()[:20])
+        case "newer":
+            config.write_text(json.dumps(about | {"format_version": 99}))
+        case "truncated":
+            weights.write_bytes(weights.read_bytes()[:1000])
+        case "other weights":
+            config.write_text(json.dumps(about | {"width": 9}))
+        case "no weights":
+            weights.unlink()
+    outcome = cli("sample", run)
+    assert outcome.code == 2
+    assert words in outcome.err
+    assert outcome.err.count("\n") == 1

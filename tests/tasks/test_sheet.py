@@ -1,0 +1,127 @@
+"""Image sheets: the right colours in the right places."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from glowkit.core.errors import GlowkitError
+from glowkit.tasks.sheet import GAP, MARGIN, PAPER, image_sheet, save_png, to_pil
+
+
+def ramp(channels: int, levels: int) -> Tensor:
+    """One image (channels, 2, 2) that uses the whole range, each channel differently."""
+    values = torch.arange(channels * 4).reshape(channels, 2, 2)
+    return values * (levels - 1) // max(channels * 4 - 1, 1)
+
+
+@pytest.mark.parametrize("levels", [2, 17, 256, 65536])
+def test_the_range_becomes_black_to_white(levels: int) -> None:
+    image = torch.tensor([[[0, levels - 1]]])
+    assert to_pil(image, levels).tobytes() == b"\x00\xff"
+
+
+def test_256_levels_are_shown_as_they_are() -> None:
+    image = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16)
+    assert to_pil(image, 256).tobytes() == bytes(range(256))
+
+
+def test_levels_are_rounded_not_cut() -> None:
+    shown = list(to_pil(torch.arange(17)[None, None], 17).tobytes())
+    assert shown == [round(x * 255 / 16 + 1e-9) for x in range(17)]
+
+
+@pytest.mark.parametrize(
+    ("channels", "mode"), [(1, "L"), (2, "L"), (3, "RGB"), (4, "RGBA"), (5, "L")]
+)
+def test_channels(channels: int, mode: str) -> None:
+    image = ramp(channels, 256)
+    shown = to_pil(image, 256)
+    assert (shown.mode, shown.size) == (mode, (2, 2))
+    kept = image if channels in (3, 4) else image[:1]
+    assert shown.tobytes() == bytes(kept.permute(1, 2, 0).flatten().tolist())
+
+
+def test_every_pixel_becomes_a_square_in_its_place() -> None:
+    images = torch.stack([ramp(3, 256), ramp(3, 256).flip(1)])
+    sheet = image_sheet([("", images), ("", images.flip(0))], levels=256, scale=5)
+    step = 2 * 5 + GAP
+    assert sheet.size == (2 * MARGIN + step + 10, 2 * MARGIN + step + 10)
+    for row, ordered in enumerate((images, images.flip(0))):
+        for column, image in enumerate(ordered):
+            for y in range(2):
+                for x in range(2):
+                    corner = (MARGIN + column * step + 5 * x, MARGIN + row * step + 5 * y)
+                    colours = {
+                        sheet.getpixel((corner[0] + i, corner[1] + j))
+                        for i in range(5)
+                        for j in range(5)
+                    }
+                    assert colours == {tuple(image[:, y, x].tolist())}
+    assert sheet.getpixel((MARGIN + 10, MARGIN)) == PAPER
+
+
+def test_transparent_is_white() -> None:
+    clear = torch.zeros(1, 4, 4, 4, dtype=torch.uint8)
+    sheet = image_sheet([("", clear)], levels=256)
+    assert sheet.getextrema() == ((255, 255),) * 3
+
+
+@pytest.mark.parametrize(("side", "tile"), [(8, 56), (28, 56), (32, 64), (64, 64), (100, 100)])
+def test_small_images_are_enlarged_by_whole_pixels(side: int, tile: int) -> None:
+    images = torch.zeros(1, 1, side, side, dtype=torch.uint8)
+    assert image_sheet([("", images)], levels=2).size == (tile + 2 * MARGIN, tile + 2 * MARGIN)
+
+
+def test_labels_stand_in_a_margin_of_their_own() -> None:
+    black = torch.zeros(3, 1, 8, 8, dtype=torch.uint8)
+    plain = image_sheet([("", black)], levels=17)
+    labelled = image_sheet([("T = 0.7", black), ("T = 1", black)], levels=17)
+    margin = labelled.width - plain.width
+    assert margin > 40
+    label = labelled.crop((0, 0, MARGIN + margin, labelled.height))
+    assert label.getextrema()[0][0] < 100  # ink
+    assert label.crop((0, 0, 2, labelled.height)).getextrema() == ((255, 255),) * 3
+    images = labelled.crop((MARGIN + margin, 0, labelled.width, MARGIN + 56))
+    assert images.tobytes() == plain.crop((MARGIN, 0, plain.width, MARGIN + 56)).tobytes()
+
+
+def test_rows_may_differ_in_length_and_size() -> None:
+    tall, small = torch.zeros(1, 3, 64, 64).byte(), torch.zeros(4, 1, 32, 16).byte()
+    sheet = image_sheet([("", tall), ("", small)], levels=256)
+    assert sheet.size == (2 * MARGIN + 4 * 64 + 3 * GAP, 2 * MARGIN + 64 + GAP + 32)
+
+
+def test_saved_and_read_back(tmp_path: Path) -> None:
+    sheet = image_sheet([("T = 1", torch.ones(2, 1, 8, 8, dtype=torch.int64))], levels=17)
+    path = tmp_path / "new" / "sheet.png"
+    save_png(sheet, path)
+    with Image.open(path) as read:
+        assert read.tobytes() == sheet.tobytes()
+
+
+def test_unwritable_path_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(GlowkitError, match=r"cannot write .*sheet\.png: a file stands where"):
+        save_png(Image.new("L", (1, 1)), tmp_path / "file" / "sheet.png")
+
+
+@pytest.mark.parametrize(
+    ("image", "sentence"),
+    [
+        (torch.zeros(1, 2, 2), "holds integers, not torch.float32"),
+        (torch.full((1, 2, 2), 17), "values from 17 to 17, outside 0..16"),
+        (torch.full((1, 2, 2), -1), "values from -1 to -1"),
+        (torch.zeros(2, 2, dtype=torch.int64), r"shape \(C, H, W\), not \(2, 2\)"),
+    ],
+)
+def test_bad_images_in_one_sentence(image: Tensor, sentence: str) -> None:
+    with pytest.raises(GlowkitError, match=sentence):
+        to_pil(image, levels=17)
+
+
+def test_no_rows_in_one_sentence() -> None:
+    with pytest.raises(GlowkitError, match="at least one row"):
+        image_sheet([], levels=17)
