@@ -25,6 +25,7 @@ FLOORS = {
     "training": 4,
     "cli": 5,
     "app": 5,
+    "__main__": 6,
 }
 # glowkit/__init__.py re-exports names from every floor, when they are first used.
 FILES = [path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"]

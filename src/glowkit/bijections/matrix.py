@@ -18,14 +18,14 @@ def random_rotation(size: int) -> Tensor:
 class InvertibleMatrix(nn.Module, ABC):
     """A learned invertible matrix. Assembled, inverted and log-det'ed in float64.
 
-    To write one: implement `_assemble` and `_log_abs_det`. Without gradients, the results are kept
-    for as long as no parameter changes: the key is each parameter's identity, version, dtype and
-    device, so that an optimiser step, `load_state_dict` and `.to()` all make them anew.
+    To write one: implement `assign`, `_assemble` and `_log_abs_det`. Without gradients, the results
+    are kept for as long as the parameters keep their values. The values themselves are compared:
+    a tensor's version would be cheaper, but torch's fused optimisers do not raise it.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._key: object = None
+        self._values: list[Tensor] = []
         self._kept: dict[str, Tensor] = {}
 
     def matrix(self) -> Tensor:
@@ -39,6 +39,10 @@ class InvertibleMatrix(nn.Module, ABC):
     def inverse(self) -> Tensor:
         """W⁻¹, (C, C), float64. O(C³) when a parameter has changed."""
         return self._keep("inverse", self._invert)
+
+    @abstractmethod
+    def assign(self, matrix: Tensor) -> None:
+        """Take the value of a given invertible matrix, (C, C)."""
 
     @abstractmethod
     def _assemble(self) -> Tensor: ...
@@ -59,16 +63,22 @@ class InvertibleMatrix(nn.Module, ABC):
     def _keep(self, name: str, compute: Callable[[], Tensor]) -> Tensor:
         if torch.is_grad_enabled():
             return compute()
-        key = [(p.data_ptr(), p._version, p.dtype, p.device) for p in self.parameters()]
-        if key != self._key:
-            self._key, self._kept = key, {}
+        now = list(self.parameters())
+        if not _same(self._values, now):
+            self._values, self._kept = [p.detach().clone() for p in now], {}
         if name not in self._kept:
             self._kept[name] = compute()
         return self._kept[name]
 
     def __getstate__(self) -> dict[str, Any]:
-        # A copy's parameters may land where freed ones lay: it must not inherit the results.
-        return {**super().__getstate__(), "_key": None, "_kept": {}}
+        return {**super().__getstate__(), "_values": [], "_kept": {}}
+
+
+def _same(before: list[Tensor], now: list[nn.Parameter]) -> bool:
+    return len(before) == len(now) and all(
+        a.dtype == b.dtype and a.device == b.device and torch.equal(a, b)
+        for a, b in zip(before, now, strict=True)
+    )
 
 
 class PlainMatrix(InvertibleMatrix):
@@ -88,7 +98,6 @@ class PlainMatrix(InvertibleMatrix):
 
     @torch.no_grad()
     def assign(self, matrix: Tensor) -> None:
-        """Take a given invertible matrix, (C, C)."""
         self.weight.copy_(matrix)
 
     def _assemble(self) -> Tensor:
@@ -122,7 +131,6 @@ class LUMatrix(InvertibleMatrix):
 
     @torch.no_grad()
     def assign(self, matrix: Tensor) -> None:
-        """Take the factors of a given invertible matrix, (C, C)."""
         p, lower, upper = torch.linalg.lu(matrix.double())
         diagonal = upper.diagonal()
         self.permutation.copy_(p.argmax(1))

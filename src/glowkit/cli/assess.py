@@ -103,7 +103,9 @@ def report_of(
 
     settings = read_run(run)
     folder = RunFolder(run)
-    sheets = sorted(folder.path.glob("samples/*.png"))
+    drawn = sorted(folder.path.glob("samples/*.png"))
+    latest = [sheet for sheet in drawn if sheet.stem.startswith("step-")][-1:]
+    others = [sheet for sheet in drawn if not sheet.stem.startswith("step-")]
     return write_report(
         run,
         figures={"split": split, **figures},
@@ -112,7 +114,7 @@ def report_of(
             "model": to_settings(settings.model),
             "training": asdict(settings.training),
         },
-        sheets=[(_title(sheet), sheet) for sheet in sheets[-1:]],
+        sheets=[(_title(sheet), sheet) for sheet in others + latest],
         curves=folder.metrics,
         baselines=baselines or None,
         command=f"glowkit train --config {folder.config}",

@@ -28,6 +28,9 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Change a setting of the model."),
     ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="Of the conditioners: float32 or bfloat16.")
+    ] = None,
     conditional: Annotated[
         bool, typer.Option("--conditional", help="Condition on the data's class labels.")
     ] = False,
@@ -82,7 +85,8 @@ def train(
         "minutes": minutes,
     }
     data = {"size": size, "channels": channels, "skip_bad": skip_bad or None}
-    request = Request(source, preset, config, settings or [], conditional, changes, data)
+    settings = [*(settings or []), *([f"precision={precision}"] if precision else [])]
+    request = Request(source, preset, config, settings, conditional, changes, data)
     if resume and out is None:
         raise GlowkitError("--resume needs to know which run: give its folder with --out")
     if out is None and (devices != "1" or nodes > 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1):
