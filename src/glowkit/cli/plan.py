@@ -78,6 +78,9 @@ def plan(request: Request, resumed: Path | None) -> Planned:
         name = request.preset or DEFAULT_PRESET
         if not given.keys() & {"epochs", "minutes"}:
             given["minutes"] = DEFAULT_MINUTES
+        if "minutes" in given and "evaluate_every" not in given:
+            # An epoch can be a second or an hour: twenty evaluations a run, a quarter minute apart.
+            given["evaluate_every"] = max(0.25, given["minutes"] / 20)
         return Planned(
             f"{_word(request.source)}-{name}",
             {"spec": request.source, **data},

@@ -47,7 +47,10 @@ def train(
     clip_norm: Annotated[float | None, typer.Option(help="Largest gradient norm.")] = None,
     ema_decay: Annotated[float | None, typer.Option(help="Of the averaged weights.")] = None,
     evaluate_every: Annotated[
-        float | None, typer.Option(help="Minutes between evaluations; by default each epoch.")
+        float | None,
+        typer.Option(
+            help="Minutes between evaluations; by default a 20th of --minutes, or an epoch."
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of all randomness.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="RUN", help="Folder of the run.")] = None,
