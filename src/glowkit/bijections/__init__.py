@@ -5,7 +5,9 @@ from glowkit.bijections.conv1x1 import Conv1x1
 from glowkit.bijections.coupling import Coupling
 from glowkit.bijections.elementwise import ElementwiseAffine, Logit, Shift
 from glowkit.bijections.matrix import InvertibleMatrix, LUMatrix, PlainMatrix
+from glowkit.bijections.mixture import LogisticMixture
 from glowkit.bijections.permute import Permute, reverse, shuffle
+from glowkit.bijections.spline import RationalQuadraticSpline
 from glowkit.bijections.squeeze import Squeeze
 from glowkit.bijections.transformers import Additive, Affine, Transformer
 
@@ -18,9 +20,11 @@ __all__ = [
     "ElementwiseAffine",
     "InvertibleMatrix",
     "LUMatrix",
+    "LogisticMixture",
     "Logit",
     "Permute",
     "PlainMatrix",
+    "RationalQuadraticSpline",
     "Shift",
     "Squeeze",
     "Transformer",
