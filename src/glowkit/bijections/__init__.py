@@ -3,7 +3,8 @@
 from glowkit.bijections.actnorm import Actnorm
 from glowkit.bijections.conv1x1 import Conv1x1
 from glowkit.bijections.coupling import Coupling
-from glowkit.bijections.elementwise import ElementwiseAffine, Logit, Shift
+from glowkit.bijections.elementwise import ElementwiseAffine, Logit, Shift, Sigmoid
+from glowkit.bijections.inverse import Inverse
 from glowkit.bijections.matrix import InvertibleMatrix, LUMatrix, PlainMatrix
 from glowkit.bijections.mixture import LogisticMixture
 from glowkit.bijections.permute import Permute, reverse, shuffle
@@ -18,6 +19,7 @@ __all__ = [
     "Conv1x1",
     "Coupling",
     "ElementwiseAffine",
+    "Inverse",
     "InvertibleMatrix",
     "LUMatrix",
     "LogisticMixture",
@@ -26,6 +28,7 @@ __all__ = [
     "PlainMatrix",
     "RationalQuadraticSpline",
     "Shift",
+    "Sigmoid",
     "Squeeze",
     "Transformer",
     "reverse",
