@@ -12,7 +12,7 @@ import glowkit
 from glowkit.bijections import Coupling, ElementwiseAffine, LogisticMixture
 from glowkit.core import Density
 from glowkit.densities import Dequantize, StandardNormal, Then, Uniform
-from glowkit.models import GlowConfig
+from glowkit.models import GlowConfig, count_parameters
 from glowkit.tasks import training_loss
 
 SMALL = GlowConfig(
@@ -163,3 +163,20 @@ def test_a_learned_noise_tightens_the_bound() -> None:
         learned = glowkit.bits_per_dim(model, batch.repeat(8, 1, 1, 1)).mean().item()
     assert exact - 0.005 <= learned
     assert learned - exact < 0.3 * (uniform - exact)
+
+
+def test_the_preset_is_small_and_learns() -> None:
+    config = glowkit.PRESETS["glow-small"]
+    assert 200_000 <= count_parameters(config) <= 500_000
+    model, batch = ready(config)
+    # A small rate, since there is no warm-up; the same noise each time, to compare like with like.
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
+    losses = []
+    for _ in range(3):
+        optimizer.zero_grad()
+        loss, _ = training_loss(model, batch, None, torch.Generator().manual_seed(0))
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[2] < losses[1] < losses[0]
+    assert torch.equal(glowkit.reconstruct(model, batch), batch)
