@@ -19,8 +19,8 @@ class MixtureLogit(torch.autograd.Function):
     are sums of those: nothing is evaluated again but one sigmoid.
 
     Shapes: x (N, C, ...), groups (N, C, 2 + 3K, ...). Differentiable once. Measured with K = 4 on
-    one core, forward and backward: 4.0 ms where autograd takes 4.6 (64 x 2 x 14 x 14 elements), and
-    1.9 where it takes 2.8 (64 x 4 x 7 x 7).
+    one shared core, forward and backward, in two runs: 3.3 and 4.0 ms where autograd takes 4.4 and
+    4.6 (64 x 2 x 14 x 14 elements), 1.6 and 1.9 where it takes 2.0 and 2.8 (64 x 4 x 7 x 7).
     """
 
     @staticmethod
