@@ -15,7 +15,7 @@ from glowkit import bijections as b
 from glowkit import densities as d
 from glowkit.core import Chain, Density, initialize
 from glowkit.models.glow import GlowConfig, build_glow
-from glowkit.nets import MLP, GlowNet, ZeroConv2d, ZeroLinear
+from glowkit.nets import MLP, GlowNet, HalfSizeNet, ZeroConv2d, ZeroLinear
 
 IMAGE = (4, 4, 2)
 BATCH = 3
@@ -63,12 +63,22 @@ BIJECTIONS = [
     Row("shift", lambda: b.Shift(-0.5), IMAGE, tolerance=1e-6),
     Row("elementwise-affine", lambda: b.ElementwiseAffine((5,)), (5,), tolerance=3e-6),
     Row("logit", b.Logit, IMAGE, unit_interval=True, tolerance=2e-7),
+    Row("sigmoid", lambda: b.Sigmoid(1e-4), IMAGE, tolerance=2e-5),
+    Row("inverse", lambda: b.Inverse(b.Logit()), IMAGE),
+    Row("inverse-squeeze", lambda: b.Inverse(b.Squeeze()), IMAGE, tolerance=0),
+    Row("inverse-coupling", lambda: b.Inverse(_coupling(b.Affine(), 3)), IMAGE, (3,)),
     Row("coupling-additive", lambda: _coupling(b.Additive()), IMAGE, tolerance=5e-7),
     Row("coupling-affine", lambda: _coupling(b.Affine()), IMAGE, tolerance=3e-6),
     Row("coupling-affine-context", lambda: _coupling(b.Affine(), 3), IMAGE, context=(3,)),
     Row("coupling-affine-map", lambda: _coupling(b.Affine(), 3), IMAGE, context=(3, 4, 2)),
     Row("coupling-vector", lambda: _vector_coupling(b.Affine()), (5,)),
     Row("coupling-vector-context", lambda: _vector_coupling(b.Affine(), 2), (5,), context=(2,)),
+    Row("coupling-mixture", lambda: _coupling(b.LogisticMixture(4)), IMAGE),
+    Row("coupling-mixture-one", lambda: _coupling(b.LogisticMixture(1)), IMAGE),
+    Row("coupling-mixture-map", lambda: _coupling(b.LogisticMixture(3), 3), IMAGE, (3, 4, 2)),
+    Row("coupling-mixture-vector", lambda: _vector_coupling(b.LogisticMixture(4)), (5,)),
+    Row("coupling-spline", lambda: _coupling(b.RationalQuadraticSpline(5, 2.0)), IMAGE),
+    Row("coupling-spline-vector", lambda: _vector_coupling(b.RationalQuadraticSpline(8, 3)), (5,)),
     Row("step", _step, IMAGE),
     Row("step-context", lambda: _step(3), IMAGE, context=(3,)),
     Row("chain-checkpoint", lambda: Chain([_step(), _step()], "checkpoint"), IMAGE),
@@ -95,6 +105,24 @@ def _top(border: bool, embedding: bool) -> Density:
 
 
 SMALL = (2, 4, 2)
+
+
+def _with_context() -> Density:
+    net = GlowNet(1, 2, width=4, context_features=3)
+    flow = d.Then(b.Coupling(1, net, b.Affine()), d.StandardNormal(SMALL))
+    return d.WithContext(HalfSizeNet(1, 3), flow)
+
+
+def _noise(coupling: str = "mixture") -> Density:
+    settings = {"dequantization": "variational", "dequantization_steps": 2, "last_kernel": 1}
+    config = GlowConfig(
+        (1, 4, 8), levels=1, steps=1, coupling=coupling, dequantization_width=5, **settings
+    )
+    model = build_glow(config)
+    # Its actnorms see data in the direction of sampling, which is what the whole model uses.
+    initialize(model, torch.randint(0, 256, (8, 1, 4, 8), dtype=torch.uint8))
+    return model.noise
+
 
 DENSITIES = [
     Row("standard-normal", lambda: d.StandardNormal((5,)), (5,), tolerance=0),
@@ -127,6 +155,11 @@ DENSITIES = [
     Row("glow-additive", lambda: _glow(coupling="additive"), (1, 4, 8)),
     Row("glow-plain", lambda: _glow(permutation="conv1x1-plain"), (1, 4, 8)),
     Row("glow-shuffle", lambda: _glow(permutation="shuffle", learn_top=False), (1, 4, 8)),
+    Row("glow-mixture", lambda: _glow(coupling="mixture", last_kernel=1), (1, 4, 8)),
+    Row("glow-spline", lambda: _glow(coupling="spline", bins=4), (1, 4, 8)),
+    Row("with-context", _with_context, SMALL, context=(1, 8, 4)),
+    Row("variational", _noise, (1, 4, 8), context=(1, 4, 8), unit_interval=True),
+    Row("variational-affine", lambda: _noise(coupling="affine"), (1, 4, 8), (1, 4, 8), True),
     Row("glow-reverse", lambda: _glow(permutation="reverse", memory="checkpoint"), (1, 4, 8)),
 ]
 

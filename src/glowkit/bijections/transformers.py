@@ -27,8 +27,16 @@ class Transformer(nn.Module, ABC):
     def inverse(self, y: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """Map y to x given h. Returns x and the inverse map's ladj, (N,), nats."""
 
+    def start(self) -> Tensor:
+        """Parameters (P,) that a fresh map should have where zeros would not do: zeros here."""
+        return torch.zeros(self.parameters_per_channel)
+
     def unpack(self, x: Tensor, h: Tensor) -> tuple[Tensor, ...]:
-        """Split h into the parameters of each element, all of x's shape.
+        """Split h into the parameters of each element, all of x's shape; raises as `group` does."""
+        return self.group(x, h).unbind(2)
+
+    def group(self, x: Tensor, h: Tensor) -> Tensor:
+        """View h as (N, C, P, ...), the P parameters of each element of x along the third axis.
 
         Raises:
             ValueError: when the conditioner gave another number of channels: broadcasting it
@@ -38,7 +46,7 @@ class Transformer(nn.Module, ABC):
         expected = (n, channels * self.parameters_per_channel, *space)
         if h.shape != expected:
             raise ValueError(f"conditioner gave {tuple(h.shape)}, needed {expected}")
-        return h.reshape(n, channels, self.parameters_per_channel, *space).unbind(2)
+        return h.reshape(n, channels, self.parameters_per_channel, *space)
 
 
 class Additive(Transformer):

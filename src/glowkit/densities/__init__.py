@@ -1,6 +1,7 @@
 """Floor 1: priors and the ways to join them."""
 
 from glowkit.densities.conditional import ConditionalNormal
+from glowkit.densities.context import WithContext
 from glowkit.densities.dequantize import Dequantize
 from glowkit.densities.labels import WithLabels
 from glowkit.densities.normal import StandardLogistic, StandardNormal
@@ -19,5 +20,6 @@ __all__ = [
     "Then",
     "TopPrior",
     "Uniform",
+    "WithContext",
     "WithLabels",
 ]

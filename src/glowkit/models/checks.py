@@ -1,6 +1,8 @@
 """Checks that the configs share."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from typing import Any
 
 from glowkit.core import GlowkitError
 
@@ -17,6 +19,17 @@ def check_at_least(config: object, **minima: float) -> None:
         value = getattr(config, name)
         if value < minimum:
             raise GlowkitError(f"{name} is {value}; it must be at least {minimum}")
+
+
+def check_untouched(config: Any, only: str, *names: str) -> None:
+    """Refuse settings that nothing reads in this config, unless they are as they come."""
+    defaults = {field.name: field.default for field in fields(config)}
+    for name in names:
+        value = getattr(config, name)
+        if value != defaults[name]:
+            raise GlowkitError(
+                f"{name} is {value}, but only {only} uses it; leave it out, or choose {only}"
+            )
 
 
 def check_sides(shape: Sequence[int], levels: int) -> None:

@@ -1,23 +1,9 @@
 """Glow: squeeze, steps of flow, split; and again."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from glowkit.bijections import (
-    Actnorm,
-    Additive,
-    Affine,
-    Conv1x1,
-    Coupling,
-    LUMatrix,
-    PlainMatrix,
-    Shift,
-    Squeeze,
-    Transformer,
-    reverse,
-    shuffle,
-)
-from glowkit.core import Bijection, Chain, Density, GlowkitError
+from glowkit.bijections import Shift, Squeeze
+from glowkit.core import Chain, Density, GlowkitError
 from glowkit.core.memory import MEMORY_MODES
 from glowkit.densities import (
     Classified,
@@ -27,20 +13,12 @@ from glowkit.densities import (
     StandardNormal,
     Then,
     TopPrior,
-    Uniform,
     WithLabels,
 )
-from glowkit.models.checks import check_at_least, check_choice, check_sides
-from glowkit.nets import PRECISIONS, GlowNet, ZeroConv2d, ZeroLinear
-
-COUPLINGS: dict[str, Callable[[], Transformer]] = {"affine": Affine, "additive": Additive}
-
-PERMUTATIONS: dict[str, Callable[[int], Bijection]] = {
-    "conv1x1": lambda channels: Conv1x1(LUMatrix(channels)),
-    "conv1x1-plain": lambda channels: Conv1x1(PlainMatrix(channels)),
-    "shuffle": shuffle,
-    "reverse": reverse,
-}
+from glowkit.models.checks import check_at_least, check_choice, check_sides, check_untouched
+from glowkit.models.dequantization import DEQUANTIZATIONS
+from glowkit.models.step import COUPLINGS, PERMUTATIONS, step
+from glowkit.nets import PRECISIONS, ZeroConv2d, ZeroLinear
 
 
 @dataclass(frozen=True)
@@ -52,7 +30,7 @@ class GlowConfig:
         levels: L, the scales of the multi-scale architecture.
         steps: K, the steps of flow in each.
         width: channels of the conditioners' hidden layers.
-        coupling: "affine" or "additive".
+        coupling: "affine", "additive", "mixture" (of logistics) or "spline".
         permutation: "conv1x1" (LU-factored), "conv1x1-plain", "shuffle" or "reverse".
         pixel_levels: the integers 0..pixel_levels−1 that a pixel can be.
         classes: number of class labels that condition the top prior; 0 for none.
@@ -61,6 +39,12 @@ class GlowConfig:
             0 for no classifier.
         memory: "store" or "checkpoint", see `glowkit.Chain`.
         precision: "float32", or "bfloat16" for the conditioners alone.
+        components: logistics in a "mixture" coupling.
+        bins: bins of a "spline" coupling.
+        last_kernel: 3, or 1 for a cheaper last convolution of the conditioners.
+        dequantization: "uniform", or "variational" for noise that a flow draws given the image.
+        dequantization_steps: steps of flow in a "variational" dequantization.
+        dequantization_width: channels of its conditioners' hidden layers and of its features.
 
     Raises:
         GlowkitError: for a setting that cannot be.
@@ -78,6 +62,12 @@ class GlowConfig:
     classifier_weight: float = 0.0
     memory: str = "store"
     precision: str = "float32"
+    components: int = 4
+    bins: int = 8
+    last_kernel: int = 3
+    dequantization: str = "uniform"
+    dequantization_steps: int = 4
+    dequantization_width: int = 32
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "image_shape", tuple(self.image_shape))
@@ -87,6 +77,17 @@ class GlowConfig:
         check_choice("permutation", self.permutation, PERMUTATIONS)
         check_choice("memory", self.memory, MEMORY_MODES)
         check_choice("precision", self.precision, PRECISIONS)
+        check_at_least(self, components=1, bins=1, dequantization_steps=1, dequantization_width=1)
+        check_choice("dequantization", self.dequantization, DEQUANTIZATIONS)
+        if self.last_kernel not in (1, 3):
+            raise GlowkitError(f"last_kernel is {self.last_kernel}; it must be 1 or 3")
+        if self.coupling != "mixture":
+            check_untouched(self, "coupling 'mixture'", "components")
+        if self.coupling != "spline":
+            check_untouched(self, "coupling 'spline'", "bins")
+        if self.dequantization != "variational":
+            names = ("dequantization_steps", "dequantization_width")
+            check_untouched(self, "dequantization 'variational'", *names)
         if self.classifier_weight and not self.classes:
             raise GlowkitError("classifier_weight needs classes; set classes, or the weight to 0")
 
@@ -102,12 +103,13 @@ def build_glow(config: GlowConfig) -> Dequantize:
     density: Density = Then(Shift(-0.5), inner)
     if config.classes:
         density = WithLabels(config.classes, density)
-    return Dequantize(Uniform(config.image_shape), density, config.pixel_levels)
+    noise = DEQUANTIZATIONS[config.dequantization](config)
+    return Dequantize(noise, density, config.pixel_levels)
 
 
 def _level(config: GlowConfig, level: int, shape: tuple[int, ...]) -> Density:
     channels, height, width = 4 * shape[0], shape[1] // 2, shape[2] // 2
-    steps = Chain([_step(config, channels) for _ in range(config.steps)], config.memory)
+    steps = Chain([step(config, channels) for _ in range(config.steps)], config.memory)
     if level == config.levels - 1:
         rest = _top(config, (channels, height, width))
     else:
@@ -115,20 +117,6 @@ def _level(config: GlowConfig, level: int, shape: tuple[int, ...]) -> Density:
         prior = ConditionalNormal(ZeroConv2d(half, channels), (half, height, width))
         rest = Split(half, prior, _level(config, level + 1, (half, height, width)))
     return Then(Chain([Squeeze(), steps]), rest)
-
-
-def _step(config: GlowConfig, channels: int) -> Chain:
-    half = channels // 2
-    transformer = COUPLINGS[config.coupling]()
-    out = half * transformer.parameters_per_channel
-    net = GlowNet(half, out, config.width, precision=config.precision)
-    return Chain(
-        [
-            Actnorm(channels),
-            PERMUTATIONS[config.permutation](channels),
-            Coupling(half, net, transformer),
-        ]
-    )
 
 
 def _top(config: GlowConfig, shape: tuple[int, int, int]) -> Density:

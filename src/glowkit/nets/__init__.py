@@ -2,6 +2,7 @@
 
 from glowkit.nets.convolution import ActnormConv2d, ScaledConv2d, ZeroConv2d, ZeroLinear
 from glowkit.nets.glow import GlowNet
+from glowkit.nets.half import HalfSizeNet
 from glowkit.nets.mlp import MLP
 from glowkit.nets.precision import PRECISIONS
 
@@ -10,6 +11,7 @@ __all__ = [
     "PRECISIONS",
     "ActnormConv2d",
     "GlowNet",
+    "HalfSizeNet",
     "ScaledConv2d",
     "ZeroConv2d",
     "ZeroLinear",

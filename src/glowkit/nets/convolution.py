@@ -86,10 +86,10 @@ class ActnormConv2d(ScaledConv2d):
 
 
 class ZeroConv2d(ScaledConv2d):
-    """3x3 convolution that starts as zero: a fresh coupling or prior is known in closed form."""
+    """Convolution that starts as zero: a fresh coupling or prior is known in closed form."""
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(in_channels, out_channels, kernel=3)
+    def __init__(self, in_channels: int, out_channels: int, kernel: int = 3) -> None:
+        super().__init__(in_channels, out_channels, kernel)
 
 
 class ZeroLinear(nn.Module):

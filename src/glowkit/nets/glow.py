@@ -12,8 +12,9 @@ class GlowNet(nn.Module):
     Shapes: (N, in_channels, H, W) to (N, out_channels, H, W). A context of `context_features`
     numbers an example, (N, features), or a map of them, (N, features, H, W), is added before the
     first ReLU through a 1x1 convolution that starts as zero. Cost: 9·C_in·w + w² + 9·w·C_out
-    multiplications a pixel, done in `precision`. Source: Glow, appendix B, and openai/glow
-    `model.f`; the context is ours.
+    multiplications a pixel, done in `precision`; a `last_kernel` of 1 spares the second 9, which
+    counts where a transformer takes many parameters. Source: Glow, appendix B, and openai/glow
+    `model.f`; the context and the 1x1 last convolution are ours.
     """
 
     context: nn.Conv2d | None
@@ -25,12 +26,13 @@ class GlowNet(nn.Module):
         width: int,
         context_features: int = 0,
         precision: str = "float32",
+        last_kernel: int = 3,
     ) -> None:
         super().__init__()
         self.dtype = PRECISIONS[precision]
         self.first = ActnormConv2d(in_channels, width, kernel=3)
         self.second = ActnormConv2d(width, width, kernel=1)
-        self.last = ZeroConv2d(width, out_channels)
+        self.last = ZeroConv2d(width, out_channels, last_kernel)
         self.context = None
         if context_features:
             self.context = nn.Conv2d(context_features, width, 1, bias=False)
