@@ -15,6 +15,7 @@ from glowkit import bijections as b
 from glowkit import densities as d
 from glowkit.core import Chain, Density, initialize
 from glowkit.models.glow import GlowConfig, build_glow
+from glowkit.models.nice import NICEConfig, build_nice
 from glowkit.nets import MLP, GlowNet, ZeroConv2d, ZeroLinear
 
 IMAGE = (4, 4, 2)
@@ -59,9 +60,12 @@ BIJECTIONS = [
     Row("conv1x1-lu-vector", lambda: b.Conv1x1(b.LUMatrix(5)), (5,)),
     Row("reverse", lambda: b.reverse(4), IMAGE, tolerance=0),
     Row("shuffle", lambda: b.shuffle(5), (5,), tolerance=0),
+    Row("even-first", lambda: b.even_first(5), (5,), tolerance=0),
+    Row("reshape", lambda: b.Reshape((3, 4, 2), (24,)), (3, 4, 2), tolerance=0),
     Row("squeeze", b.Squeeze, (3, 4, 6), tolerance=0),
     Row("shift", lambda: b.Shift(-0.5), IMAGE, tolerance=1e-6),
     Row("elementwise-affine", lambda: b.ElementwiseAffine((5,)), (5,), tolerance=3e-6),
+    Row("elementwise-scale", lambda: b.ElementwiseScale((5,)), (5,), tolerance=3e-6),
     Row("logit", b.Logit, IMAGE, unit_interval=True, tolerance=2e-7),
     Row("coupling-additive", lambda: _coupling(b.Additive()), IMAGE, tolerance=5e-7),
     Row("coupling-affine", lambda: _coupling(b.Affine()), IMAGE, tolerance=3e-6),
@@ -84,6 +88,10 @@ def _split(deeper: Density) -> d.Split:
 def _glow(**settings: Any) -> Density:
     config = GlowConfig((1, 4, 8), **{"levels": 2, "steps": 2, "width": 5, **settings})
     return build_glow(config).density
+
+
+def _nice(**settings: Any) -> Density:
+    return build_nice(NICEConfig((1, 3, 3), width=6, depth=2, **settings)).density
 
 
 def _top(border: bool, embedding: bool) -> Density:
@@ -127,6 +135,8 @@ DENSITIES = [
     Row("glow-additive", lambda: _glow(coupling="additive"), (1, 4, 8)),
     Row("glow-plain", lambda: _glow(permutation="conv1x1-plain"), (1, 4, 8)),
     Row("glow-shuffle", lambda: _glow(permutation="shuffle", learn_top=False), (1, 4, 8)),
+    Row("nice-logistic", _nice, (1, 3, 3)),
+    Row("nice-normal", lambda: _nice(prior="normal", memory="checkpoint"), (1, 3, 3)),
     Row("glow-reverse", lambda: _glow(permutation="reverse", memory="checkpoint"), (1, 4, 8)),
 ]
 

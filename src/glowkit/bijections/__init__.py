@@ -3,9 +3,15 @@
 from glowkit.bijections.actnorm import Actnorm
 from glowkit.bijections.conv1x1 import Conv1x1
 from glowkit.bijections.coupling import Coupling
-from glowkit.bijections.elementwise import ElementwiseAffine, Logit, Shift
+from glowkit.bijections.elementwise import (
+    ElementwiseAffine,
+    ElementwiseScale,
+    Logit,
+    Shift,
+)
 from glowkit.bijections.matrix import InvertibleMatrix, LUMatrix, PlainMatrix
-from glowkit.bijections.permute import Permute, reverse, shuffle
+from glowkit.bijections.permute import Permute, even_first, reverse, shuffle
+from glowkit.bijections.reshape import Reshape
 from glowkit.bijections.squeeze import Squeeze
 from glowkit.bijections.transformers import Additive, Affine, Transformer
 
@@ -16,14 +22,17 @@ __all__ = [
     "Conv1x1",
     "Coupling",
     "ElementwiseAffine",
+    "ElementwiseScale",
     "InvertibleMatrix",
     "LUMatrix",
     "Logit",
     "Permute",
     "PlainMatrix",
+    "Reshape",
     "Shift",
     "Squeeze",
     "Transformer",
+    "even_first",
     "reverse",
     "shuffle",
 ]

@@ -27,11 +27,32 @@ class Shift(Bijection):
         return y - self.amount, constant_ladj(y)
 
 
+class ElementwiseScale(Bijection):
+    """A learned scaling of every dimension: y = exp(log_scale) · x.
+
+    inverse: x = y · exp(−log_scale); ladj = Σ log_scale. Shapes: (N, *shape). Source: NICE,
+    section 3.3, the diagonal matrix S that ends the flow.
+
+    >>> ElementwiseScale((2,))(torch.tensor([[3.0, 4.0]]))[0].tolist()
+    [[3.0, 4.0]]
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.zeros(shape))
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return x * self.log_scale.exp(), constant_ladj(x, self.log_scale.sum())
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return y * (-self.log_scale).exp(), constant_ladj(y, -self.log_scale.sum())
+
+
 class ElementwiseAffine(Bijection):
     """A learned affine map of every dimension: y = exp(log_scale) · x + shift.
 
     inverse: x = (y − shift) · exp(−log_scale); ladj = Σ log_scale. Shapes: (N, *shape).
-    Source: NICE, section 3.3, whose final diagonal scaling has no shift.
+    `ElementwiseScale` is the same without the shift.
     """
 
     def __init__(self, shape: tuple[int, ...]) -> None:

@@ -44,3 +44,8 @@ def reverse(channels: int) -> Permute:
 def shuffle(channels: int) -> Permute:
     """A permutation drawn at random once, from torch's global generator."""
     return Permute(torch.randperm(channels, device="cpu").tolist())
+
+
+def even_first(channels: int) -> Permute:
+    """Even indices, then odd ones: neighbouring pixels of a flat image part company (NICE)."""
+    return Permute([*range(0, channels, 2), *range(1, channels, 2)])

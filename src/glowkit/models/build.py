@@ -8,12 +8,12 @@ import torch
 
 from glowkit.core import Density, GlowkitError
 from glowkit.models.glow import GlowConfig, build_glow
-from glowkit.models.presets import preset
-
-Config = GlowConfig
+from glowkit.models.nice import NICEConfig, build_nice
+from glowkit.models.presets import Config, preset
 
 FAMILIES: dict[str, tuple[type[Config], Callable[[Any], Density]]] = {
     "glow": (GlowConfig, build_glow),
+    "nice": (NICEConfig, build_nice),
 }
 """Each family's name in files, its config, and its recipe."""
 

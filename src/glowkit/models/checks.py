@@ -32,3 +32,12 @@ def check_sides(shape: Sequence[int], levels: int) -> None:
                 f"a side of {side} pixels is not divisible by {step}, as {levels} levels need;"
                 f" use a side of {near} (for example with --size), or fewer levels"
             )
+
+
+def check_no_classes(family: str, classes: int) -> None:
+    """Refuse class labels where no part of the model takes them yet."""
+    if classes:
+        raise GlowkitError(
+            f"{family} is not conditional: it has no use for {classes} classes; set classes to 0,"
+            " or train a Glow"
+        )
