@@ -16,9 +16,20 @@ from glowkit import densities as d
 from glowkit.core import Chain, Density, initialize
 from glowkit.models.glow import GlowConfig, build_glow
 from glowkit.models.nice import NICEConfig, build_nice
-from glowkit.nets import MLP, GlowNet, ZeroConv2d, ZeroLinear
+from glowkit.models.realnvp import RealNVPConfig, build_realnvp
+from glowkit.nets import (
+    MLP,
+    GlowNet,
+    MaskedSignPairs,
+    ResidualNet,
+    SignPairs,
+    ZeroConv2d,
+    ZeroLinear,
+)
 
 IMAGE = (4, 4, 2)
+BOARD = (2, 4, 3)
+HALF = (torch.arange(4) >= 2).view(-1, 1, 1)  # the second half of IMAGE's channels
 BATCH = 3
 GAIN = 0.03  # random weights of a larger gain lose invertibility with depth, whatever the layer
 
@@ -48,6 +59,17 @@ def _vector_coupling(transformer: b.Transformer, context: int = 0) -> b.Coupling
     return b.Coupling(2, net, transformer)
 
 
+def _residual() -> ResidualNet:
+    return ResidualNet(SignPairs(2), 4, width=5, blocks=1)
+
+
+def _masked(transformer: b.Transformer) -> b.MaskedCoupling:
+    kept = b.checkerboard(4, 3, 1)
+    return b.MaskedCoupling(
+        kept, ResidualNet(MaskedSignPairs(2, kept), 4, width=5, blocks=1), transformer
+    )
+
+
 def _step(context: int = 0) -> Chain:
     return Chain([b.Actnorm(4), b.Conv1x1(b.LUMatrix(4)), _coupling(b.Affine(), context)])
 
@@ -60,6 +82,8 @@ BIJECTIONS = [
     Row("conv1x1-lu-vector", lambda: b.Conv1x1(b.LUMatrix(5)), (5,)),
     Row("reverse", lambda: b.reverse(4), IMAGE, tolerance=0),
     Row("shuffle", lambda: b.shuffle(5), (5,), tolerance=0),
+    Row("swap-halves", lambda: b.swap_halves(4), IMAGE, tolerance=0),
+    Row("diagonals-first", lambda: b.diagonals_first(8), (8, 2, 3), tolerance=0),
     Row("even-first", lambda: b.even_first(5), (5,), tolerance=0),
     Row("reshape", lambda: b.Reshape((3, 4, 2), (24,)), (3, 4, 2), tolerance=0),
     Row("squeeze", b.Squeeze, (3, 4, 6), tolerance=0),
@@ -73,6 +97,12 @@ BIJECTIONS = [
     Row("coupling-affine-map", lambda: _coupling(b.Affine(), 3), IMAGE, context=(3, 4, 2)),
     Row("coupling-vector", lambda: _vector_coupling(b.Affine()), (5,)),
     Row("coupling-vector-context", lambda: _vector_coupling(b.Affine(), 2), (5,), context=(2,)),
+    Row("coupling-tanh-affine", lambda: _coupling(b.TanhAffine(1)), IMAGE),
+    Row("coupling-checkerboard", lambda: _masked(b.TanhAffine(1)), BOARD),
+    Row("coupling-checkerboard-affine", lambda: _masked(b.Affine()), BOARD),
+    Row("coupling-residual", lambda: b.Coupling(2, _residual(), b.TanhAffine(1)), IMAGE),
+    Row("batch-norm-board", lambda: b.MaskedBatchNorm(2, b.checkerboard(4, 3, 0)), BOARD),
+    Row("batch-norm-channels", lambda: b.MaskedBatchNorm(4, HALF), IMAGE),
     Row("step", _step, IMAGE),
     Row("step-context", lambda: _step(3), IMAGE, context=(3,)),
     Row("chain-checkpoint", lambda: Chain([_step(), _step()], "checkpoint"), IMAGE),
@@ -92,6 +122,12 @@ def _glow(**settings: Any) -> Density:
 
 def _nice(**settings: Any) -> Density:
     return build_nice(NICEConfig((1, 3, 3), width=6, depth=2, **settings)).density
+
+
+def _realnvp(**settings: Any) -> Density:
+    """Without its logit, whose domain is the unit interval."""
+    config = RealNVPConfig((1, 4, 8), **{"levels": 2, "blocks": 1, "width": 4, **settings})
+    return build_realnvp(config).density.density
 
 
 def _top(border: bool, embedding: bool) -> Density:
@@ -137,6 +173,8 @@ DENSITIES = [
     Row("glow-shuffle", lambda: _glow(permutation="shuffle", learn_top=False), (1, 4, 8)),
     Row("nice-logistic", _nice, (1, 3, 3)),
     Row("nice-normal", lambda: _nice(prior="normal", memory="checkpoint"), (1, 3, 3)),
+    Row("realnvp", _realnvp, (1, 4, 8)),
+    Row("realnvp-single", lambda: _realnvp(levels=1, memory="checkpoint"), (1, 4, 8)),
     Row("glow-reverse", lambda: _glow(permutation="reverse", memory="checkpoint"), (1, 4, 8)),
 ]
 

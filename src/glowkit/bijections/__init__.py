@@ -1,6 +1,7 @@
 """Floor 1: invertible maps."""
 
 from glowkit.bijections.actnorm import Actnorm
+from glowkit.bijections.batchnorm import MaskedBatchNorm
 from glowkit.bijections.conv1x1 import Conv1x1
 from glowkit.bijections.coupling import Coupling
 from glowkit.bijections.elementwise import (
@@ -9,11 +10,19 @@ from glowkit.bijections.elementwise import (
     Logit,
     Shift,
 )
+from glowkit.bijections.masked import MaskedCoupling, checkerboard
 from glowkit.bijections.matrix import InvertibleMatrix, LUMatrix, PlainMatrix
-from glowkit.bijections.permute import Permute, even_first, reverse, shuffle
+from glowkit.bijections.permute import (
+    Permute,
+    diagonals_first,
+    even_first,
+    reverse,
+    shuffle,
+    swap_halves,
+)
 from glowkit.bijections.reshape import Reshape
 from glowkit.bijections.squeeze import Squeeze
-from glowkit.bijections.transformers import Additive, Affine, Transformer
+from glowkit.bijections.transformers import Additive, Affine, TanhAffine, Transformer
 
 __all__ = [
     "Actnorm",
@@ -26,13 +35,19 @@ __all__ = [
     "InvertibleMatrix",
     "LUMatrix",
     "Logit",
+    "MaskedBatchNorm",
+    "MaskedCoupling",
     "Permute",
     "PlainMatrix",
     "Reshape",
     "Shift",
     "Squeeze",
+    "TanhAffine",
     "Transformer",
+    "checkerboard",
+    "diagonals_first",
     "even_first",
     "reverse",
     "shuffle",
+    "swap_halves",
 ]

@@ -9,6 +9,7 @@ from glowkit.models.build import (
 from glowkit.models.glow import GlowConfig
 from glowkit.models.nice import NICEConfig
 from glowkit.models.presets import DEFAULT_PRESET, PRESETS, Config, preset
+from glowkit.models.realnvp import RealNVPConfig
 from glowkit.models.store import load, save
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Config",
     "GlowConfig",
     "NICEConfig",
+    "RealNVPConfig",
     "build",
     "count_parameters",
     "from_settings",

@@ -19,17 +19,17 @@ def check_at_least(config: object, **minima: float) -> None:
             raise GlowkitError(f"{name} is {value}; it must be at least {minimum}")
 
 
-def check_sides(shape: Sequence[int], levels: int) -> None:
-    """Refuse an image whose sides cannot be halved `levels` times, naming the sides that can."""
+def check_sides(shape: Sequence[int], halvings: int) -> None:
+    """Refuse an image whose sides cannot be halved that often, naming the sides that can."""
     if len(shape) != 3 or min(shape) < 1:
         raise GlowkitError(f"image_shape is {tuple(shape)}; give channels, height, width")
-    step = 2**levels
+    step = 2**halvings
     for side in shape[1:]:
         if side % step:
             below, above = side // step * step, -(-side // step) * step
             near = f"{below} or {above}" if below else f"{above}"
             raise GlowkitError(
-                f"a side of {side} pixels is not divisible by {step}, as {levels} levels need;"
+                f"a side of {side} pixels is not divisible by {step}, as {halvings} halvings need;"
                 f" use a side of {near} (for example with --size), or fewer levels"
             )
 

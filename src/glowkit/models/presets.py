@@ -3,8 +3,9 @@
 from glowkit.core import GlowkitError
 from glowkit.models.glow import GlowConfig
 from glowkit.models.nice import NICEConfig
+from glowkit.models.realnvp import RealNVPConfig
 
-Config = GlowConfig | NICEConfig
+Config = GlowConfig | NICEConfig | RealNVPConfig
 """Settings of a model of any family; all have image_shape, pixel_levels and classes."""
 
 CIFAR = (3, 32, 32)
@@ -21,6 +22,8 @@ PRESETS: dict[str, Config] = {
     ),
     "nice-mnist": NICEConfig((1, 28, 28)),
     "nice-tiny": NICEConfig((1, 8, 8), width=128, depth=2, pixel_levels=17),
+    "realnvp-cifar10": RealNVPConfig(CIFAR),
+    "realnvp-tiny": RealNVPConfig((1, 8, 8), blocks=2, width=32, pixel_levels=17),
 }
 """Settings of the published models (Glow's from openai/glow's README), by name; those called tiny
 are ours, for the digits."""
