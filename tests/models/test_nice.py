@@ -45,6 +45,15 @@ def test_only_the_final_scaling_changes_volume() -> None:
     assert torch.allclose(ladj, scale.sum())
 
 
+def test_initialisation_gives_every_dimension_variance_one_once() -> None:
+    model, batch = glowkit.build(TINY), images(TINY, 64)
+    batch[:, :, 0, 0] = 3  # constant but for the noise of dequantization
+    glowkit.initialize(model, batch)
+    (z,), _ = model.encode(batch)
+    assert (z.std(0) - 1).abs().max() < 0.2
+    assert glowkit.initialize(model, images(TINY, 64)) == 0
+
+
 @pytest.mark.parametrize("shape", [(1, 4, 4), (3, 5, 3), (1, 1, 2)])
 @pytest.mark.parametrize("prior", ["logistic", "normal"])
 def test_round_trip(shape: tuple[int, int, int], prior: str) -> None:

@@ -71,8 +71,9 @@ def build_nice(config: NICEConfig) -> Dequantize:
     m(first half) to the rest, and the vector is reversed after each; exp(d) scales each dimension.
 
     Departures: hidden layers start as torch's linear layers do and the last one at zero, so that a
-    fresh flow is the identity (the reference draws all weights from U(±0.01)); no ZCA or other
-    whitening of colour images. bits/dim counts ln pixel_levels, the paper's nats do not.
+    fresh flow is the identity (the reference draws all weights from U(±0.01)); d starts where the
+    first batch has variance 1 (the reference: 0); no ZCA or other whitening
+    of colour images. bits/dim counts ln pixel_levels, the paper's nats do not.
     """
     size = math.prod(config.image_shape)
     kept = size // 2

@@ -21,12 +21,12 @@ PRESETS: dict[str, Config] = {
         CIFAR, coupling="additive", pixel_levels=32, classes=10, classifier_weight=0.01
     ),
     "nice-mnist": NICEConfig((1, 28, 28)),
-    "nice-tiny": NICEConfig((1, 8, 8), width=128, depth=2, pixel_levels=17),
+    "nice-tiny": NICEConfig((1, 8, 8), width=172, depth=2, pixel_levels=17),
     "realnvp-cifar10": RealNVPConfig(CIFAR),
-    "realnvp-tiny": RealNVPConfig((1, 8, 8), blocks=2, width=32, pixel_levels=17),
+    "realnvp-tiny": RealNVPConfig((1, 8, 8), blocks=1, width=16, pixel_levels=17),
 }
 """Settings of the published models (Glow's from openai/glow's README), by name; those called tiny
-are ours, for the digits."""
+are ours, for the digits, of about equally many parameters."""
 
 DEFAULT_PRESET = "glow-tiny"
 
