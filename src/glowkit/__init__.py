@@ -7,7 +7,7 @@ from glowkit._lazy import lazy_names
 if TYPE_CHECKING:
     from glowkit.core import MIDPOINT, Bijection, Chain, Density, GlowkitError, initialize
     from glowkit.densities import Dequantize, Split, Then
-    from glowkit.models import PRESETS, GlowConfig, build, load, save
+    from glowkit.models import PRESETS, GlowConfig, NICEConfig, RealNVPConfig, build, load, save
     from glowkit.tasks import bits_per_dim, reconstruct
 
 __all__ = [
@@ -19,6 +19,8 @@ __all__ = [
     "Dequantize",
     "GlowConfig",
     "GlowkitError",
+    "NICEConfig",
+    "RealNVPConfig",
     "Split",
     "Then",
     "bits_per_dim",
@@ -32,7 +34,15 @@ __all__ = [
 _HOMES = {
     "glowkit.core": ["MIDPOINT", "Bijection", "Chain", "Density", "GlowkitError", "initialize"],
     "glowkit.densities": ["Dequantize", "Split", "Then"],
-    "glowkit.models": ["PRESETS", "GlowConfig", "build", "load", "save"],
+    "glowkit.models": [
+        "PRESETS",
+        "GlowConfig",
+        "NICEConfig",
+        "RealNVPConfig",
+        "build",
+        "load",
+        "save",
+    ],
     "glowkit.tasks": ["bits_per_dim", "reconstruct"],
 }
 

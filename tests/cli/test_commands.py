@@ -146,7 +146,9 @@ def test_a_finished_run_goes_on_with_a_larger_budget(cli: Cli, run: Path) -> Non
 
 def test_presets_and_data_list_what_there_is(cli: Cli) -> None:
     assert json.loads(cli("presets", "--json").out)["glow-cifar10"]["parameters"] == 44_603_604
-    assert "glow-tiny" in cli("presets").out
+    listed = cli("presets").out
+    assert "glow-tiny" in listed
+    assert "couplings=4 width=1000" in listed  # each family has settings of its own
     assert "fashion-mnist" in cli("data").out
     assert "1297 train" in cli("data", "digits").out
 

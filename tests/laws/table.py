@@ -15,9 +15,22 @@ from glowkit import bijections as b
 from glowkit import densities as d
 from glowkit.core import Chain, Density, initialize
 from glowkit.models.glow import GlowConfig, build_glow
-from glowkit.nets import MLP, GlowNet, HalfSizeNet, ZeroConv2d, ZeroLinear
+from glowkit.models.nice import NICEConfig, build_nice
+from glowkit.models.realnvp import RealNVPConfig, build_realnvp
+from glowkit.nets import (
+    MLP,
+    GlowNet,
+    HalfSizeNet,
+    MaskedSignPairs,
+    ResidualNet,
+    SignPairs,
+    ZeroConv2d,
+    ZeroLinear,
+)
 
 IMAGE = (4, 4, 2)
+BOARD = (2, 4, 3)
+HALF = (torch.arange(4) >= 2).view(-1, 1, 1)  # the second half of IMAGE's channels
 BATCH = 3
 GAIN = 0.03  # random weights of a larger gain lose invertibility with depth, whatever the layer
 
@@ -47,6 +60,17 @@ def _vector_coupling(transformer: b.Transformer, context: int = 0) -> b.Coupling
     return b.Coupling(2, net, transformer)
 
 
+def _residual() -> ResidualNet:
+    return ResidualNet(SignPairs(2), 4, width=5, blocks=1)
+
+
+def _masked(transformer: b.Transformer) -> b.MaskedCoupling:
+    kept = b.checkerboard(4, 3, 1)
+    return b.MaskedCoupling(
+        kept, ResidualNet(MaskedSignPairs(2, kept), 4, width=5, blocks=1), transformer
+    )
+
+
 def _step(context: int = 0) -> Chain:
     return Chain([b.Actnorm(4), b.Conv1x1(b.LUMatrix(4)), _coupling(b.Affine(), context)])
 
@@ -59,9 +83,14 @@ BIJECTIONS = [
     Row("conv1x1-lu-vector", lambda: b.Conv1x1(b.LUMatrix(5)), (5,)),
     Row("reverse", lambda: b.reverse(4), IMAGE, tolerance=0),
     Row("shuffle", lambda: b.shuffle(5), (5,), tolerance=0),
+    Row("swap-halves", lambda: b.swap_halves(4), IMAGE, tolerance=0),
+    Row("diagonals-first", lambda: b.diagonals_first(8), (8, 2, 3), tolerance=0),
+    Row("even-first", lambda: b.even_first(5), (5,), tolerance=0),
+    Row("reshape", lambda: b.Reshape((3, 4, 2), (24,)), (3, 4, 2), tolerance=0),
     Row("squeeze", b.Squeeze, (3, 4, 6), tolerance=0),
     Row("shift", lambda: b.Shift(-0.5), IMAGE, tolerance=1e-6),
     Row("elementwise-affine", lambda: b.ElementwiseAffine((5,)), (5,), tolerance=3e-6),
+    Row("elementwise-scale", lambda: b.ElementwiseScale((5,)), (5,), tolerance=3e-6),
     Row("logit", b.Logit, IMAGE, unit_interval=True, tolerance=2e-7),
     Row("sigmoid", lambda: b.Sigmoid(1e-4), IMAGE, tolerance=2e-5),
     Row("inverse", lambda: b.Inverse(b.Logit()), IMAGE),
@@ -79,6 +108,12 @@ BIJECTIONS = [
     Row("coupling-mixture-vector", lambda: _vector_coupling(b.LogisticMixture(4)), (5,)),
     Row("coupling-spline", lambda: _coupling(b.RationalQuadraticSpline(5, 2.0)), IMAGE),
     Row("coupling-spline-vector", lambda: _vector_coupling(b.RationalQuadraticSpline(8, 3)), (5,)),
+    Row("coupling-tanh-affine", lambda: _coupling(b.TanhAffine(1)), IMAGE),
+    Row("coupling-checkerboard", lambda: _masked(b.TanhAffine(1)), BOARD),
+    Row("coupling-checkerboard-affine", lambda: _masked(b.Affine()), BOARD),
+    Row("coupling-residual", lambda: b.Coupling(2, _residual(), b.TanhAffine(1)), IMAGE),
+    Row("batch-norm-board", lambda: b.MaskedBatchNorm(2, b.checkerboard(4, 3, 0)), BOARD),
+    Row("batch-norm-channels", lambda: b.MaskedBatchNorm(4, HALF), IMAGE),
     Row("step", _step, IMAGE),
     Row("step-context", lambda: _step(3), IMAGE, context=(3,)),
     Row("chain-checkpoint", lambda: Chain([_step(), _step()], "checkpoint"), IMAGE),
@@ -94,6 +129,16 @@ def _split(deeper: Density) -> d.Split:
 def _glow(**settings: Any) -> Density:
     config = GlowConfig((1, 4, 8), **{"levels": 2, "steps": 2, "width": 5, **settings})
     return build_glow(config).density
+
+
+def _nice(**settings: Any) -> Density:
+    return build_nice(NICEConfig((1, 3, 3), width=6, depth=2, **settings)).density
+
+
+def _realnvp(**settings: Any) -> Density:
+    """Without its logit, whose domain is the unit interval."""
+    config = RealNVPConfig((1, 4, 8), **{"levels": 2, "blocks": 1, "width": 4, **settings})
+    return build_realnvp(config).density.density
 
 
 def _top(border: bool, embedding: bool) -> Density:
@@ -160,6 +205,10 @@ DENSITIES = [
     Row("with-context", _with_context, SMALL, context=(1, 8, 4)),
     Row("variational", _noise, (1, 4, 8), context=(1, 4, 8), unit_interval=True),
     Row("variational-affine", lambda: _noise(coupling="affine"), (1, 4, 8), (1, 4, 8), True),
+    Row("nice-logistic", _nice, (1, 3, 3)),
+    Row("nice-normal", lambda: _nice(prior="normal", memory="checkpoint"), (1, 3, 3)),
+    Row("realnvp", _realnvp, (1, 4, 8)),
+    Row("realnvp-single", lambda: _realnvp(levels=1, memory="checkpoint"), (1, 4, 8)),
     Row("glow-reverse", lambda: _glow(permutation="reverse", memory="checkpoint"), (1, 4, 8)),
 ]
 

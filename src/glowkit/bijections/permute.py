@@ -44,3 +44,23 @@ def reverse(channels: int) -> Permute:
 def shuffle(channels: int) -> Permute:
     """A permutation drawn at random once, from torch's global generator."""
     return Permute(torch.randperm(channels, device="cpu").tolist())
+
+
+def even_first(channels: int) -> Permute:
+    """Even indices, then odd ones: neighbouring pixels of a flat image part company (NICE)."""
+    return Permute([*range(0, channels, 2), *range(1, channels, 2)])
+
+
+def swap_halves(channels: int) -> Permute:
+    """The second half of an even number of channels, then the first."""
+    half = channels // 2
+    return Permute([*range(half, channels), *range(half)])
+
+
+def diagonals_first(channels: int) -> Permute:
+    """Of a squeezed image's 4C channels, those of pixels (0, 0) and (1, 1), then (0, 1) and (1, 0).
+
+    After `Squeeze`, each half holds the cells of one colour of a checkerboard: RealNVP's ordered
+    squeeze (figure 3 b), which the reference makes by unsqueezing and squeezing anew.
+    """
+    return Permute([4 * c + pixel for pixel in (0, 3, 1, 2) for c in range(channels // 4)])

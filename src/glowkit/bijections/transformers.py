@@ -83,3 +83,31 @@ class Affine(Transformer):
         shift, raw = self.unpack(y, h)
         log_scale = F.logsigmoid(raw + 2)
         return y / torch.sigmoid(raw + 2) - shift, -sum_per_example(log_scale)
+
+
+class TanhAffine(Transformer):
+    """y = (x + t) · exp(s) with s = g · tanh(r); inverse x = y · exp(−s) − t; ladj = Σ s.
+
+    h holds t and r interleaved; g, one learned number for all elements, bounds |s|. Source:
+    RealNVP, section 4.1, in the order of tensorflow/models real_nvp (the paper scales, then
+    shifts), where t and r are contiguous: the same map with its output channels reordered.
+
+    Args:
+        gain: g at the start; 0 makes the scale 1, and ladj 0.
+    """
+
+    parameters_per_channel = 2
+
+    def __init__(self, gain: float) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.tensor(float(gain)))
+
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        shift, raw = self.unpack(x, h)
+        log_scale = self.gain * torch.tanh(raw)
+        return (x + shift) * log_scale.exp(), sum_per_example(log_scale)
+
+    def inverse(self, y: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        shift, raw = self.unpack(y, h)
+        log_scale = self.gain * torch.tanh(raw)
+        return y * (-log_scale).exp() - shift, -sum_per_example(log_scale)

@@ -1,10 +1,14 @@
 """`glowkit presets` and `glowkit data`: what there is."""
 
-from typing import Annotated
+from dataclasses import asdict, fields
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from glowkit.cli.common import JSON, show, show_json
+
+if TYPE_CHECKING:
+    from glowkit.models import Config
 
 
 def presets(as_json: Annotated[bool, JSON] = False) -> None:
@@ -21,20 +25,30 @@ def presets(as_json: Annotated[bool, JSON] = False) -> None:
     if as_json:
         show_json({name: {"parameters": count} for name, count in counts.items()})
         return
-    table = Table("preset", "image", "levels", "steps", "width", "coupling", "pixel levels")
+    table = Table("preset", "image", "pixel levels", "settings")
     table.add_column("parameters", justify="right")
     for name, config in PRESETS.items():
         mark = " (default)" if name == DEFAULT_PRESET else ""
         table.add_row(
             name + mark,
             "x".join(map(str, config.image_shape)),
-            *map(str, (config.levels, config.steps, config.width)),
-            config.coupling,
             str(config.pixel_levels),
+            " ".join(f"{setting}={value}" for setting, value in _own(config).items()),
             f"{counts[name]:,}",
         )
     Console(width=max(100, Console().width)).print(table)
     print("The image size, levels of pixels and classes of a preset follow your data.")
+
+
+def _own(config: "Config") -> dict[str, Any]:
+    """The numbers that shape a preset, and whatever else is not as its family has it."""
+    usual = {field.name: field.default for field in fields(config)}
+    return {
+        name: value
+        for name, value in asdict(config).items()
+        if name not in ("image_shape", "pixel_levels")
+        and (value != usual[name] or (type(value) is int and value))
+    }
 
 
 def data(

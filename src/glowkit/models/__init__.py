@@ -1,14 +1,15 @@
 """Floor 2: one recipe a file; presets; build, save and load."""
 
 from glowkit.models.build import (
-    Config,
     build,
     count_parameters,
     from_settings,
     to_settings,
 )
 from glowkit.models.glow import GlowConfig
-from glowkit.models.presets import DEFAULT_PRESET, PRESETS, preset
+from glowkit.models.nice import NICEConfig
+from glowkit.models.presets import DEFAULT_PRESET, PRESETS, Config, preset
+from glowkit.models.realnvp import RealNVPConfig
 from glowkit.models.store import load, save
 
 __all__ = [
@@ -16,6 +17,8 @@ __all__ = [
     "PRESETS",
     "Config",
     "GlowConfig",
+    "NICEConfig",
+    "RealNVPConfig",
     "build",
     "count_parameters",
     "from_settings",

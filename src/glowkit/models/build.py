@@ -8,12 +8,14 @@ import torch
 
 from glowkit.core import Density, GlowkitError
 from glowkit.models.glow import GlowConfig, build_glow
-from glowkit.models.presets import preset
-
-Config = GlowConfig
+from glowkit.models.nice import NICEConfig, build_nice
+from glowkit.models.presets import Config, preset
+from glowkit.models.realnvp import RealNVPConfig, build_realnvp
 
 FAMILIES: dict[str, tuple[type[Config], Callable[[Any], Density]]] = {
     "glow": (GlowConfig, build_glow),
+    "nice": (NICEConfig, build_nice),
+    "realnvp": (RealNVPConfig, build_realnvp),
 }
 """Each family's name in files, its config, and its recipe."""
 
@@ -21,8 +23,9 @@ FAMILIES: dict[str, tuple[type[Config], Callable[[Any], Density]]] = {
 def build(config: Config | str) -> Density:
     """Build a model with fresh weights from a config or a preset's name.
 
-    The model must see data once, `glowkit.initialize(model, images)`, before it is used. Its
-    `config` is kept as `model.config`.
+    The model must see data once, `glowkit.initialize(model, images)`, before it is used. It is in
+    evaluation mode, as a loaded one is; `model.train()` is for training. Its `config` is kept as
+    `model.config`.
 
     Raises:
         GlowkitError: when there is no such preset.
@@ -33,7 +36,7 @@ def build(config: Config | str) -> Density:
     """
     config = preset(config) if isinstance(config, str) else config
     recipe = next(recipe for kind, recipe in FAMILIES.values() if type(config) is kind)
-    model = recipe(config)
+    model = recipe(config).eval()
     model.config = config
     return model
 

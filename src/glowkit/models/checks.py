@@ -32,16 +32,25 @@ def check_untouched(config: Any, only: str, *names: str) -> None:
             )
 
 
-def check_sides(shape: Sequence[int], levels: int) -> None:
-    """Refuse an image whose sides cannot be halved `levels` times, naming the sides that can."""
+def check_sides(shape: Sequence[int], halvings: int) -> None:
+    """Refuse an image whose sides cannot be halved that often, naming the sides that can."""
     if len(shape) != 3 or min(shape) < 1:
         raise GlowkitError(f"image_shape is {tuple(shape)}; give channels, height, width")
-    step = 2**levels
+    step = 2**halvings
     for side in shape[1:]:
         if side % step:
             below, above = side // step * step, -(-side // step) * step
             near = f"{below} or {above}" if below else f"{above}"
             raise GlowkitError(
-                f"a side of {side} pixels is not divisible by {step}, as {levels} levels need;"
+                f"a side of {side} pixels is not divisible by {step}, as {halvings} halvings need;"
                 f" use a side of {near} (for example with --size), or fewer levels"
             )
+
+
+def check_no_classes(family: str, classes: int) -> None:
+    """Refuse class labels where no part of the model takes them yet."""
+    if classes:
+        raise GlowkitError(
+            f"{family} is not conditional: it has no use for {classes} classes; set classes to 0,"
+            " or train a Glow"
+        )

@@ -2,10 +2,15 @@
 
 from glowkit.core import GlowkitError
 from glowkit.models.glow import GlowConfig
+from glowkit.models.nice import NICEConfig
+from glowkit.models.realnvp import RealNVPConfig
+
+Config = GlowConfig | NICEConfig | RealNVPConfig
+"""Settings of a model of any family; all have image_shape, pixel_levels and classes."""
 
 CIFAR = (3, 32, 32)
 
-PRESETS: dict[str, GlowConfig] = {
+PRESETS: dict[str, Config] = {
     "glow-tiny": GlowConfig((1, 8, 8), levels=2, steps=8, width=64, pixel_levels=17),
     "glow-small": GlowConfig(
         (1, 28, 28),
@@ -24,24 +29,28 @@ PRESETS: dict[str, GlowConfig] = {
     "glow-cifar10-conditional": GlowConfig(
         CIFAR, coupling="additive", pixel_levels=32, classes=10, classifier_weight=0.01
     ),
+    "nice-mnist": NICEConfig((1, 28, 28)),
+    "nice-tiny": NICEConfig((1, 8, 8), width=172, depth=2, pixel_levels=17),
+    "realnvp-cifar10": RealNVPConfig(CIFAR),
+    "realnvp-tiny": RealNVPConfig((1, 8, 8), blocks=1, width=16, pixel_levels=17),
 }
-"""Settings of openai/glow's README for the published models, by name.
+"""Settings of the published models (Glow's from openai/glow's README), by name, and ours for a CPU.
 
-`glow-tiny` and `glow-small` are ours and for a CPU, the second with what pays most there: mixture
-couplings behind 1x1 convolutions, and variational dequantization.
+Those called tiny are for the digits, of about equally many parameters; `glow-small` has what pays
+most there: mixture couplings behind 1x1 convolutions, and variational dequantization.
 """
 
 DEFAULT_PRESET = "glow-tiny"
 
 
-def preset(name: str) -> GlowConfig:
+def preset(name: str) -> Config:
     """The config of a preset.
 
     Raises:
         GlowkitError: when there is none of that name.
 
-    >>> preset("glow-cifar10").steps
-    32
+    >>> preset("nice-mnist").image_shape
+    (1, 28, 28)
     """
     if name not in PRESETS:
         raise GlowkitError(f"there is no preset {name!r}; choose one of {', '.join(PRESETS)}")

@@ -12,7 +12,7 @@ from glowkit.core.errors import GlowkitError
 from glowkit.data.quantize import requantize
 from glowkit.data.source import Source
 from glowkit.data.split import ImageSplit
-from glowkit.models.build import Config
+from glowkit.models.presets import Config
 from glowkit.training.seeds import ORDER, permutation
 
 Batch = tuple[Tensor, Tensor | None]

@@ -13,7 +13,8 @@ from rich.console import Console
 
 from glowkit.core.errors import GlowkitError
 from glowkit.data.source import Source
-from glowkit.models.build import Config, build
+from glowkit.models.build import build
+from glowkit.models.presets import Config
 from glowkit.training.batches import Prepare, check_images, plan_epochs
 from glowkit.training.conductor import Conductor
 from glowkit.training.config import TrainConfig

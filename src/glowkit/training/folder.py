@@ -9,7 +9,8 @@ import yaml
 
 from glowkit.core.errors import GlowkitError
 from glowkit.core.files import write_atomically
-from glowkit.models.build import Config, from_settings, to_settings
+from glowkit.models.build import from_settings, to_settings
+from glowkit.models.presets import Config
 from glowkit.training.config import TrainConfig, train_config_from
 
 _FORMAT = 1

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from glowkit.core.density import Density
 from glowkit.core.errors import GlowkitError
 from glowkit.data.split import ImageSplit
+from glowkit.nets.batchnorm import following_moments
 from glowkit.tasks import likelihood
 from glowkit.training.batches import Batch, Prepare, train_loader
 from glowkit.training.optimizers import make_optimizer
@@ -82,7 +83,8 @@ class FlowModule(LightningModule):
         if self.device.type != "cpu":
             torch.get_device_module(self.device).manual_seed(seed)
         generator = torch.Generator(self.device).manual_seed(seed)
-        loss, bits = likelihood.training_loss(self.model, images, context, generator)
+        with following_moments(self.model):
+            loss, bits = likelihood.training_loss(self.model, images, context, generator)
         self.last_loss = bits.item()
         # A loss that is not finite may have a finite gradient on this rank. This factor, 1 or
         # NaN, makes the gradient NaN too, so that one look at its norm, which DDP has already

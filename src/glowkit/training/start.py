@@ -10,7 +10,7 @@ from glowkit.core.density import Density
 from glowkit.core.errors import GlowkitError
 from glowkit.core.initialization import initialize
 from glowkit.data.split import ImageSplit
-from glowkit.models.build import Config
+from glowkit.models.presets import Config
 from glowkit.training.batches import Prepare
 from glowkit.training.checkpoint import Checkpoint, read_checkpoint
 from glowkit.training.folder import RunFolder, read_run

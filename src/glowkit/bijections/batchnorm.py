@@ -1,0 +1,56 @@
+"""Batch norm as a bijection."""
+
+import torch
+from torch import Tensor
+
+from glowkit.core import Bijection, GlowkitError, constant_ladj
+from glowkit.nets.batchnorm import EPSILON, RunningMoments
+
+
+class MaskedBatchNorm(Bijection):
+    """Normalise each channel where the mask is 1: y = (x − μ) / √(v + ε); the rest stays.
+
+    inverse: x = y · √(v + ε) + μ; ladj = −½ Σ ln(v + ε) over the elements under the mask. μ and v
+    are moments over the batch and the whole grid, with zeros where the mask is 0, as in the
+    reference: on half a grid v is about half the variance. Shapes: (N, C, H, W). Cost: two passes.
+
+    In training μ and v are the batch's, gradients flow through them, and ladj is that of the map
+    with both held fixed. Evaluation and the inverse use running moments: each example by itself.
+    forward changes no state: the running moments follow training inside
+    `glowkit.nets.following_moments`. Source: RealNVP, section 3.7; tensorflow/models real_nvp.
+
+    Args:
+        channels: C.
+        mask: 1 where x is normalised, of a shape that broadcasts to (C, H, W).
+
+    Raises:
+        GlowkitError: by the inverse in training, which does not know the batch it would undo.
+    """
+
+    mask: Tensor
+
+    def __init__(self, channels: int, mask: Tensor) -> None:
+        super().__init__()
+        self.moments = RunningMoments(channels)
+        self.register_buffer("mask", mask.float().clone())
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        mean, variance = self.moments(x * self.mask)
+        std = (variance + EPSILON).sqrt().view(-1, 1, 1)
+        y = (x - mean.view(-1, 1, 1)) / std
+        return torch.where(self.mask > 0, y, x), self._ladj(x, variance)
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        if self.training:
+            raise GlowkitError(
+                "batch norm cannot be inverted in training mode, where it depends on the batch;"
+                " call model.eval() before sampling or decoding"
+            )
+        mean, variance = self.moments(y * self.mask)
+        std = (variance + EPSILON).sqrt().view(-1, 1, 1)
+        x = y * std + mean.view(-1, 1, 1)
+        return torch.where(self.mask > 0, x, y), -self._ladj(y, variance)
+
+    def _ladj(self, x: Tensor, variance: Tensor) -> Tensor:
+        cells = self.mask.expand(x.shape[1:]).sum((1, 2))
+        return constant_ladj(x, -0.5 * (cells * (variance + EPSILON).log()).sum())

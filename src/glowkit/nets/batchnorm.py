@@ -1,0 +1,104 @@
+"""Batch statistics that are followed over training, and the batch norm of conditioners."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+EPSILON = 1e-4
+"""Added to every variance before its root is taken (tensorflow/models, real_nvp)."""
+
+MOMENTUM = 0.1
+"""How far running moments move towards those of each batch."""
+
+
+class RunningMoments(nn.Module):
+    """Mean and biased variance of each channel: of the batch in training, running ones otherwise.
+
+    forward: x (N, C, ...) to mean and variance, each (C,). In training, gradients flow through
+    them. Evaluation uses the running ones, so that no example depends on its batch-mates.
+
+    forward never changes them, in training neither: bijections are pure, a step that is evaluated
+    again (checkpointed activations) must count once, and a look at the loss must not move the
+    model. They move inside `with following_moments(model):`, which training puts around its
+    forward pass. `glowkit.initialize` starts them at the first batch's moments, where the
+    reference has mean 0 and variance 1. Source: RealNVP, appendix E.
+    """
+
+    initialized: Tensor
+    mean: Tensor
+    variance: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("variance", torch.ones(channels))
+        self.register_buffer("initialized", torch.tensor(False))
+
+    @torch.no_grad()
+    def initialize_from(self, x: Tensor, *_: Tensor) -> None:
+        variance, mean = batch_moments(x)
+        self.mean.copy_(mean)
+        self.variance.copy_(variance)
+        self.initialized.fill_(True)
+
+    @torch.no_grad()
+    def follow(self, mean: Tensor, variance: Tensor) -> None:
+        """Move towards a batch's moments; those that are not finite are left out."""
+        for running, batch in ((self.mean, mean), (self.variance, variance)):
+            running.lerp_(torch.where(batch.isfinite(), batch, running), MOMENTUM)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        if not self.training:
+            return self.mean, self.variance
+        variance, mean = batch_moments(x)
+        return mean, variance
+
+
+def batch_moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Biased variance and mean of each channel of x (N, C, ...), each (C,)."""
+    return torch.var_mean(x, dim=[0, *range(2, x.dim())], correction=0)
+
+
+@contextmanager
+def following_moments(model: nn.Module) -> Iterator[None]:
+    """Let running moments follow the forward passes of this block, where they are in training.
+
+    Leave the block before the backward pass: what that evaluates again is not counted twice.
+    """
+
+    def follow(module: RunningMoments, inputs: Any, output: tuple[Tensor, Tensor]) -> None:
+        if module.training:
+            module.follow(*output)
+
+    handles = [
+        module.register_forward_hook(follow)
+        for module in model.modules()
+        if isinstance(module, RunningMoments)
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+class BatchNorm(nn.Module):
+    """Batch norm with a learned shift and no learned scale: (x − μ) / √(v + ε) + β.
+
+    Shapes: (N, C, ...) to the same. A ReLU and a weight-normalised layer follow, which would undo
+    a scale. Source: tensorflow/models real_nvp, `batch_norm` with `scale=False`.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.moments = RunningMoments(channels)
+        self.shift = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean, variance = self.moments(x)
+        shape = (-1, *[1] * (x.dim() - 2))
+        scale = (variance + EPSILON).rsqrt()
+        return torch.addcmul((self.shift - mean * scale).view(shape), x, scale.view(shape))
