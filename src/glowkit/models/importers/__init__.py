@@ -8,10 +8,10 @@ import torch
 
 from glowkit.core import Density, GlowkitError
 from glowkit.models.checks import check_choice
-from glowkit.models.importers import y0ast
+from glowkit.models.importers import openai, rosinality, y0ast
 from glowkit.models.importers.assemble import assemble
 from glowkit.models.importers.contents import Contents
-from glowkit.models.importers.files import open_torch
+from glowkit.models.importers.files import open_npz, open_torch
 from glowkit.models.importers.parts import Weights
 
 __all__ = ["FORMATS", "Format", "import_model"]
@@ -30,6 +30,8 @@ class Format:
 
 FORMATS: dict[str, Format] = {
     "y0ast": Format(open_torch, y0ast.MARK, y0ast.read, pixel_levels=256),
+    "openai": Format(open_npz, openai.MARK, openai.read, pixel_levels=256),
+    "rosinality": Format(open_torch, rosinality.MARK, rosinality.read, pixel_levels=32),
 }
 """The formats by name."""
 

@@ -24,8 +24,8 @@ def read(file: Contents) -> Weights:
     count = min(splits, default=max(steps, default=0) + 1) - 1
     if not file.has(r"flow\.layers\.\d+\.invconv\."):
         raise GlowkitError(
-            f"{file.path} has no 1x1 convolutions; y0ast/Glow-PyTorch does not save the order of"
-            " its shuffles, so that such a model cannot be imported"
+            f"{file.path} has no 1x1 convolutions; y0ast/Glow-PyTorch does not save what order of"
+            " the channels stood in their place, so that such a model cannot be imported"
         )
     channels = file.size("flow.layers.1.actnorm.bias", 1)
     width = file.size("flow.layers.1.block.0.conv.weight", 0)
