@@ -11,7 +11,7 @@ from glowkit.models.checks import check_choice
 from glowkit.models.importers import openai, rosinality, y0ast
 from glowkit.models.importers.assemble import assemble
 from glowkit.models.importers.contents import Contents
-from glowkit.models.importers.files import open_npz, open_torch
+from glowkit.models.importers.files import open_tensorflow, open_torch
 from glowkit.models.importers.parts import Weights
 
 __all__ = ["FORMATS", "Format", "import_model"]
@@ -25,12 +25,12 @@ class Format:
     mark: str
     read: Callable[[Contents], Weights]
     pixel_levels: int
-    """What its training uses unless told otherwise."""
+    """What its training uses by default."""
 
 
 FORMATS: dict[str, Format] = {
     "y0ast": Format(open_torch, y0ast.MARK, y0ast.read, pixel_levels=256),
-    "openai": Format(open_npz, openai.MARK, openai.read, pixel_levels=256),
+    "openai": Format(open_tensorflow, openai.MARK, openai.read, pixel_levels=256),
     "rosinality": Format(open_torch, rosinality.MARK, rosinality.read, pixel_levels=32),
 }
 """The formats by name."""
@@ -63,8 +63,6 @@ def import_model(
     """
     path = Path(path)
     check_choice("format", format, FORMATS)
-    if not path.is_file():
-        raise GlowkitError(f"no such file: {path}")
     kind = FORMATS[format]
     file = kind.open(path)
     _check_format(file, format)
