@@ -6,13 +6,14 @@ from collections.abc import Sequence
 import typer
 
 from glowkit.cli.evaluate import evaluate
+from glowkit.cli.import_ import import_
 from glowkit.cli.lists import data, presets
 from glowkit.cli.reconstruct import reconstruct
 from glowkit.cli.sample import sample
 from glowkit.cli.train import train
 from glowkit.core.errors import GlowkitError
 
-COMMANDS = (train, evaluate, sample, reconstruct, presets, data)
+COMMANDS = (train, evaluate, sample, reconstruct, import_, presets, data)
 
 app = typer.Typer(
     help="Exact-likelihood generative models of images: train, evaluate, sample, reconstruct.",
@@ -21,7 +22,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for command in COMMANDS:
-    app.command()(command)
+    # `import` is a word of Python's own: its function has a trailing underscore.
+    app.command(command.__name__.removesuffix("_"))(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
