@@ -14,7 +14,8 @@ class Dequantize(Density):
 
     u in (0, 1) is drawn from `noise` given the image; by Jensen's inequality
     log P(x) ≥ E[log p(v) − log q(u | x)] − D ln n, and `encode` returns one draw of the right-hand
-    side, in nats, (N,). `decode` returns x = ⌊n v⌋ and the same quantity at the u it finds.
+    side, in nats, (N,). `decode` returns x = ⌊n v⌋ and the same quantity at the u it finds,
+    which for a sample under variational noise may be far from any u that q would draw.
     With the generator `MIDPOINT`, u is the median of q, for exact and repeatable latents.
     Noises are those of the continuous density. Shapes: (N, C, H, W) integers; decoded images are
     uint8 up to 256 levels and int32 beyond. Source: Theis et al. 2016; Flow++, section 3.1.
