@@ -1,6 +1,7 @@
 """What the commands share: finding a model, choosing a device, printing figures."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,5 +86,9 @@ def show(title: str, figures: Mapping[str, str]) -> None:
 
 
 def show_json(figures: Mapping[str, Any]) -> None:
-    """Print one JSON object."""
-    print(json.dumps(figures))
+    """Print one JSON object; what is not a finite number is null, which every reader takes."""
+    plain = {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in figures.items()
+    }
+    print(json.dumps(plain))

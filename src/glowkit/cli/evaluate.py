@@ -38,12 +38,12 @@ def evaluate(
     # First, because what they refuse is known at once, and the model's figures take a while.
     fitted = baseline_figures(opened, data, split, seed, asked=baselines)
     figures = assess(opened, data, split, importance, batch_size, seed)
-    written = None
-    if opened.run is not None and source is None:
-        written = report_of(run, split, figures, fitted)
+    # Shown before the report is written: a full disk must not cost the figures.
     if as_json:
         show_json(figures | {"split": split} | ({"baselines": fitted} if fitted else {}))
-        return
-    show(f"{run} on the {split} split of {data.name}", figures_text(figures, fitted))
-    if written:
-        print(f"report: {written}")
+    else:
+        show(f"{run} on the {split} split of {data.name}", figures_text(figures, fitted))
+    if opened.run is not None and source is None:
+        report = report_of(run, split, figures, fitted)
+        if not as_json:
+            print(f"report: {report}")

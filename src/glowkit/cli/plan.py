@@ -83,17 +83,19 @@ def plan(request: Request, resumed: Path | None) -> Planned:
             given["evaluate_every"] = max(0.25, given["minutes"] / 20)
         return Planned(
             f"{_word(request.source)}-{name}",
-            {"spec": request.source, **data},
+            {"spec": absolute(request.source), **data},
             TrainConfig(**given),
             preset(name),
             False,
             request.conditional,
             _parse(request.settings),
         )
+    if resumed is not None:
+        _refuse_changes(request, start.data["spec"], given, data)
     if given.keys() & {"epochs", "minutes"}:
         given = {"epochs": None, "minutes": None} | given
     training = TrainConfig(**(asdict(start.training) | given))
-    spec = request.source or start.data["spec"]
+    spec = absolute(request.source) if request.source else start.data["spec"]
     old = start.data if spec == start.data["spec"] else {}
     return Planned(
         f"{_word(spec)}-{request.config.stem if request.config else 'resumed'}",
@@ -104,6 +106,39 @@ def plan(request: Request, resumed: Path | None) -> Planned:
         False,
         {},
     )
+
+
+def absolute(spec: str) -> str:
+    """DATA with its path made absolute, so that a run is of use from any folder.
+
+    >>> absolute("digits")
+    'digits'
+    """
+    kind, colon, rest = spec.partition(":")
+    if spec == "digits" or not spec:
+        return spec
+    if kind in ("fashion-mnist", "hf"):
+        found = rest and Path(rest).expanduser().exists()
+        return f"{kind}:{Path(rest).expanduser().resolve()}" if found else spec
+    if Path(spec).expanduser().exists():
+        return str(Path(spec).expanduser().resolve())
+    file, colon, member = spec.rpartition(":")
+    if colon and Path(file).expanduser().is_file():
+        return f"{Path(file).expanduser().resolve()}:{member}"
+    return spec
+
+
+def _refuse_changes(
+    request: Request, spec: str, given: Mapping[str, Any], data: Mapping[str, Any]
+) -> None:
+    """A resumed run repeats its steps exactly: only its budget and evaluations can change."""
+    kept = [name for name in given if name not in ("epochs", "minutes", "evaluate_every")]
+    kept += [*data]
+    if kept:
+        options = ", ".join("--" + name.replace("_", "-") for name in kept)
+        raise GlowkitError(f"a resumed run keeps its settings: leave out {options}")
+    if request.source is not None and absolute(request.source) != spec:
+        raise GlowkitError(f"this run is on {spec}, not {request.source}; leave DATA out to resume")
 
 
 def free_folder(name: str) -> Path:
@@ -140,7 +175,10 @@ def _parse(settings: Sequence[str]) -> dict[str, Any]:
         name, equals, value = setting.partition("=")
         if not equals:
             raise GlowkitError(f"--set takes NAME=VALUE, such as steps=16, not {setting!r}")
-        parsed[name] = yaml.safe_load(value)
+        try:
+            parsed[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise GlowkitError(f"--set {setting}: {value!r} is not a value") from error
     return parsed
 
 

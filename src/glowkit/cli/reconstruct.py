@@ -60,6 +60,8 @@ def _images(
     from glowkit.cli.assess import split_batches
 
     path = Path(images or "")
+    if label is not None and not (opened.model.config.classes and path.is_file()):
+        raise GlowkitError("--class is for an image file and a conditional model; leave it out")
     if images is None or path.is_dir() or path.suffix in (".npy", ".npz") or not path.is_file():
         data = open_data(opened, images)
         return next(split_batches(opened, data, "test", count))
@@ -72,6 +74,5 @@ def _images(
     levels = 65536 if config.pixel_levels > 256 else 256
     image = read_image(path, config.image_shape, deep=levels > 256)
     image = requantize(image, levels, config.pixel_levels).to(opened.device)
-    if not config.classes:
-        return image, None
-    return image, torch.tensor([-1 if label is None else label], device=opened.device)
+    context = None if label is None else torch.tensor([label], device=opened.device)
+    return image, context

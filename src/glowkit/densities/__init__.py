@@ -2,7 +2,7 @@
 
 from glowkit.densities.conditional import ConditionalNormal
 from glowkit.densities.context import WithContext
-from glowkit.densities.dequantize import Dequantize
+from glowkit.densities.dequantize import Dequantize, inside
 from glowkit.densities.labels import WithLabels
 from glowkit.densities.normal import StandardLogistic, StandardNormal
 from glowkit.densities.split import Split
@@ -22,4 +22,5 @@ __all__ = [
     "Uniform",
     "WithContext",
     "WithLabels",
+    "inside",
 ]

@@ -14,7 +14,11 @@ def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
 
 
 def check_at_least(config: object, **minima: float) -> None:
-    """Refuse settings below their minimum."""
+    """Refuse settings below their minimum, and fractions where whole numbers are meant."""
+    for field in fields(config):  # type: ignore[arg-type]
+        value = getattr(config, field.name)
+        if field.type in (int, "int") and (not isinstance(value, int) or isinstance(value, bool)):
+            raise GlowkitError(f"{field.name} is {value!r}; it must be a whole number")
     for name, minimum in minima.items():
         value = getattr(config, name)
         if value < minimum:

@@ -3,11 +3,9 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import torch
-
 from glowkit.bijections import Inverse, Sigmoid, Squeeze
 from glowkit.core import Chain, Density
-from glowkit.densities import StandardNormal, Then, Uniform, WithContext
+from glowkit.densities import StandardNormal, Then, Uniform, WithContext, inside
 from glowkit.models.step import step
 from glowkit.nets import HalfSizeNet
 
@@ -28,10 +26,13 @@ def variational(config: "GlowConfig") -> Density:
     channels = config.image_shape[0]
     width = config.dequantization_width
     steps = [step(config, 4 * channels, width, width) for _ in range(config.dequantization_steps)]
-    # Of float32, whatever the dtype in the end: a little more room does no harm.
-    margin = 2 * config.pixel_levels * torch.finfo(torch.float32).eps
     flow = Chain(
-        [Squeeze(), Chain(steps, config.memory), Inverse(Squeeze()), Sigmoid(margin)],
+        [
+            Squeeze(),
+            Chain(steps, config.memory),
+            Inverse(Squeeze()),
+            Sigmoid(inside(config.pixel_levels)),
+        ],
     )
     features = HalfSizeNet(channels, width, config.precision)
     return WithContext(features, Then(Inverse(flow), StandardNormal(config.image_shape)))

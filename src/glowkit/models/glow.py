@@ -17,7 +17,7 @@ from glowkit.densities import (
 )
 from glowkit.models.checks import check_at_least, check_choice, check_sides, check_untouched
 from glowkit.models.dequantization import DEQUANTIZATIONS
-from glowkit.models.step import COUPLINGS, PERMUTATIONS, step
+from glowkit.models.step import COUPLINGS, MOST_BINS, PERMUTATIONS, step
 from glowkit.nets import PRECISIONS, ZeroConv2d, ZeroLinear
 
 
@@ -71,14 +71,16 @@ class GlowConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "image_shape", tuple(self.image_shape))
-        check_sides(self.image_shape, self.levels)
         check_at_least(self, levels=1, steps=1, width=1, classes=0, classifier_weight=0)
+        check_sides(self.image_shape, self.levels)
         check_choice("coupling", self.coupling, COUPLINGS)
         check_choice("permutation", self.permutation, PERMUTATIONS)
         check_choice("memory", self.memory, MEMORY_MODES)
         check_choice("precision", self.precision, PRECISIONS)
         check_at_least(self, components=1, bins=1, dequantization_steps=1, dequantization_width=1)
         check_choice("dequantization", self.dequantization, DEQUANTIZATIONS)
+        if self.bins > MOST_BINS:
+            raise GlowkitError(f"bins is {self.bins}; it must be at most {MOST_BINS}")
         if self.last_kernel not in (1, 3):
             raise GlowkitError(f"last_kernel is {self.last_kernel}; it must be 1 or 3")
         if self.coupling != "mixture":

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 SPLINE_BOUND = 4.0
 """Where splines become the identity; actnorm keeps nearly all activations within."""
 
+MOST_BINS = 500
+"""Of a spline: each takes at least a thousandth of its interval, and half of it stays to learn."""
+
 COUPLINGS: dict[str, "Callable[[GlowConfig], Transformer]"] = {
     "affine": lambda config: Affine(),
     "additive": lambda config: Additive(),

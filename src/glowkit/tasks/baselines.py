@@ -94,7 +94,7 @@ def _fit(v: Tensor, held_out: Tensor, components: int, levels: int, seed: int) -
         tol=_TOLERANCE * v.shape[1] * math.log(2),
         reg_covar=_LEAST_VARIANCE * noise,
         max_iter=_ITERATIONS,
-        random_state=seed,
+        random_state=seed % 2**32,
     )
     with warnings.catch_warnings():
         # A fit that is stopped before it settles is a density all the same.
@@ -104,7 +104,11 @@ def _fit(v: Tensor, held_out: Tensor, components: int, levels: int, seed: int) -
 
     def widen(added: float) -> float:
         widened = covariances + added * noise * np.eye(v.shape[1])
-        mixture.precisions_cholesky_ = np.linalg.cholesky(np.linalg.inv(widened))
+        try:
+            factors = np.linalg.cholesky(widened)
+        except np.linalg.LinAlgError:  # too flat for this little widening
+            return -math.inf
+        mixture.precisions_cholesky_ = np.linalg.inv(factors).transpose(0, 2, 1)
         return float(mixture.score(held_out.numpy()))
 
     widen(max(_ADDED_VARIANCES, key=widen))

@@ -7,8 +7,10 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from glowkit.core.errors import GlowkitError
 from glowkit.data.split import ImageSplit
 from glowkit.models import save
+from glowkit.tasks.sheet import save_png
 from glowkit.training.checkpoint import Checkpoint, write_checkpoint
 from glowkit.training.ema import Ema
 from glowkit.training.evaluation import share_of_bits
@@ -17,7 +19,7 @@ from glowkit.training.interrupt import Interruption
 from glowkit.training.metrics import MetricsFile
 from glowkit.training.module import FlowModule
 from glowkit.training.progress import Report
-from glowkit.training.samples import write_samples
+from glowkit.training.samples import draw_samples
 from glowkit.training.writing import sentences
 
 LOG_EVERY_STEPS = 25
@@ -157,9 +159,18 @@ class Conductor(Callback):
             if trainer.is_global_zero:
                 save(self.ema.model, self.folder.model)
         if trainer.is_global_zero and math.isfinite(bits):
-            write_samples(self.ema.model, self.folder.samples(state.step), module.device)
+            self._draw_samples(module)
         self._log(trainer, module, bits)
         self._save(trainer, module)
+
+    def _draw_samples(self, module: FlowModule) -> None:
+        step = module.run_state.step
+        try:
+            sheet = draw_samples(self.ema.model, module.device)
+        except GlowkitError as error:  # such as samples that are not numbers: no reason to stop
+            self.report.note(f"no samples at step {step}: {error}")
+            return
+        save_png(sheet, self.folder.samples(step))
 
     def _log(self, trainer: Trainer, module: FlowModule, validation: float | None = None) -> None:
         """One row: means since the last one, NaN where a step of them was."""

@@ -100,6 +100,12 @@ def read_settings(path: Path) -> RunSettings:
                 f"{path} is truncated or damaged: section {section!r} is missing; "
                 "restore it, or start a new run"
             )
+    unknown = settings["data"].keys() - {"spec", "size", "channels", "skip_bad"}
+    if "spec" not in settings["data"] or unknown:
+        raise GlowkitError(
+            f"{path}: section 'data' needs spec, and may have size, channels and skip_bad"
+            + (f", but not {', '.join(sorted(map(str, unknown)))}" if unknown else "")
+        )
     try:
         return RunSettings(
             settings["data"],

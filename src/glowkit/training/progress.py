@@ -60,6 +60,10 @@ class Report:
             soft_wrap=True,
         )
 
+    def note(self, sentence: str) -> None:
+        """One plain line."""
+        self.console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+
     def stop(self) -> None:
         if self._bar is not None:
             self._bar.stop()

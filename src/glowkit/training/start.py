@@ -3,6 +3,7 @@
 import os
 
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
@@ -45,6 +46,18 @@ def make_trainer(
     if torch.distributed.is_torchelastic_launched():
         devices = int(os.environ["LOCAL_WORLD_SIZE"])
         num_nodes = int(os.environ["WORLD_SIZE"]) // devices
+    if accelerator == "auto":  # never Apple's, which lacks the float64 of 1x1 matrices
+        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return _trainer(folder, accelerator, devices, num_nodes)
+    except (MisconfigurationException, ValueError, TypeError) as error:
+        raise GlowkitError(
+            f"{devices} device(s) of kind {accelerator!r} on {num_nodes} host(s) cannot be used"
+            " here; try --accelerator cpu --devices 1"
+        ) from error
+
+
+def _trainer(folder: RunFolder, accelerator: str, devices: int | str, num_nodes: int) -> Trainer:
     return Trainer(
         accelerator=accelerator,
         devices=devices,
