@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from glowkit.models import Config
 
 
+SHAPING = ("levels", "steps", "width", "couplings", "depth", "blocks")
+
+
 def presets(as_json: Annotated[bool, JSON] = False) -> None:
     """List the models that can be trained by name, with their sizes.
 
@@ -46,8 +49,7 @@ def _own(config: "Config") -> dict[str, Any]:
     return {
         name: value
         for name, value in asdict(config).items()
-        if name not in ("image_shape", "pixel_levels")
-        and (value != usual[name] or (type(value) is int and value))
+        if name not in ("image_shape", "pixel_levels") and (value != usual[name] or name in SHAPING)
     }
 
 
