@@ -52,7 +52,7 @@ def test_affine_loses_nothing_at_small_scales(log_scale: float) -> None:
     h = torch.stack([shift, raw], dim=2).flatten(1, 2)
     y, ladj = Affine()(x, h)
     assert ladj[0].item() == pytest.approx(log_scale * x[0].numel(), rel=1e-4)
-    assert (Affine().inverse(y, h)[0] - x).abs().max() <= 3e-6
+    assert (Affine().inverse(y, h)[0] - x).abs().max() <= 2e-6
 
 
 def test_affine_stays_finite_where_the_log_of_a_sigmoid_would_not() -> None:
@@ -63,4 +63,4 @@ def test_affine_stays_finite_where_the_log_of_a_sigmoid_would_not() -> None:
 
 def test_logit_in_grey_levels() -> None:
     x = torch.linspace(0, 1, 4096).reshape(1, 1, 64, 64)
-    assert 255 * error(Logit(0.05), x) <= 1e-4
+    assert 255 * error(Logit(0.05), x) <= 5e-5
