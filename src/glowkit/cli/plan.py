@@ -114,7 +114,7 @@ def absolute(spec: str) -> str:
     >>> absolute("digits")
     'digits'
     """
-    kind, colon, rest = spec.partition(":")
+    kind, _, rest = spec.partition(":")
     if spec == "digits" or not spec:
         return spec
     if kind in ("fashion-mnist", "hf"):

@@ -9,9 +9,9 @@ from torch import Tensor
 from glowkit.core import MIDPOINT, Density, Generator, GlowkitError, NoiseSpec
 
 
-def inside(levels: int) -> float:
-    """How far u stays from 0 and 1, of float32 whatever the dtype: more room does no harm."""
-    return 2 * levels * torch.finfo(torch.float32).eps
+def inside(levels: int, dtype: torch.dtype = torch.float32) -> float:
+    """How far u stays from 0 and 1: 2·levels roundings of a dtype."""
+    return 2 * levels * torch.finfo(dtype).eps
 
 
 class Dequantize(Density):
@@ -88,7 +88,7 @@ class Dequantize(Density):
         return math.prod(self.shape) * math.log(self.levels)
 
     def _inside(self, u: Tensor) -> Tensor:
-        margin = 2 * self.levels * torch.finfo(u.dtype).eps
+        margin = inside(self.levels, u.dtype)
         return u.clamp(margin, 1 - margin)
 
     def _check(self, x: Tensor) -> None:
