@@ -58,7 +58,8 @@ def open_data(opened: Opened, spec: str | None, skip_bad: bool = False) -> "Sour
 
     if spec is not None:
         channels, height, width = opened.model.config.image_shape
-        files = spec.startswith("hf:") or Path(spec).expanduser().is_dir()
+        drawn = spec.startswith(("hf:", "emoji:")) or spec == "emoji"
+        files = drawn or Path(spec).expanduser().is_dir()
         fit = {"size": height, "channels": channels} if files and height == width else {}
         return open_source(spec, skip_bad=skip_bad, **fit)
     if opened.run is None:

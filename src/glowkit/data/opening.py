@@ -7,7 +7,10 @@ from typing import NamedTuple
 from glowkit.core.errors import GlowkitError
 from glowkit.data.source import Source, require_shape
 
-KINDS = "digits, fashion-mnist[:FOLDER], a folder of images, an .npz or .npy file, or hf:NAME"
+KINDS = (
+    "digits, fashion-mnist[:FOLDER], emoji[:FONT], a folder of images, an .npz or .npy file, or"
+    " hf:NAME"
+)
 
 
 class SourceRow(NamedTuple):
@@ -31,6 +34,13 @@ def list_sources() -> list[SourceRow]:
             "fashion-mnist[:FOLDER]",
             "Fashion-MNIST as IDX files; Debian package dataset-fashion-mnist, or a folder",
             "1x28x28",
+            "256",
+        ),
+        SourceRow(
+            "emoji[:FONT]",
+            "the emoji of a colour font, with attributes; Debian package fonts-noto-color-emoji, or"
+            " a font file (extra: glowkit[emoji])",
+            "3x32x32, or --size",
             "256",
         ),
         SourceRow(
@@ -63,8 +73,9 @@ def open_source(
 ) -> Source:
     """Open DATA: images in three splits, every one of them checked.
 
-    spec: "digits", "fashion-mnist[:FOLDER]", a folder of images, an .npy or .npz file, or
-    "hf:NAME". size: side in pixels to which image files are resized and centre-cropped.
+    spec: "digits", "fashion-mnist[:FOLDER]", "emoji[:FONT]", a folder of images, an .npy or .npz
+    file, or "hf:NAME". size: side in pixels at which emoji are drawn, and to which image files are
+    resized and centre-cropped.
     channels: 1, 3 or 4 in place of what the files suggest. skip_bad: leave out image files that
     cannot be decoded, and count them in the notes.
 
@@ -91,6 +102,11 @@ def open_source(
 
         folder = Path(rest).expanduser() if rest else DEBIAN_FOLDER
         return _checked(open_fashion(spec, folder), size, channels)
+    if kind == "emoji":
+        from glowkit.data.emoji import DEBIAN_FONT, open_emoji
+
+        font = Path(rest).expanduser() if rest else DEBIAN_FONT
+        return _checked(open_emoji(spec, font, size), size, channels)
     if kind == "hf" and rest:
         from glowkit.data.hub import open_hub
 
