@@ -157,6 +157,7 @@ def test_list_of_sources_names_every_kind():
     assert [row.spec for row in list_sources()] == [
         "digits",
         "fashion-mnist[:FOLDER]",
+        "emoji[:FONT]",
         "FOLDER",
         "FILE.npy, FILE.npz[:NAME]",
         "hf:NAME",
