@@ -28,7 +28,7 @@ class StandardizedConv2d(nn.Conv2d):
         self, in_channels: int, out_channels: int, kernel: int, deviation: float = 1.0
     ) -> None:
         super().__init__(in_channels, out_channels, kernel, padding=kernel // 2)
-        nn.init.normal_(self.weight, std=0.05)
+        _start(self.weight)
         nn.init.zeros_(self.bias)
         self.deviation = deviation
         self.register_buffer("initialized", torch.tensor(False))
@@ -52,7 +52,7 @@ class StandardizedNormedConv2d(NormedConv2d):
         self, in_channels: int, out_channels: int, kernel: int, deviation: float = 1.0
     ) -> None:
         super().__init__(in_channels, out_channels, kernel)
-        nn.init.normal_(self.direction, std=0.05)
+        _start(self.direction)
         self.deviation = deviation
         self.register_buffer("initialized", torch.tensor(False))
 
@@ -68,6 +68,11 @@ class ConvMaker(Protocol):
     def __call__(
         self, in_channels: int, out_channels: int, kernel: int, deviation: float = 1.0
     ) -> nn.Module: ...
+
+
+def _start(weight: nn.Parameter) -> None:
+    if not weight.is_meta:  # where there is nothing to draw, drawing would still take time
+        nn.init.normal_(weight, std=0.05)
 
 
 def _standardize_bias(conv: StandardizedConv2d | StandardizedNormedConv2d, x: Tensor) -> Tensor:
