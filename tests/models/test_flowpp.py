@@ -302,6 +302,8 @@ def test_survives_save_and_load(tmp_path: Path) -> None:
         ({"context_heads": 3}, "must divide context_width"),
         ({"dropout": 1.0}, "below 1"),
         ({"dropout": -0.1}, "at least 0"),
+        ({"pointwise": "never"}, "true or false"),
+        ({"width": 9.5}, "whole number"),
         ({"pattern": "spots"}, "stripes"),
         ({"head": "relu"}, "concat-elu"),
         ({"dequantization": "uniform", "context_blocks": 1}, "dequantization 'variational'"),

@@ -70,7 +70,7 @@ class ConvMaker(Protocol):
     ) -> nn.Module: ...
 
 
-def _start(weight: nn.Parameter) -> None:
+def _start(weight: Tensor) -> None:
     if not weight.is_meta:  # where there is nothing to draw, drawing would still take time
         nn.init.normal_(weight, std=0.05)
 
