@@ -1,6 +1,5 @@
 """Actnorm and the 1x1 convolution after it, as one product."""
 
-import torch
 from torch import Tensor
 
 from glowkit.bijections.actnorm import Actnorm
