@@ -12,6 +12,7 @@ from glowkit.bijections.elementwise import (
     Shift,
     Sigmoid,
 )
+from glowkit.bijections.folded import ActnormConv1x1
 from glowkit.bijections.halves import Halves
 from glowkit.bijections.inverse import Inverse
 from glowkit.bijections.masked import MaskedCoupling, checkerboard
@@ -34,6 +35,7 @@ from glowkit.bijections.transformers import Additive, Affine, TanhAffine, Transf
 
 __all__ = [
     "Actnorm",
+    "ActnormConv1x1",
     "Additive",
     "Affine",
     "Checkerboard",
