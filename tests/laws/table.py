@@ -126,6 +126,14 @@ def _split(deeper: Density) -> d.Split:
     return d.Split(2, prior, deeper)
 
 
+def _seeing_split() -> d.Split:
+    prior = d.ConditionalNormal(ZeroConv2d(5, 4), SMALL)
+    return d.Split(2, prior, d.StandardNormal(SMALL), d.kept_and_context)
+
+
+EVERYWHERE: dict[str, Any] = {"context_features": 3, "conditioning": "everywhere"}
+
+
 def _glow(**settings: Any) -> Density:
     config = GlowConfig((1, 4, 8), **{"levels": 2, "steps": 2, "width": 5, **settings})
     return build_glow(config).density
@@ -196,7 +204,23 @@ DENSITIES = [
         IMAGE,
         context=(3,),
     ),
+    Row("split-seen-context", _seeing_split, IMAGE, context=(3,)),
+    Row("with-vectors", lambda: d.WithVectors(3, _top(True, True)), IMAGE, context=(3,)),
     Row("glow-affine", _glow, (1, 4, 8)),
+    Row("glow-top-context", lambda: _glow(context_features=3), (1, 4, 8), context=(3,)),
+    Row("glow-context", lambda: _glow(**EVERYWHERE), (1, 4, 8), context=(3,)),
+    Row(
+        "glow-context-checkpoint",
+        lambda: _glow(**EVERYWHERE, memory="checkpoint", coupling="additive"),
+        (1, 4, 8),
+        context=(3,),
+    ),
+    Row(
+        "glow-context-mixture",
+        lambda: _glow(**EVERYWHERE, coupling="mixture", learn_top=False),
+        (1, 4, 8),
+        context=(3,),
+    ),
     Row("glow-additive", lambda: _glow(coupling="additive"), (1, 4, 8)),
     Row("glow-plain", lambda: _glow(permutation="conv1x1-plain"), (1, 4, 8)),
     Row("glow-shuffle", lambda: _glow(permutation="shuffle", learn_top=False), (1, 4, 8)),

@@ -46,14 +46,14 @@ PERMUTATIONS: dict[str, Callable[[int], Bijection]] = {
 }
 
 
-def step(config: "GlowConfig", channels: int, width: int = 0, context_features: int = 0) -> Chain:
-    """Actnorm, permutation, coupling; the width is the config's unless another is given."""
+def step(config: "GlowConfig", channels: int, width: int, context_features: int) -> Chain:
+    """Actnorm, permutation, coupling; the conditioner has this width, and sees a context."""
     half = channels // 2
     transformer = COUPLINGS[config.coupling](config)
     net = GlowNet(
         half,
         half * transformer.parameters_per_channel,
-        width or config.width,
+        width,
         context_features,
         config.precision,
         config.last_kernel,
