@@ -70,6 +70,9 @@ def test_a_side_that_cannot_be_halved_names_those_that_can(side: int) -> None:
     [
         ({"coupling": "afine"}, "affine"),
         ({"permutation": "none"}, "conv1x1"),
+        ({"kept_half": "third"}, "second"),
+        ({"entry": "exit"}, "preactivation"),
+        ({"preprocessing": "square root"}, "logit"),
         ({"memory": "disk"}, "checkpoint"),
         ({"precision": "float8"}, "bfloat16"),
         ({"steps": 0}, "at least 1"),

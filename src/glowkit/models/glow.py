@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from glowkit.bijections import Shift, Squeeze
-from glowkit.core import Chain, Density, GlowkitError
+from glowkit.bijections import Logit, Shift, Squeeze
+from glowkit.core import Bijection, Chain, Density, GlowkitError
 from glowkit.core.memory import MEMORY_MODES
 from glowkit.densities import (
     Classified,
@@ -21,8 +21,11 @@ from glowkit.densities import (
 )
 from glowkit.models.checks import check_at_least, check_choice, check_sides, check_untouched
 from glowkit.models.dequantization import DEQUANTIZATIONS
-from glowkit.models.step import COUPLINGS, MOST_BINS, PERMUTATIONS, step
+from glowkit.models.step import COUPLINGS, ENTRIES, HALVES, MOST_BINS, PERMUTATIONS, step
 from glowkit.nets import PRECISIONS, ZeroConv2d, ZeroLinear
+
+LOGIT_ALPHA = 0.05
+"""How far "logit" keeps pixels from 0 and 1 (RealNVP, section 4.1)."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,11 @@ class GlowConfig:
         levels: L, the scales of the multi-scale architecture.
         steps: K, the steps of flow in each.
         width: channels of the conditioners' hidden layers.
-        coupling: "affine", "additive", "mixture" (of logistics) or "spline".
+        coupling: "affine", "additive", "mixture" (of logistics), "spline", or "tanh-affine" with a
+            bounded scale, as in RealNVP.
+        kept_half: "first" or "second": the half of the channels that couplings keep.
+        entry: "none", or "preactivation" where conditioners begin with an affine map and ReLU.
+        preprocessing: "centre" for v − ½, or "logit" for RealNVP's spread over the real line.
         permutation: "conv1x1" (LU-factored), "conv1x1-plain", "shuffle" or "reverse".
         pixel_levels: the integers 0..pixel_levels−1 that a pixel can be.
         classes: number of class labels that condition the model; 0 for none.
@@ -63,6 +70,9 @@ class GlowConfig:
     steps: int = 32
     width: int = 512
     coupling: str = "affine"
+    kept_half: str = "first"
+    entry: str = "none"
+    preprocessing: str = "centre"
     permutation: str = "conv1x1"
     pixel_levels: int = 256
     classes: int = 0
@@ -85,6 +95,9 @@ class GlowConfig:
         check_at_least(self, context_features=0)
         check_sides(self.image_shape, self.levels)
         check_choice("coupling", self.coupling, COUPLINGS)
+        check_choice("kept_half", self.kept_half, HALVES)
+        check_choice("entry", self.entry, ENTRIES)
+        check_choice("preprocessing", self.preprocessing, PREPROCESSINGS)
         check_choice("permutation", self.permutation, PERMUTATIONS)
         check_choice("conditioning", self.conditioning, CONDITIONINGS)
         check_choice("memory", self.memory, MEMORY_MODES)
@@ -115,6 +128,11 @@ class GlowConfig:
             )
 
 
+PREPROCESSINGS: dict[str, Callable[[], Bijection]] = {
+    "centre": lambda: Shift(-0.5),
+    "logit": lambda: Logit(LOGIT_ALPHA),
+}
+
 CONDITIONINGS: dict[str, Callable[[GlowConfig], int]] = {
     "top": lambda config: 0,
     "everywhere": lambda config: _features(config),
@@ -133,7 +151,7 @@ def build_glow(config: GlowConfig) -> Dequantize:
     that a fresh conditional model is the unconditional one.
     """
     inner = _level(config, 0, config.image_shape)
-    density: Density = Then(Shift(-0.5), inner)
+    density: Density = Then(PREPROCESSINGS[config.preprocessing](), inner)
     if config.classes:
         density = WithLabels(config.classes, density)
     if config.context_features:
