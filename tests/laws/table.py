@@ -24,6 +24,7 @@ from glowkit.nets import (
     GlowNet,
     HalfSizeNet,
     MaskedSignPairs,
+    Preactivation,
     ResidualNet,
     SignPairs,
     ZeroConv2d,
@@ -69,6 +70,10 @@ def _coupling_of(channels: int) -> b.Coupling:
 def _vector_coupling(transformer: b.Transformer, context: int = 0) -> b.Coupling:
     net = MLP(2, 3 * transformer.parameters_per_channel, width=8, context_features=context)
     return b.Coupling(2, net, transformer)
+
+
+def _preactivated() -> b.Coupling:
+    return b.Coupling(2, GlowNet(2, 4, 6, context_features=3, entry=Preactivation(2)), b.Affine())
 
 
 def _residual() -> ResidualNet:
@@ -153,6 +158,8 @@ BIJECTIONS = [
     Row("coupling-spline", lambda: _coupling(b.RationalQuadraticSpline(5, 2.0)), IMAGE),
     Row("coupling-spline-vector", lambda: _vector_coupling(b.RationalQuadraticSpline(8, 3)), (5,)),
     Row("coupling-tanh-affine", lambda: _coupling(b.TanhAffine(1)), IMAGE),
+    Row("coupling-tanh-affine-channels", lambda: _coupling(b.TanhAffine(1, (2, 1, 1))), IMAGE),
+    Row("coupling-preactivation", _preactivated, IMAGE, context=(3,)),
     Row("coupling-checkerboard", lambda: _masked(b.TanhAffine(1)), BOARD),
     Row("coupling-checkerboard-affine", lambda: _masked(b.Affine()), BOARD),
     Row("coupling-residual", lambda: b.Coupling(2, _residual(), b.TanhAffine(1)), IMAGE),
@@ -168,6 +175,14 @@ BIJECTIONS = [
 def _split(deeper: Density) -> d.Split:
     prior = d.ConditionalNormal(ZeroConv2d(2, 4), (2, 4, 2))
     return d.Split(2, prior, deeper)
+
+
+def _seeing_split() -> d.Split:
+    prior = d.ConditionalNormal(ZeroConv2d(5, 4), SMALL)
+    return d.Split(2, prior, d.StandardNormal(SMALL), d.kept_and_context)
+
+
+EVERYWHERE: dict[str, Any] = {"context_features": 3, "conditioning": "everywhere"}
 
 
 def _glow(**settings: Any) -> Density:
@@ -259,7 +274,30 @@ DENSITIES = [
         IMAGE,
         context=(3,),
     ),
+    Row("split-seen-context", _seeing_split, IMAGE, context=(3,)),
+    Row("with-vectors", lambda: d.WithVectors(3, _top(True, True)), IMAGE, context=(3,)),
     Row("glow-affine", _glow, (1, 4, 8)),
+    Row("glow-second-half", lambda: _glow(kept_half="second", entry="preactivation"), (1, 4, 8)),
+    Row(
+        "glow-logit",
+        lambda: _glow(preprocessing="logit", coupling="tanh-affine"),
+        (1, 4, 8),
+        unit_interval=True,
+    ),
+    Row("glow-top-context", lambda: _glow(context_features=3), (1, 4, 8), context=(3,)),
+    Row("glow-context", lambda: _glow(**EVERYWHERE), (1, 4, 8), context=(3,)),
+    Row(
+        "glow-context-checkpoint",
+        lambda: _glow(**EVERYWHERE, memory="checkpoint", coupling="additive"),
+        (1, 4, 8),
+        context=(3,),
+    ),
+    Row(
+        "glow-context-mixture",
+        lambda: _glow(**EVERYWHERE, coupling="mixture", learn_top=False),
+        (1, 4, 8),
+        context=(3,),
+    ),
     Row("glow-additive", lambda: _glow(coupling="additive"), (1, 4, 8)),
     Row("glow-plain", lambda: _glow(permutation="conv1x1-plain"), (1, 4, 8)),
     Row("glow-shuffle", lambda: _glow(permutation="shuffle", learn_top=False), (1, 4, 8)),

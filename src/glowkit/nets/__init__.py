@@ -12,7 +12,7 @@ from glowkit.nets.gated import (
     GatedNet,
     Positions,
 )
-from glowkit.nets.glow import GlowNet
+from glowkit.nets.glow import GlowNet, Preactivation
 from glowkit.nets.half import HalfSizeNet
 from glowkit.nets.mlp import MLP
 from glowkit.nets.normed import NormedConv2d, UnitConv2d
@@ -38,6 +38,7 @@ __all__ = [
     "MaskedSignPairs",
     "NormedConv2d",
     "Positions",
+    "Preactivation",
     "ResidualNet",
     "RunningMoments",
     "ScaledConv2d",
