@@ -2,10 +2,10 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 JSON = typer.Option("--json", help="Print one JSON object instead of text.")
 SEED = typer.Option("--seed", min=0, help="Seed of all randomness.")
 DEVICE = typer.Option("--device", help="auto, cpu, cuda, ...")
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,17 @@ def _device(name: str) -> "torch.device":
         return torch.zeros(0, device=name).device
     except (RuntimeError, AssertionError) as error:
         raise GlowkitError(f"device {name!r} cannot be used here; try --device cpu") from error
+
+
+def bar(steps: Sequence[T], description: str) -> Iterator[T]:
+    """The steps, with a progress bar on stderr where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    yield from track(
+        steps, description, console=console, transient=True, disable=not console.is_terminal
+    )
 
 
 def show(title: str, figures: Mapping[str, str]) -> None:
