@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from glowkit.data import ImageSplit, Source
+    from glowkit.training.report import Section
 
 
 def assess(
@@ -90,9 +91,13 @@ def figures_text(figures: Mapping[str, Any], baselines: Mapping[str, float]) -> 
 
 
 def report_of(
-    run: Path, split: str, figures: Mapping[str, Any], baselines: Mapping[str, float]
+    run: Path,
+    split: str,
+    figures: Mapping[str, Any],
+    baselines: Mapping[str, float],
+    sections: "Sequence[Section]" = (),
 ) -> Path:
-    """Write the run's report.html with these figures."""
+    """Write the run's report.html with these figures, its sample sheets, and further sections."""
     from glowkit.models import to_settings
     from glowkit.training import RunFolder, read_run
     from glowkit.training.report import write_report
@@ -101,7 +106,8 @@ def report_of(
     folder = RunFolder(run)
     drawn = sorted(folder.path.glob("samples/*.png"))
     latest = [sheet for sheet in drawn if sheet.stem.startswith("step-")][-1:]
-    others = [sheet for sheet in drawn if not sheet.stem.startswith("step-")]
+    # With sections of their own, other sheets would only repeat them.
+    others = [s for s in drawn if not s.stem.startswith("step-") and not sections]
     return write_report(
         run,
         figures={"split": split, **figures},
@@ -114,6 +120,7 @@ def report_of(
         curves=folder.metrics,
         baselines=baselines or None,
         command=f"glowkit train --config {folder.config}",
+        sections=sections,
     )
 
 

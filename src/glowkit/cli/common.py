@@ -80,6 +80,14 @@ def _device(name: str) -> "torch.device":
         raise GlowkitError(f"device {name!r} cannot be used here; try --device cpu") from error
 
 
+def classes_in_turn(opened: Opened, count: int) -> "torch.Tensor | None":
+    """The context of so many samples: the classes in turn, None for a model without any."""
+    import torch
+
+    classes = opened.model.config.classes
+    return torch.arange(count, device=opened.device) % classes if classes else None
+
+
 def bar(steps: Sequence[T], description: str) -> Iterator[T]:
     """The steps, with a progress bar on stderr where that is a terminal."""
     from rich.console import Console

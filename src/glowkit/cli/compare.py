@@ -5,7 +5,16 @@ from typing import Annotated, Any
 
 import typer
 
-from glowkit.cli.common import DEVICE, JSON, SEED, Opened, open_data, open_model, show_json
+from glowkit.cli.common import (
+    DEVICE,
+    JSON,
+    SEED,
+    Opened,
+    classes_in_turn,
+    open_data,
+    open_model,
+    show_json,
+)
 from glowkit.core.errors import GlowkitError
 
 
@@ -39,10 +48,8 @@ def compare(
 
     rows, figures = [], []
     for opened in models:
-        classes = opened.model.config.classes
-        context = torch.arange(count, device=opened.device) % classes if classes else None
         generator = torch.Generator(opened.device).manual_seed(seed)
-        images = opened.model.sample(count, temperature, context, generator)
+        images = opened.model.sample(count, temperature, classes_in_turn(opened, count), generator)
         name = opened.folder.resolve().name
         about: dict[str, Any] = {"run": str(opened.folder), "bits_per_dim": None}
         if opened.run is not None:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glowkit.cli.common import DEVICE, JSON, SEED, Opened, open_model, show_json
-from glowkit.cli.naming import LABEL, NAMES, named_images
+from glowkit.cli.common import DEVICE, JSON, SEED, Opened, classes_in_turn, open_model, show_json
+from glowkit.cli.naming import LABEL, NAMES, name_each, named_images
 from glowkit.core.errors import GlowkitError
 
 if TYPE_CHECKING:
@@ -65,13 +65,13 @@ def interpolate(
         corners = torch.cat([strips[:, 0], strips[-1:, -1]])
     error = largest_pixel_error(keys.cpu(), corners)
     levels = opened.model.config.pixel_levels
-    out = out or run / "samples" / "interpolation.png"
+    strip = (out or run / "samples" / "interpolation").with_suffix(".png")
     named = [f"{a} to {b}" for a, b in pairwise(names)]
     labels = [""] * frames if square else named
-    save_png(image_sheet(list(zip(labels, strips, strict=True)), levels), out)
-    written = [out]
+    save_png(image_sheet(list(zip(labels, strips, strict=True)), levels), strip)
+    written = [strip]
     if not square:
-        written.append(out.with_suffix(".gif"))
+        written.append(strip.with_suffix(".gif"))
         save_gif(strips.flatten(0, 1), levels, written[-1])
     if as_json:
         show_json(
@@ -106,13 +106,12 @@ def _ends(
         if random is None:
             keys, context = named_images(opened, images, label)
             noises, _ = model.encode(keys, context, MIDPOINT)
-            names = images if len(images) == len(keys) else [str(i) for i in range(len(keys))]
-            return [Path(name).name for name in names], keys, noises, context
+            return name_each(images), keys, noises, context
         if label is not None and not 0 <= label < classes:
             raise GlowkitError(f"there is no class {label}; this model has {classes}")
         generator = torch.Generator(opened.device).manual_seed(seed)
         noises = model.draw_noises(random, temperature, generator)
-        context = torch.arange(random, device=opened.device) % classes if classes else None
+        context = classes_in_turn(opened, random)
         if label is not None:
             context = torch.full((random,), label, device=opened.device)
         return (

@@ -75,7 +75,7 @@ def encode(
     levels = model.config.pixel_levels
     print(f"{count} image(s), largest pixel error {error} of {levels - 1}: {out}")
     if error and dtype == "float32":
-        print("float32 is too coarse for this model: --dtype float64 gets every pixel back")
+        print("float32 is too coarse for this model; try --dtype float64")
 
 
 def decode(

@@ -13,6 +13,7 @@ from glowkit.cli.interpolate import interpolate
 from glowkit.cli.latents import decode, encode
 from glowkit.cli.lists import data, presets
 from glowkit.cli.reconstruct import reconstruct
+from glowkit.cli.report import report
 from glowkit.cli.sample import sample
 from glowkit.cli.scales import scales
 from glowkit.cli.train import train
@@ -26,6 +27,7 @@ COMMANDS = (
     interpolate,
     scales,
     compare,
+    report,
     encode,
     decode,
     import_,

@@ -38,6 +38,23 @@ def named_images(
     return images, torch.cat(contexts) if contexts else None
 
 
+def name_each(names: Sequence[str]) -> list[str]:
+    """A short name for each image of `named_images`.
+
+    >>> name_each(["photos/cat.jpg", "test:3-5"])
+    ['cat.jpg', 'test:3', 'test:4', 'test:5']
+    """
+    short = []
+    for name in names:
+        rows = _ROWS.fullmatch(name)
+        if rows and not Path(name).exists():
+            split, first, last = rows.groups()
+            short += [f"{split}:{row}" for row in range(int(first), int(last or first) + 1)]
+        else:
+            short.append(Path(name).name)
+    return short
+
+
 def names_data(name: str) -> bool:
     """Whether a name is that of DATA, many images, rather than of an image file or test:12."""
     path = Path(name).expanduser()
