@@ -42,7 +42,7 @@ def writing_rows(
         file: IO[bytes]
         if path.suffix == ".npz":
             archive = stack.enter_context(zipfile.ZipFile(temporary, "w"))
-            file = archive.open(f"{name}.npy", "w", force_zip64=True)
+            file = stack.enter_context(archive.open(f"{name}.npy", "w", force_zip64=True))
         else:
             file = stack.enter_context(open(temporary, "wb"))
         np.lib.format.write_array_header_1_0(file, header)
