@@ -17,7 +17,8 @@ class Chain(Bijection):
     Args:
         bijections: the maps, first applied first.
         memory: `"store"` keeps all activations; `"checkpoint"` keeps each bijection's input and
-            recomputes the rest in the backward pass.
+            recomputes the rest in the backward pass; `"reversible"` keeps the chain's output and
+            rebuilds every input by inversion. See `glowkit.core.memory` for what each costs.
 
     Raises:
         GlowkitError: for a memory mode that does not exist.
