@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from glowkit.core.bijection import Bijection
 from glowkit.core.errors import GlowkitError
-from glowkit.core.memory import MEMORY_MODES
+from glowkit.core.memory import MEMORY_MODES, obstacle
 
 
 class Chain(Bijection):
@@ -52,3 +52,18 @@ class Chain(Bijection):
             y, ladj = bijection.inverse(y, context)
             total = total + ladj
         return y, total
+
+
+def fall_back(model: nn.Module) -> list[str]:
+    """Set chains from "reversible" to "checkpoint" where the model's present mode needs it.
+
+    Returns why, a sentence for each reason. Without this, a chain says so in a warning, each time.
+    """
+    reasons = []
+    for chain in model.modules():
+        if isinstance(chain, Chain) and chain.memory == "reversible":
+            reason = obstacle([chain])
+            if reason:
+                chain.memory = "checkpoint"
+                reasons.append(reason)
+    return list(dict.fromkeys(reasons))

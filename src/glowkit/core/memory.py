@@ -62,7 +62,7 @@ def obstacle(modules: Iterable[nn.Module]) -> str:
     Dropout, and batch norm that follows its batches, would do something else the second time. A
     module says so itself by an attribute `not_rebuilt_in_training`, a reason.
     """
-    for module in (part for module in modules for part in module.modules() if part.training):
+    for module in (part for whole in modules for part in whole.modules() if part.training):
         reason = getattr(module, "not_rebuilt_in_training", "")
         if isinstance(module, _DropoutNd) and module.p > 0:
             reason = "draws random numbers"

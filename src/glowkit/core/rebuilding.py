@@ -37,14 +37,17 @@ class _Tape:
 
     def __init__(self, kind: str) -> None:
         self.y: Tensor | None = None  # in the backward pass, of the node whose turn it is
-        self.autocast = {
-            "device_type": kind,
-            "dtype": torch.get_autocast_dtype(kind),
-            "enabled": torch.is_autocast_enabled(kind),
-            # What the cache takes in outside of a graph, it would hand out again inside of one,
-            # and gradients would be lost.
-            "cache_enabled": False,
-        }
+        self.kind = kind
+        self.dtype = torch.get_autocast_dtype(kind)
+        self.enabled = torch.is_autocast_enabled(kind)
+
+    def autocast(self) -> torch.autocast:
+        """As it was in the forward pass, but without its cache.
+
+        What the cache takes in outside of a graph, it would hand out again inside of one, and
+        gradients would be lost.
+        """
+        return torch.autocast(self.kind, self.dtype, self.enabled, cache_enabled=False)
 
 
 class _Local(nn.Module):
@@ -85,7 +88,7 @@ class _Rebuilding(torch.autograd.Function):
         *parameters: Tensor,
     ) -> tuple[Tensor, Tensor]:
         ctx.tape, ctx.local, ctx.names = tape, local, names
-        with torch.autocast(**tape.autocast):
+        with tape.autocast():
             y, ladj = local.bijection(x, context)
         ctx.save_for_backward(y if last else None, context, *parameters)
         return y, ladj
@@ -102,7 +105,7 @@ class _Rebuilding(torch.autograd.Function):
         if context is not None:
             context = context.detach().requires_grad_(ctx.needs_input_grad[5])
             around = [context] if context.requires_grad else []
-        with torch.enable_grad(), torch.autocast(**ctx.tape.autocast):
+        with torch.enable_grad(), ctx.tape.autocast():
             named = dict(zip(ctx.names, own, strict=True))
             x, leaves, outputs = functional_call(ctx.local, named, (y, context))
         # A ladj that depends on nothing has no graph.
@@ -111,6 +114,8 @@ class _Rebuilding(torch.autograd.Function):
         inputs = [*leaves, *around, *own]
         found = torch.autograd.grad(roots, inputs, gradients, allow_unused=True)
         ctx.tape.y = x.detach()
-        grad_x = sum(gradient for gradient in found[: len(leaves)] if gradient is not None)
+        grad_x, *more = (gradient for gradient in found[: len(leaves)] if gradient is not None)
+        for gradient in more:
+            grad_x = grad_x + gradient
         rest = found[len(leaves) :]
         return None, None, None, None, grad_x, *([] if around else [None]), *rest
