@@ -22,6 +22,7 @@ from glowkit.nets import (
     GlowNet,
     HalfSizeNet,
     MaskedSignPairs,
+    Preactivation,
     ResidualNet,
     SignPairs,
     ZeroConv2d,
@@ -60,6 +61,10 @@ def _vector_coupling(transformer: b.Transformer, context: int = 0) -> b.Coupling
     return b.Coupling(2, net, transformer)
 
 
+def _preactivated() -> b.Coupling:
+    return b.Coupling(2, GlowNet(2, 4, 6, context_features=3, entry=Preactivation(2)), b.Affine())
+
+
 def _residual() -> ResidualNet:
     return ResidualNet(SignPairs(2), 4, width=5, blocks=1)
 
@@ -72,12 +77,25 @@ def _masked(transformer: b.Transformer) -> b.MaskedCoupling:
 
 
 def _step(context: int = 0) -> Chain:
-    return Chain([b.Actnorm(4), b.Conv1x1(b.LUMatrix(4)), _coupling(b.Affine(), context)])
+    folded = b.ActnormConv1x1(b.Actnorm(4), b.Conv1x1(b.LUMatrix(4)))
+    return Chain([folded, _coupling(b.Affine(), context)])
 
 
 BIJECTIONS = [
     Row("actnorm", lambda: b.Actnorm(4), IMAGE, tolerance=3e-6),
     Row("actnorm-vector", lambda: b.Actnorm(5), (5,), tolerance=3e-6),
+    Row(
+        "actnorm-conv1x1",
+        lambda: b.ActnormConv1x1(b.Actnorm(4), b.Conv1x1(b.LUMatrix(4))),
+        IMAGE,
+        tolerance=3e-6,
+    ),
+    Row(
+        "actnorm-conv1x1-vector",
+        lambda: b.ActnormConv1x1(b.Actnorm(5), b.Conv1x1(b.PlainMatrix(5))),
+        (5,),
+        tolerance=3e-6,
+    ),
     Row("conv1x1-lu", lambda: b.Conv1x1(b.LUMatrix(4)), IMAGE),
     Row("conv1x1-plain", lambda: b.Conv1x1(b.PlainMatrix(4)), IMAGE),
     Row("conv1x1-lu-vector", lambda: b.Conv1x1(b.LUMatrix(5)), (5,)),
@@ -109,6 +127,8 @@ BIJECTIONS = [
     Row("coupling-spline", lambda: _coupling(b.RationalQuadraticSpline(5, 2.0)), IMAGE),
     Row("coupling-spline-vector", lambda: _vector_coupling(b.RationalQuadraticSpline(8, 3)), (5,)),
     Row("coupling-tanh-affine", lambda: _coupling(b.TanhAffine(1)), IMAGE),
+    Row("coupling-tanh-affine-channels", lambda: _coupling(b.TanhAffine(1, (2, 1, 1))), IMAGE),
+    Row("coupling-preactivation", _preactivated, IMAGE, context=(3,)),
     Row("coupling-checkerboard", lambda: _masked(b.TanhAffine(1)), BOARD),
     Row("coupling-checkerboard-affine", lambda: _masked(b.Affine()), BOARD),
     Row("coupling-residual", lambda: b.Coupling(2, _residual(), b.TanhAffine(1)), IMAGE),
@@ -125,6 +145,14 @@ BIJECTIONS = [
 def _split(deeper: Density) -> d.Split:
     prior = d.ConditionalNormal(ZeroConv2d(2, 4), (2, 4, 2))
     return d.Split(2, prior, deeper)
+
+
+def _seeing_split() -> d.Split:
+    prior = d.ConditionalNormal(ZeroConv2d(5, 4), SMALL)
+    return d.Split(2, prior, d.StandardNormal(SMALL), d.kept_and_context)
+
+
+EVERYWHERE: dict[str, Any] = {"context_features": 3, "conditioning": "everywhere"}
 
 
 def _glow(**settings: Any) -> Density:
@@ -197,7 +225,30 @@ DENSITIES = [
         IMAGE,
         context=(3,),
     ),
+    Row("split-seen-context", _seeing_split, IMAGE, context=(3,)),
+    Row("with-vectors", lambda: d.WithVectors(3, _top(True, True)), IMAGE, context=(3,)),
     Row("glow-affine", _glow, (1, 4, 8)),
+    Row("glow-second-half", lambda: _glow(kept_half="second", entry="preactivation"), (1, 4, 8)),
+    Row(
+        "glow-logit",
+        lambda: _glow(preprocessing="logit", coupling="tanh-affine"),
+        (1, 4, 8),
+        unit_interval=True,
+    ),
+    Row("glow-top-context", lambda: _glow(context_features=3), (1, 4, 8), context=(3,)),
+    Row("glow-context", lambda: _glow(**EVERYWHERE), (1, 4, 8), context=(3,)),
+    Row(
+        "glow-context-checkpoint",
+        lambda: _glow(**EVERYWHERE, memory="checkpoint", coupling="additive"),
+        (1, 4, 8),
+        context=(3,),
+    ),
+    Row(
+        "glow-context-mixture",
+        lambda: _glow(**EVERYWHERE, coupling="mixture", learn_top=False),
+        (1, 4, 8),
+        context=(3,),
+    ),
     Row("glow-additive", lambda: _glow(coupling="additive"), (1, 4, 8)),
     Row("glow-reversible", lambda: _glow(memory="reversible"), (1, 4, 8)),
     Row("glow-plain", lambda: _glow(permutation="conv1x1-plain"), (1, 4, 8)),

@@ -22,7 +22,7 @@ def reconstruct(
     ] = None,
     count: Annotated[int, typer.Option("--count", "-n", help="Images of DATA to show.")] = 10,
     label: Annotated[
-        int | None, typer.Option("--class", help="Class of an image file (conditional models).")
+        str | None, typer.Option("--class", help="Class of an image file (conditional models).")
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="PNG to write; by default RUN/samples/reconstruction.png.")
@@ -55,7 +55,7 @@ def reconstruct(
 
 
 def _images(
-    opened: Opened, images: str | None, count: int, label: int | None
+    opened: Opened, images: str | None, count: int, label: str | None
 ) -> "tuple[Tensor, Tensor | None]":
     from glowkit.cli.assess import split_batches
 
@@ -74,5 +74,6 @@ def _images(
     levels = 65536 if config.pixel_levels > 256 else 256
     image = read_image(path, config.image_shape, deep=levels > 256)
     image = requantize(image, levels, config.pixel_levels).to(opened.device)
-    context = None if label is None else torch.tensor([label], device=opened.device)
-    return image, context
+    if label is None:
+        return image, None
+    return image, torch.tensor([opened.class_number(label)], device=opened.device)

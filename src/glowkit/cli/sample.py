@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glowkit.cli.common import DEVICE, JSON, SEED, open_model, show_json
+from glowkit.cli.common import DEVICE, JSON, SEED, Opened, open_model, show_json
 from glowkit.core.errors import GlowkitError
 
 if TYPE_CHECKING:
@@ -19,8 +19,12 @@ def sample(
         str, typer.Option(help="One value or several, separated by commas: a row each.")
     ] = "0.7,1.0",
     label: Annotated[
-        int | None, typer.Option("--class", help="Class of every sample (conditional models).")
+        str | None,
+        typer.Option("--class", help="Class of every sample, by name or number."),
     ] = None,
+    each: Annotated[
+        bool, typer.Option("--each-class", help="The same noise under each class, a row a class.")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="PNG to write; by default RUN/samples/samples.png.")
     ] = None,
@@ -30,7 +34,8 @@ def sample(
 ) -> None:
     """Draw a sheet of samples, one labelled row for each temperature, all from the same noise.
 
-    A conditional model without --class draws its classes in turn.
+    A conditional model draws its classes in turn, or one (--class), or a row of each (--each-class)
+    where the images of a column differ in nothing but their class.
 
     Example: `glowkit sample runs/digits-glow-tiny --temperature 0,0.5,0.7,1.0 -n 12`
     """
@@ -39,7 +44,7 @@ def sample(
         raise GlowkitError(f"cannot draw {count} samples; give --count 1 or more")
     opened = open_model(run, device)
     out = out or run / "samples" / "samples.png"
-    context = _context(opened.model.config.classes, label, count)
+    contexts = _contexts(opened, label, each, count)
 
     import torch
     from rich.console import Console
@@ -49,19 +54,19 @@ def sample(
 
     console = Console(stderr=True)
     rows = []
-    for value in track(
-        temperatures, "sampling", console=console, transient=True, disable=not console.is_terminal
+    wanted = [(value, *named) for value in temperatures for named in contexts]
+    for value, name, context in track(
+        wanted, "sampling", console=console, transient=True, disable=not console.is_terminal
     ):
         generator = torch.Generator(opened.device).manual_seed(seed)
-        images = opened.model.sample(
-            count, value, None if context is None else context.to(opened.device), generator
-        )
-        rows.append((f"temperature {value:g}", images.cpu()))
+        images = opened.model.sample(count, value, context, generator)
+        rows.append((name + f"temperature {value:g}", images.cpu()))
     save_png(image_sheet(rows, opened.model.config.pixel_levels), out)
     if as_json:
         show_json({"samples": count * len(rows), "temperatures": temperatures, "path": str(out)})
     else:
-        print(f"{count} samples at each of {len(rows)} temperature(s): {out}")
+        of_each = f", of each of {len(contexts)} classes" if each else ""
+        print(f"{count} samples at each of {len(temperatures)} temperature(s){of_each}: {out}")
 
 
 def _temperatures(text: str) -> list[float]:
@@ -77,17 +82,25 @@ def _temperatures(text: str) -> list[float]:
     return values
 
 
-def _context(classes: int, label: int | None, count: int) -> "Tensor | None":
+def _contexts(
+    opened: Opened, label: str | None, each: bool, count: int
+) -> "list[tuple[str, Tensor | None]]":
+    """How the label of a row of samples begins, and their context."""
     import torch
 
-    if not classes:
+    classes = opened.model.config.classes
+
+    def all_of(number: int) -> "Tensor":
+        return torch.full((count,), number, device=opened.device)
+
+    if each:
         if label is not None:
-            raise GlowkitError("this model has no classes; leave out --class")
-        return None
-    if label is None:
-        return torch.arange(count) % classes
-    if not 0 <= label < classes:
-        raise GlowkitError(
-            f"class {label} does not exist; this model has classes 0 to {classes - 1}"
-        )
-    return torch.full((count,), label)
+            raise GlowkitError(
+                "--class draws one class and --each-class all; leave one of them out"
+            )
+        if not classes:
+            raise GlowkitError("this model has no classes; leave out --each-class")
+        return [(f"{name}, ", all_of(number)) for number, name in enumerate(opened.class_names)]
+    if label is not None:
+        return [("", all_of(opened.class_number(label)))]
+    return [("", torch.arange(count, device=opened.device) % classes if classes else None)]

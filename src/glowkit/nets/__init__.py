@@ -2,7 +2,7 @@
 
 from glowkit.nets.batchnorm import BatchNorm, RunningMoments, following_moments
 from glowkit.nets.convolution import ActnormConv2d, ScaledConv2d, ZeroConv2d, ZeroLinear
-from glowkit.nets.glow import GlowNet
+from glowkit.nets.glow import GlowNet, Preactivation
 from glowkit.nets.half import HalfSizeNet
 from glowkit.nets.mlp import MLP
 from glowkit.nets.normed import NormedConv2d, UnitConv2d
@@ -18,6 +18,7 @@ __all__ = [
     "HalfSizeNet",
     "MaskedSignPairs",
     "NormedConv2d",
+    "Preactivation",
     "ResidualNet",
     "RunningMoments",
     "ScaledConv2d",

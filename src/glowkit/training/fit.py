@@ -82,7 +82,13 @@ def train(
             initialize_from(model, split, prepare, train_config.seed)
         state = RunState() if resumed is None else resumed.state
         if trainer.is_global_zero:
-            write_settings(folder.path, data or {"spec": source.name}, model_config, train_config)
+            write_settings(
+                folder.path,
+                data or {"spec": source.name},
+                model_config,
+                train_config,
+                source.class_names,
+            )
         metrics = MetricsFile(folder.metrics, state.step)
         shown = trainer.is_global_zero and not quiet
         report = Report(Console(stderr=True) if shown else Console(file=io.StringIO()))
