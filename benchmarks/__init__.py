@@ -2,3 +2,8 @@
 
 `python -m benchmarks --help`; what the figures mean is in docs/performance.md.
 """
+
+import os
+
+# torch's profiler writes two lines about itself for every trace; read when torch is imported.
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")
