@@ -15,6 +15,9 @@ from benchmarks.results import add_section
 from benchmarks.steps import time_steps
 from benchmarks.tables import tables
 
+PAGE_WIDTH = 140
+"""Columns of what is printed to a file, where nothing says how wide it may be."""
+
 
 def record(out: Path, name: str, measure: Callable[[], list[dict[str, Any]]]) -> None:
     """Put what `measure` returns into the results file, with command and duration; print it."""
@@ -23,7 +26,7 @@ def record(out: Path, name: str, measure: Callable[[], list[dict[str, Any]]]) ->
     seconds = time.perf_counter() - start
     command = " ".join(["python -m benchmarks", *sys.argv[1:]])
     add_section(out, name, command, seconds, rows)
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else PAGE_WIDTH)
     for table in tables(name, rows):
         console.print(table.rich())
     console.print(f"{name}: {seconds:.0f} s, written to {out}")

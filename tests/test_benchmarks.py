@@ -8,7 +8,9 @@ import torch
 
 from benchmarks import limit
 from benchmarks.case import Case
+from benchmarks.drift import measure_drift
 from benchmarks.floor import LAYOUTS, Floor
+from benchmarks.memory import peak_bytes
 from benchmarks.page import write_page
 from benchmarks.parameters import TOLERANCE, count_parameters
 from benchmarks.results import add_section, read_results
@@ -16,6 +18,7 @@ from benchmarks.rounds import fastest, ratio, take_turns
 from benchmarks.subjects import PEERS, builders
 from benchmarks.tables import tables
 from glowkit import GlowkitError
+from glowkit.core.memory import MEMORY_MODES
 
 TINY = Case(size=8, levels=2, steps=2, width=8, batch=4)
 
@@ -62,12 +65,40 @@ def test_the_operations_are_those_of_the_convolutions_in_the_floor() -> None:
     assert counter.get_total_flops() == (1 + limit.BACKWARD) * TINY.forward_operations()
 
 
+class Exponentials(torch.nn.Module):
+    """Keeps one tensor of 4 KiB for each exponential."""
+
+    def __init__(self, depth: int) -> None:
+        super().__init__()
+        self.depth = depth
+        self.scale = torch.nn.Parameter(torch.tensor(0.1))
+
+    def log_prob(self, images: torch.Tensor) -> torch.Tensor:
+        for _ in range(self.depth):
+            images = (self.scale * images).exp()
+        return images
+
+
+def test_peak_memory_is_that_of_the_activations_that_live_at_once() -> None:
+    images = torch.zeros(1024)
+    shallow, deep = (peak_bytes(Exponentials(depth), images) for depth in (10, 20))
+    assert 10 * 4096 <= shallow <= 13 * 4096
+    assert deep - shallow == 10 * 4096
+
+
+def test_memory_modes_have_the_gradient_of_stored_activations() -> None:
+    rows = measure_drift(TINY, [1, 2])
+    assert {row["mode"] for row in rows} == set(MEMORY_MODES)
+    assert [row["case"]["steps"] for row in rows] == sorted([1, 2] * len(MEMORY_MODES))
+    assert all(0 < row["error"] < 1e-4 for row in rows)
+
+
 @peers
 @pytest.mark.parametrize("width", [64, 512])
 def test_peers_have_the_same_number_of_parameters(width: int) -> None:
     for name in PEERS:
         pytest.importorskip(name)
-    rows = count_parameters(Case(width=width, batch=2))
+    rows = count_parameters(Case(size=8, width=width, batch=2))
     assert {row["subject"] for row in rows} >= set(PEERS)
     assert all(abs(row["difference"]) <= TOLERANCE for row in rows)
 
