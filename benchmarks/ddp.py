@@ -4,39 +4,55 @@ import os
 import socket
 from dataclasses import asdict
 from functools import partial
+from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import multiprocessing as mp
-from torch import nn
+from torch import Tensor, nn
+from torch.multiprocessing.spawn import spawn
 from torch.nn.parallel import DistributedDataParallel
 
 from benchmarks.case import Case
 from benchmarks.rounds import take_turns
 from benchmarks.steps import training
+from benchmarks.subjects.flow import Flow
 from benchmarks.subjects.ours import Ours
 
 PROCESSES = 2
 
 
-class _Loglikelihood(nn.Module):
-    """DDP synchronises what goes through `forward`."""
+class _Called(nn.Module):
+    """A flow that is called, since DDP synchronises what goes through `forward`."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, flow: Flow) -> None:
         super().__init__()
-        self.model = model
+        self.flow = flow
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.model.log_prob(images)
+    def forward(self, images: Tensor) -> Tensor:
+        return self.flow.log_prob(images)
+
+
+class _Shared(Flow):
+    """A flow whose gradients are averaged over the processes."""
+
+    def __init__(self, flow: Flow) -> None:
+        super().__init__()
+        self.shared = DistributedDataParallel(_Called(flow))
+
+    def log_prob(self, images: Tensor) -> Tensor:
+        return self.shared(images)
+
+    def sample(self, n: int) -> Tensor:
+        return self.shared.module.flow.sample(n)
 
 
 def time_processes(case: Case, rounds: int, threads: int) -> dict[str, Any]:
     """Times of one process with all threads and of two with half of them each, in turns."""
-    receiver, sender = mp.get_context("spawn").Pipe(duplex=False)
+    receiver, sender = get_context("spawn").Pipe(duplex=False)
     arguments = (case, rounds, threads, _free_port(), sender)
-    mp.spawn(_worker, arguments, nprocs=PROCESSES)
+    spawn(_worker, arguments, nprocs=PROCESSES)
     return {"threads": threads, "case": asdict(case), "times": receiver.recv()}
 
 
@@ -49,9 +65,7 @@ def _worker(
         torch.manual_seed(0)
         images = case.images()
         single = training(Ours(case), images)
-        wrapped = DistributedDataParallel(_Loglikelihood(Ours(case)))
-        wrapped.log_prob = wrapped.forward
-        shared = training(wrapped, images.chunk(PROCESSES)[rank])
+        shared = training(_Shared(Ours(case)), images.chunk(PROCESSES)[rank])
         turns = {
             "1 process": partial(_alone, rank, single, threads),
             f"{PROCESSES} processes": partial(_together, shared, max(1, threads // PROCESSES)),

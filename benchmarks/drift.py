@@ -4,9 +4,10 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmarks.case import Case
+from benchmarks.subjects.flow import Flow
 from benchmarks.subjects.ours import Ours
 from glowkit.core.memory import MEMORY_MODES
 
@@ -15,11 +16,11 @@ NOISE = 0.02
 """Added to all parameters: couplings of a fresh Glow are constant, and would hide an error."""
 
 
-def gradient(model: nn.Module, images: Tensor) -> Tensor:
+def gradient(model: Flow, images: Tensor) -> Tensor:
     """All gradients of the mean log-likelihood, as one vector in float64."""
     model.zero_grad()
     model.log_prob(images).mean().backward()
-    return torch.cat([p.grad.double().flatten() for p in model.parameters()])
+    return torch.cat([p.grad.double().flatten() for p in model.parameters() if p.grad is not None])
 
 
 def measure_drift(case: Case, depths: list[int]) -> list[dict[str, Any]]:
@@ -45,7 +46,7 @@ def measure_drift(case: Case, depths: list[int]) -> list[dict[str, Any]]:
 
 
 @torch.no_grad()
-def _noisy(model: nn.Module) -> dict[str, Tensor]:
+def _noisy(model: Flow) -> dict[str, Tensor]:
     torch.manual_seed(0)
     for parameter in model.parameters():
         parameter.add_(NOISE * torch.randn_like(parameter))

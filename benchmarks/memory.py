@@ -8,17 +8,18 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.case import Case
 from benchmarks.subjects import builders
+from benchmarks.subjects.flow import Flow
 
 MEMORY_EVENT = "[memory]"
 """What torch's trace calls an allocation, or a release, which has negative bytes."""
 
 
-def peak_bytes(model: nn.Module, images: Tensor) -> int:
+def peak_bytes(model: Flow, images: Tensor) -> int:
     """Most bytes of tensors alive at once in a forward and backward pass, above those before it.
 
     So without parameters, and without gradients, which are there before; what a convolution

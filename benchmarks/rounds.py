@@ -55,6 +55,6 @@ def ratio(times: Sequence[float], others: Sequence[float]) -> Ratio:
     return Ratio(median(ratios), low, high)
 
 
-def fastest(times: Mapping[str, Sequence[float]], names: Sequence[str]) -> str:
-    """Which of these names has the smallest median time."""
-    return min(names, key=lambda name: median(times[name]))
+def fastest(times: Mapping[str, Sequence[float]], others: Sequence[str], name: str) -> str:
+    """Which of the others is fastest: the one that `name` takes longest in ratio to."""
+    return max(others, key=lambda other: ratio(times[name], times[other]).median)

@@ -5,20 +5,21 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmarks import limit
 from benchmarks.case import Case
 from benchmarks.floor import LAYOUTS, Floor
 from benchmarks.rounds import take_turns
 from benchmarks.subjects import PEERS, builders
+from benchmarks.subjects.flow import Flow
 from benchmarks.subjects.ours import PREFIX
 from glowkit.training.optimizers import make_optimizer
 
 STORED = PREFIX + "store"
 
 
-def training(model: nn.Module, images: Tensor) -> Callable[[], None]:
+def training(model: Flow, images: Tensor) -> Callable[[], object]:
     """Forward, backward and optimiser step; every subject has glowkit's optimiser."""
     optimizer = make_optimizer("adamw", model.parameters(), 1e-5, 0.0)
     model.train()
@@ -31,13 +32,13 @@ def training(model: nn.Module, images: Tensor) -> Callable[[], None]:
     return run
 
 
-def density(model: nn.Module, images: Tensor) -> Callable[[], None]:
+def density(model: Flow, images: Tensor) -> Callable[[], object]:
     """log p of a batch, without gradients."""
     model.eval()
     return torch.no_grad()(lambda: model.log_prob(images))
 
 
-def sampling(model: nn.Module, images: Tensor) -> Callable[[], None]:
+def sampling(model: Flow, images: Tensor) -> Callable[[], object]:
     """A batch of samples."""
     model.eval()
     return lambda: model.sample(len(images))

@@ -60,7 +60,7 @@ def _steps(name: str, rows: Rows) -> Iterator[Table]:
 
 def _times(row: dict[str, Any], subjects: list[str]) -> list[str]:
     times, case = row["times"], Case(**row["case"])
-    floor, peer = fastest(times, list(LAYOUTS)), fastest(times, list(PEERS))
+    floor, peer = (fastest(times, list(others), STORED) for others in (LAYOUTS, PEERS))
     against = ratio(times[STORED], times[peer])
     bound = [seconds * limit.products(case, row["task"]) for seconds in times[limit.NAME]]
     return [

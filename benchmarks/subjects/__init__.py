@@ -1,12 +1,11 @@
-"""Subjects: the same Glow in each library, as modules with `log_prob(images)` and `sample(n)`."""
+"""Subjects: the same Glow in each library."""
 
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
-from typing import Protocol
-
-from torch import Tensor, nn
 
 from benchmarks.case import Case
+from benchmarks.subjects.flow import Flow
 from benchmarks.subjects.ours import Ours, names_of_ours
 from glowkit import GlowkitError
 
@@ -18,24 +17,17 @@ PEERS = {
 """Other libraries, and the module here whose `Subject(case)` builds their Glow."""
 
 
-class Flow(Protocol):
-    """What a subject does."""
-
-    def log_prob(self, images: Tensor) -> Tensor: ...
-    def sample(self, n: int) -> Tensor: ...
-
-
-def builders() -> dict[str, Callable[[Case], nn.Module]]:
+def builders() -> dict[str, Callable[[Case], Flow]]:
     """Every subject by name: glowkit in each memory mode, then the peers.
 
     Raises:
         GlowkitError: when a peer is not installed.
     """
-    ours = {name: lambda case, mode=mode: Ours(case, mode) for name, mode in names_of_ours()}
+    ours = {name: partial(Ours, memory=mode) for name, mode in names_of_ours()}
     return ours | {name: _peer(name) for name in PEERS}
 
 
-def _peer(name: str) -> Callable[[Case], nn.Module]:
+def _peer(name: str) -> Callable[[Case], Flow]:
     try:
         return import_module(PEERS[name]).Subject
     except ImportError as error:

@@ -24,8 +24,8 @@ def plain_net(inputs: int, outputs: int, width: int, precision: str) -> nn.Modul
     Cheaper than Glow's own, which favours the peers. As in Glow, the last convolution starts at 0.
     """
     last = nn.Conv2d(width, outputs, 3, padding=1)
-    nn.init.zeros_(last.weight)
-    nn.init.zeros_(last.bias)
+    for parameter in last.parameters():
+        nn.init.zeros_(parameter)
     layers = (
         nn.Conv2d(inputs, width, 3, padding=1),
         nn.ReLU(inplace=True),

@@ -5,13 +5,14 @@ from functools import partial
 import torch
 from FrEIA.framework import GraphINN, InputNode, Node, OutputNode
 from FrEIA.modules import AllInOneBlock, IRevNetDownsampling, Split
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmarks.case import CHANNELS, Case
+from benchmarks.subjects.flow import Flow
 from benchmarks.subjects.nets import plain_net
 
 
-class Subject(nn.Module):
+class Subject(Flow):
     """`GraphINN`: coupling, actnorm and a fixed rotation in each step, so less work than Glow's."""
 
     def __init__(self, case: Case) -> None:

@@ -3,8 +3,8 @@
 from functools import partial
 
 import torch
+from nflows import flows
 from nflows.distributions import StandardNormal
-from nflows.flows import Flow
 from nflows.transforms import (
     ActNorm,
     AffineCouplingTransform,
@@ -16,10 +16,11 @@ from nflows.transforms import (
 from torch import Tensor, nn
 
 from benchmarks.case import CHANNELS, Case
+from benchmarks.subjects.flow import Flow
 from benchmarks.subjects.nets import plain_net
 
 
-class Subject(nn.Module):
+class Subject(Flow):
     """`MultiscaleCompositeTransform` of levels; every half that leaves is flattened and joined."""
 
     def __init__(self, case: Case) -> None:
@@ -31,7 +32,7 @@ class Subject(nn.Module):
             levels.add_transform(
                 CompositeTransform([SqueezeTransform(), *steps]), (channels, side, side)
             )
-        self.flow = Flow(levels, StandardNormal([CHANNELS * case.size**2]))
+        self.flow = flows.Flow(levels, StandardNormal([CHANNELS * case.size**2]))
         with torch.no_grad():
             self.log_prob(case.images())  # its actnorm starts from the first batch
 

@@ -2,13 +2,14 @@
 
 import normflows as nf
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmarks.case import Case
+from benchmarks.subjects.flow import Flow
 from benchmarks.subjects.nets import InPrecision
 
 
-class Subject(nn.Module):
+class Subject(Flow):
     """`MultiscaleFlow` of `GlowBlock`s; its flows map noise to images, coarsest level first."""
 
     def __init__(self, case: Case) -> None:

@@ -1,11 +1,14 @@
 """glowkit's own Glow."""
 
 from collections.abc import Iterator
+from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmarks.case import CHANNELS, Case
+from benchmarks.subjects.flow import Flow
 from glowkit import GlowConfig, build, initialize
+from glowkit.core import Density
 from glowkit.core.memory import MEMORY_MODES
 
 PREFIX = "glowkit "
@@ -16,7 +19,7 @@ def names_of_ours() -> Iterator[tuple[str, str]]:
     return ((PREFIX + mode, mode) for mode in MEMORY_MODES)
 
 
-class Ours(nn.Module):
+class Ours(Flow):
     """The continuous density inside an image model: no dequantization, no learned top prior.
 
     The peers' libraries have no learned top prior either; the conditional prior of each split,
@@ -34,7 +37,8 @@ class Ours(nn.Module):
             memory=memory,
             precision=case.precision,
         )
-        self.density = build(config).density
+        model: Any = build(config)
+        self.density: Density = model.density
         initialize(self.density, case.images())
 
     def log_prob(self, images: Tensor) -> Tensor:
