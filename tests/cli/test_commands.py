@@ -14,6 +14,7 @@ from PIL import Image
 
 import glowkit
 from cli.conftest import SMALL, Cli, trained
+from glowkit.cli.main import COMMANDS
 from glowkit.tasks.sheet import GAP, MARGIN
 
 
@@ -215,11 +216,11 @@ def test_presets_and_data_list_what_there_is(cli: Cli) -> None:
     assert "1297 train" in cli("data", "digits").out
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "sample", "reconstruct", "presets"])
+@pytest.mark.parametrize("command", [command.__name__ for command in COMMANDS])
 def test_help_shows_an_example(cli: Cli, command: str) -> None:
-    outcome = cli(command, "--help")
+    outcome = cli(command.removesuffix("_"), "--help")
     assert outcome.code == 0
-    assert f"glowkit {command}" in outcome.out
+    assert f"Example: glowkit {command.removesuffix('_')}" in outcome.out
 
 
 def test_ctrl_c_saves_says_how_to_resume_and_exits_130(tmp_path: Path) -> None:

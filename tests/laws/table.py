@@ -168,6 +168,7 @@ BIJECTIONS = [
     Row("step", _step, IMAGE),
     Row("step-context", lambda: _step(3), IMAGE, context=(3,)),
     Row("chain-checkpoint", lambda: Chain([_step(), _step()], "checkpoint"), IMAGE),
+    Row("chain-reversible", lambda: Chain([_step(3), _step(3)], "reversible"), IMAGE, (3,)),
     Row("chain-empty", lambda: Chain([]), IMAGE, tolerance=0),
 ]
 
@@ -299,6 +300,7 @@ DENSITIES = [
         context=(3,),
     ),
     Row("glow-additive", lambda: _glow(coupling="additive"), (1, 4, 8)),
+    Row("glow-reversible", lambda: _glow(memory="reversible"), (1, 4, 8)),
     Row("glow-plain", lambda: _glow(permutation="conv1x1-plain"), (1, 4, 8)),
     Row("glow-shuffle", lambda: _glow(permutation="shuffle", learn_top=False), (1, 4, 8)),
     Row("glow-mixture", lambda: _glow(coupling="mixture", last_kernel=1), (1, 4, 8)),
@@ -307,6 +309,7 @@ DENSITIES = [
     Row("variational", _noise, (1, 4, 8), context=(1, 4, 8), unit_interval=True),
     Row("variational-affine", lambda: _noise(coupling="affine"), (1, 4, 8), (1, 4, 8), True),
     Row("nice-logistic", _nice, (1, 3, 3)),
+    Row("nice-reversible", lambda: _nice(memory="reversible"), (1, 3, 3)),
     Row("nice-normal", lambda: _nice(prior="normal", memory="checkpoint"), (1, 3, 3)),
     Row("realnvp", _realnvp, (1, 4, 8)),
     Row("realnvp-single", lambda: _realnvp(levels=1, memory="checkpoint"), (1, 4, 8)),

@@ -24,9 +24,10 @@ def noisy_identity(size: int) -> Tensor:
 class InvertibleMatrix(nn.Module, ABC):
     """A learned invertible matrix. Assembled, inverted and log-det'ed in float64.
 
-    To write one: implement `assign`, `_assemble` and `_log_abs_det`. Without gradients, the results
-    are kept for as long as the parameters keep their values. The values themselves are compared:
-    a tensor's version would be cheaper, but torch's fused optimisers do not raise it.
+    To write one: implement `assign`, `_assemble` and `_log_abs_det`. In evaluation mode and without
+    gradients, the results are kept for as long as the parameters keep their values. The values
+    themselves are compared: a tensor's version would be cheaper, but torch's fused optimisers do
+    not raise it. In training they change with every step, and what is kept would only take memory.
     """
 
     def __init__(self) -> None:
@@ -67,7 +68,7 @@ class InvertibleMatrix(nn.Module, ABC):
         return inverse
 
     def _keep(self, name: str, compute: Callable[[], Tensor]) -> Tensor:
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or self.training:
             return compute()
         now = list(self.parameters())
         if not _same(self._values, now):

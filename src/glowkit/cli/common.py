@@ -2,10 +2,10 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
@@ -24,6 +24,7 @@ DEVICE = typer.Option("--device", help="auto, cpu, cuda, ...")
 
 
 MOST_NAMED = 10  # classes in a sentence
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,25 @@ def _device(name: str) -> "torch.device":
         return torch.zeros(0, device=name).device
     except (RuntimeError, AssertionError) as error:
         raise GlowkitError(f"device {name!r} cannot be used here; try --device cpu") from error
+
+
+def classes_in_turn(opened: Opened, count: int) -> "torch.Tensor | None":
+    """The context of so many samples: the classes in turn, None for a model without any."""
+    import torch
+
+    classes = opened.model.config.classes
+    return torch.arange(count, device=opened.device) % classes if classes else None
+
+
+def bar(steps: Sequence[T], description: str) -> Iterator[T]:
+    """The steps, with a progress bar on stderr where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    yield from track(
+        steps, description, console=console, transient=True, disable=not console.is_terminal
+    )
 
 
 def show(title: str, figures: Mapping[str, str]) -> None:

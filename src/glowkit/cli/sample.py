@@ -1,11 +1,12 @@
 """`glowkit sample`: draw images."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glowkit.cli.common import DEVICE, JSON, SEED, Opened, open_model, show_json
+from glowkit.cli.common import DEVICE, JSON, SEED, Opened, bar, open_model, show_json
 from glowkit.core.errors import GlowkitError
 
 if TYPE_CHECKING:
@@ -16,8 +17,12 @@ def sample(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or model folder.")],
     count: Annotated[int, typer.Option("--count", "-n", help="Images a row.")] = 10,
     temperature: Annotated[
-        str, typer.Option(help="One value or several, separated by commas: a row each.")
-    ] = "0.7,1.0",
+        str | None,
+        typer.Option(
+            help="One value or several, separated by commas: a row each; by default 0.7,1.0 on a"
+            " sheet, else 1.0."
+        ),
+    ] = None,
     label: Annotated[
         str | None,
         typer.Option("--class", help="Class of every sample, by name or number."),
@@ -26,38 +31,62 @@ def sample(
         bool, typer.Option("--each-class", help="The same noise under each class, a row a class.")
     ] = False,
     out: Annotated[
-        Path | None, typer.Option(help="PNG to write; by default RUN/samples/samples.png.")
+        Path | None,
+        typer.Option(
+            help="A .png for a sheet, .npy or .npz for an array (N, C, H, W), else a folder of PNG"
+            " files; by default RUN/samples/samples.png."
+        ),
     ] = None,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", min=1, help="Images at a time, off a sheet.")
+    ] = 1000,
     seed: Annotated[int, SEED] = 0,
     device: Annotated[str, DEVICE] = "auto",
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Draw a sheet of samples, one labelled row for each temperature, all from the same noise.
 
+    Off a sheet any number of samples goes to disk in batches, all at one temperature.
+
     A conditional model draws its classes in turn, or one (--class), or a row of each (--each-class)
     where the images of a column differ in nothing but their class.
 
     Example: `glowkit sample runs/digits-glow-tiny --temperature 0,0.5,0.7,1.0 -n 12`
     """
-    temperatures = _temperatures(temperature)
+    from glowkit.cli.output import check_free, check_sheet, is_sheet, write_images
+
+    out = out or run / "samples" / "samples.png"
+    temperatures = _temperatures(temperature or ("0.7,1.0" if is_sheet(out) else "1.0"))
     if count < 1:
         raise GlowkitError(f"cannot draw {count} samples; give --count 1 or more")
+    if is_sheet(out):
+        check_sheet(count * len(temperatures))
+    elif len(temperatures) > 1:
+        raise GlowkitError("several temperatures make a sheet; give one, or a .png as --out")
+    check_free(out)
     opened = open_model(run, device)
-    out = out or run / "samples" / "samples.png"
     contexts = _contexts(opened, label, each, count)
 
+    if not is_sheet(out):
+        if each:
+            raise GlowkitError("--each-class makes a sheet; give a .png as --out")
+        config = opened.model.config
+        ((_, context),) = contexts
+        batches = _stream(opened, count, temperatures[0], context, seed, batch_size)
+        write_images(batches, out, count, config.image_shape, config.pixel_levels)
+        if as_json:
+            show_json({"samples": count, "temperatures": temperatures, "path": str(out)})
+        else:
+            print(f"{count} samples at temperature {temperatures[0]:g}: {out}")
+        return
+
     import torch
-    from rich.console import Console
-    from rich.progress import track
 
     from glowkit.tasks.sheet import image_sheet, save_png
 
-    console = Console(stderr=True)
     rows = []
     wanted = [(value, *named) for value in temperatures for named in contexts]
-    for value, name, context in track(
-        wanted, "sampling", console=console, transient=True, disable=not console.is_terminal
-    ):
+    for value, name, context in bar(wanted, "sampling"):
         generator = torch.Generator(opened.device).manual_seed(seed)
         images = opened.model.sample(count, value, context, generator)
         rows.append((name + f"temperature {value:g}", images.cpu()))
@@ -67,6 +96,24 @@ def sample(
     else:
         of_each = f", of each of {len(contexts)} classes" if each else ""
         print(f"{count} samples at each of {len(temperatures)} temperature(s){of_each}: {out}")
+
+
+def _stream(
+    opened: Opened,
+    count: int,
+    temperature: float,
+    context: "Tensor | None",
+    seed: int,
+    batch_size: int,
+) -> "Iterator[Tensor]":
+    """The samples in batches, all from one generator."""
+    import torch
+
+    generator = torch.Generator(opened.device).manual_seed(seed)
+    for start in bar(range(0, count, batch_size), "sampling"):
+        number = min(batch_size, count - start)
+        own = None if context is None else context[start : start + number]
+        yield opened.model.sample(number, temperature, own, generator)
 
 
 def _temperatures(text: str) -> list[float]:

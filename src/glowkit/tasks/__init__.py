@@ -2,7 +2,10 @@
 
 from glowkit.tasks.classification import Classification, class_log_probs, classify
 from glowkit.tasks.evaluation import Evaluation, evaluate
+from glowkit.tasks.interpolation import interpolate
+from glowkit.tasks.latent import join, keep_coarse, part
 from glowkit.tasks.likelihood import bits_per_dim, training_loss
+from glowkit.tasks.neighbours import nearest
 from glowkit.tasks.reconstruction import largest_pixel_error, reconstruct
 
 __all__ = [
@@ -12,7 +15,12 @@ __all__ = [
     "class_log_probs",
     "classify",
     "evaluate",
+    "interpolate",
+    "join",
+    "keep_coarse",
     "largest_pixel_error",
+    "nearest",
+    "part",
     "reconstruct",
     "training_loss",
 ]
