@@ -316,6 +316,7 @@ DENSITIES = [
     Row("flowpp", _flowpp, (1, 4, 4)),
     Row("flowpp-checkerboard", lambda: _flowpp(pattern="checkerboard", heads=0), (1, 4, 4)),
     Row("flowpp-checkpoint", lambda: _flowpp(memory="checkpoint", dropout=0.5), (1, 4, 4)),
+    Row("flowpp-reversible", lambda: _flowpp(memory="reversible"), (1, 4, 4)),
     Row("flowpp-noise", _flowpp_noise, (1, 4, 4), (1, 4, 4), True),
     Row("flowpp-noise-checkerboard", lambda: _flowpp_noise(**NOISE), (1, 4, 4), (1, 4, 4), True),
     Row("glow-reverse", lambda: _glow(permutation="reverse", memory="checkpoint"), (1, 4, 8)),

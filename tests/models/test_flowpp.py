@@ -266,6 +266,17 @@ def test_every_parameter_learns(settings: dict[str, Any], memory: str) -> None:
         assert parameter.grad.abs().max() > 0, name
 
 
+def test_memory_modes_give_the_same_gradients() -> None:
+    gradients = []
+    for memory in ("store", "checkpoint", "reversible"):
+        model, batch = ready(dataclasses.replace(TINY, memory=memory, dropout=0.0))
+        model.train().double()
+        bits_per_dim(model, batch, None, torch.Generator().manual_seed(0)).mean().backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
+    assert torch.allclose(gradients[0], gradients[1], atol=1e-12)
+    assert torch.allclose(gradients[0], gradients[2], atol=1e-8)
+
+
 def test_bfloat16_conditioners_are_close_and_invert() -> None:
     model, batch = ready()
     low = build(dataclasses.replace(TINY, precision="bfloat16"))

@@ -39,7 +39,8 @@ class FlowPPConfig:
         head: last layer of the conditioners: "linear", or "concat-elu" for one behind concat-ELU.
         pixel_levels: the integers 0..pixel_levels−1 that a pixel can be.
         classes: 0; Flow++ has no class conditions here.
-        memory: "store" or "checkpoint", see `glowkit.Chain`.
+        memory: "store", "checkpoint" or "reversible", see `glowkit.Chain`; with dropout the last
+            becomes "checkpoint".
         precision: "float32", or "bfloat16" for the conditioners alone.
         dequantization: "variational", for noise that a flow draws given the image, or "uniform".
         dequantization_couplings: couplings of paired columns in a "variational" dequantization.
