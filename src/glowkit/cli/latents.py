@@ -8,6 +8,7 @@ import typer
 
 from glowkit.cli.common import DEVICE, JSON, Opened, bar, open_model, show_json
 from glowkit.cli.naming import LABEL, NAMES, image_batches
+from glowkit.cli.output import KINDS
 from glowkit.core.errors import GlowkitError
 
 if TYPE_CHECKING:
@@ -83,9 +84,7 @@ def decode(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What `glowkit encode` wrote.")],
     out: Annotated[
         Path,
-        typer.Option(
-            help="A .png for a sheet, .npy or .npz for an array, else a folder of PNG files."
-        ),
+        typer.Option(help=KINDS),
     ] = Path("decoded.png"),
     batch_size: Annotated[int, BATCH] = 100,
     device: Annotated[str, DEVICE] = "auto",

@@ -9,7 +9,7 @@ from glowkit.core.errors import GlowkitError
 if TYPE_CHECKING:
     from torch import Tensor
 
-OUT = "A .png for a sheet, .npy or .npz for an array (N, C, H, W), else a folder of PNG files."
+KINDS = "A .png for a sheet, .npy or .npz for an array (N, C, H, W), else a folder of PNG files."
 MOST_TILES = 1000  # on a sheet
 
 

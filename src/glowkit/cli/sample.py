@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from glowkit.cli.common import DEVICE, JSON, SEED, Opened, bar, open_model, show_json
+from glowkit.cli.output import KINDS
 from glowkit.core.errors import GlowkitError
 
 if TYPE_CHECKING:
@@ -28,14 +29,11 @@ def sample(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            help="A .png for a sheet, .npy or .npz for an array (N, C, H, W), else a folder of PNG"
-            " files; by default RUN/samples/samples.png."
-        ),
+        typer.Option(help=f"{KINDS} By default RUN/samples/samples.png."),
     ] = None,
     batch_size: Annotated[
         int, typer.Option("--batch-size", min=1, help="Images at a time, off a sheet.")
-    ] = 1000,
+    ] = 100,
     seed: Annotated[int, SEED] = 0,
     device: Annotated[str, DEVICE] = "auto",
     as_json: Annotated[bool, JSON] = False,
