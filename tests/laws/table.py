@@ -72,12 +72,25 @@ def _masked(transformer: b.Transformer) -> b.MaskedCoupling:
 
 
 def _step(context: int = 0) -> Chain:
-    return Chain([b.Actnorm(4), b.Conv1x1(b.LUMatrix(4)), _coupling(b.Affine(), context)])
+    folded = b.ActnormConv1x1(b.Actnorm(4), b.Conv1x1(b.LUMatrix(4)))
+    return Chain([folded, _coupling(b.Affine(), context)])
 
 
 BIJECTIONS = [
     Row("actnorm", lambda: b.Actnorm(4), IMAGE, tolerance=3e-6),
     Row("actnorm-vector", lambda: b.Actnorm(5), (5,), tolerance=3e-6),
+    Row(
+        "actnorm-conv1x1",
+        lambda: b.ActnormConv1x1(b.Actnorm(4), b.Conv1x1(b.LUMatrix(4))),
+        IMAGE,
+        tolerance=3e-6,
+    ),
+    Row(
+        "actnorm-conv1x1-vector",
+        lambda: b.ActnormConv1x1(b.Actnorm(5), b.Conv1x1(b.PlainMatrix(5))),
+        (5,),
+        tolerance=3e-6,
+    ),
     Row("conv1x1-lu", lambda: b.Conv1x1(b.LUMatrix(4)), IMAGE),
     Row("conv1x1-plain", lambda: b.Conv1x1(b.PlainMatrix(4)), IMAGE),
     Row("conv1x1-lu-vector", lambda: b.Conv1x1(b.LUMatrix(5)), (5,)),

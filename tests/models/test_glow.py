@@ -105,7 +105,7 @@ def test_initialisation_normalises_every_actnorm_once() -> None:
     assert glowkit.initialize(model, images(config, seed=5)) == 0
     assert all(torch.equal(t, before[name]) for name, t in model.state_dict().items())
     seen: list[torch.Tensor] = []
-    first = next(m for m in model.modules() if type(m).__name__ == "Actnorm")
+    first = next(m for m in model.modules() if type(m).__name__ == "ActnormConv1x1")
     first.register_forward_hook(lambda m, i, output: seen.append(output[0]))
     model.encode(batch)
     assert seen[0].mean((0, 2, 3)).abs().max() < 0.05

@@ -11,6 +11,7 @@ from glowkit.bijections.elementwise import (
     Shift,
     Sigmoid,
 )
+from glowkit.bijections.folded import ActnormConv1x1
 from glowkit.bijections.inverse import Inverse
 from glowkit.bijections.masked import MaskedCoupling, checkerboard
 from glowkit.bijections.matrix import InvertibleMatrix, LUMatrix, PlainMatrix
@@ -30,6 +31,7 @@ from glowkit.bijections.transformers import Additive, Affine, TanhAffine, Transf
 
 __all__ = [
     "Actnorm",
+    "ActnormConv1x1",
     "Additive",
     "Affine",
     "Conv1x1",

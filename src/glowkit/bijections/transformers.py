@@ -46,7 +46,7 @@ class Transformer(nn.Module, ABC):
         expected = (n, channels * self.parameters_per_channel, *space)
         if h.shape != expected:
             raise ValueError(f"conditioner gave {tuple(h.shape)}, needed {expected}")
-        return h.reshape(n, channels, self.parameters_per_channel, *space)
+        return h.contiguous().view(n, channels, self.parameters_per_channel, *space)
 
 
 class Additive(Transformer):

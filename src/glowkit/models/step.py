@@ -7,6 +7,7 @@ import torch
 
 from glowkit.bijections import (
     Actnorm,
+    ActnormConv1x1,
     Additive,
     Affine,
     Conv1x1,
@@ -60,10 +61,8 @@ def step(config: "GlowConfig", channels: int, width: int = 0, context_features: 
     )
     with torch.no_grad():
         net.last.bias.copy_(transformer.start().repeat(half))
-    return Chain(
-        [
-            Actnorm(channels),
-            PERMUTATIONS[config.permutation](channels),
-            Coupling(half, net, transformer),
-        ]
-    )
+    actnorm, permutation = Actnorm(channels), PERMUTATIONS[config.permutation](channels)
+    coupling = Coupling(half, net, transformer)
+    if isinstance(permutation, Conv1x1):
+        return Chain([ActnormConv1x1(actnorm, permutation), coupling])
+    return Chain([actnorm, permutation, coupling])

@@ -1,5 +1,6 @@
 """Glow's conditioner."""
 
+import torch
 from torch import Tensor, nn
 
 from glowkit.nets.convolution import ActnormConv2d, ZeroConv2d
@@ -40,7 +41,8 @@ class GlowNet(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         with computing_in(self.dtype, x.device):
-            h = self.first(x)
+            # The layout lasts to the output: on a CPU it halves a convolution's time.
+            h = self.first(x.contiguous(memory_format=torch.channels_last))
             if self.context is not None:
                 if context is None:
                     raise ValueError("this conditioner needs a context and got none")

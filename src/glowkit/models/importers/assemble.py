@@ -86,11 +86,14 @@ def _state(weights: Weights, config: GlowConfig) -> Iterator[tuple[str, Tensor]]
 def _step(here: str, step: Step, config: GlowConfig) -> Iterator[tuple[str, Tensor]]:
     seen = {"initialized": torch.tensor(True)}
     first, second, last = step.net
-    yield from _under(f"{here}.0", {"bias": step.bias, "logs": step.logs, **seen})
-    yield from _under(f"{here}.1", _mix(step.mix, len(step.bias), config.permutation))
-    yield from _under(f"{here}.2.net.first", first.state() | seen)
-    yield from _under(f"{here}.2.net.second", second.state() | seen)
-    yield from _under(f"{here}.2.net.last", last.state())
+    # The names follow the two forms of a step in models/step.py.
+    folded = config.permutation.startswith("conv1x1")
+    actnorm, mix, net = ("0.actnorm", "0.conv", "1.net") if folded else ("0", "1", "2.net")
+    yield from _under(f"{here}.{actnorm}", {"bias": step.bias, "logs": step.logs, **seen})
+    yield from _under(f"{here}.{mix}", _mix(step.mix, len(step.bias), config.permutation))
+    yield from _under(f"{here}.{net}.first", first.state() | seen)
+    yield from _under(f"{here}.{net}.second", second.state() | seen)
+    yield from _under(f"{here}.{net}.last", last.state())
 
 
 def _mix(
