@@ -97,9 +97,10 @@ def decode(
 
     Example: `glowkit decode runs/digits-glow-tiny latents.npz --out images.npz`
     """
-    from glowkit.cli.output import check_free, check_sheet, is_sheet, write_images, write_sheet
+    from glowkit.cli.output import check_out, check_sheet, is_sheet, write_images, write_sheet
     from glowkit.tasks.arrays import Rows
 
+    check_out(out)
     opened = open_model(run, device)
     rows = Rows(file, "noises")
     context = _check(opened, rows)
@@ -114,7 +115,6 @@ def decode(
         check_sheet(count)
         write_sheet(batches, out, config.pixel_levels)
     else:
-        check_free(out)
         write_images(batches, out, count, config.image_shape, config.pixel_levels)
     if as_json:
         show_json({"images": count, "path": str(out)})

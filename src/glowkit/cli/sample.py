@@ -46,7 +46,7 @@ def sample(
 
     Example: `glowkit sample runs/digits-glow-tiny --temperature 0,0.5,0.7,1.0 -n 12`
     """
-    from glowkit.cli.output import check_free, check_sheet, is_sheet, write_images
+    from glowkit.cli.output import check_out, check_sheet, is_sheet, write_images
 
     out = out or run / "samples" / "samples.png"
     temperatures = _temperatures(temperature or ("0.7,1.0" if is_sheet(out) else "1.0"))
@@ -56,7 +56,7 @@ def sample(
         check_sheet(count * len(temperatures))
     elif len(temperatures) > 1:
         raise GlowkitError("several temperatures make a sheet; give one, or a .png as --out")
-    check_free(out)
+    check_out(out)
     opened = open_model(run, device)
     context = _context(opened.model.config.classes, label, count)
 
