@@ -89,6 +89,7 @@ BAD = {
     "other noises": ("compare {run} {flat}", "different noises"),
     "sheet too large": ("sample {run} -n 2000", "do not fit on a sheet"),
     "temperatures off a sheet": ("sample {run} --temperature 0.5,1 --out {files}/s.npy", "sheet"),
+    "images as JPEG": ("sample {run} --out {files}/a.jpg", "not written as .jpg"),
     "folder taken": ("sample {run} --out {files}/one", "exists already"),
     "report of a model": ("report {run}/model", "not a run folder"),
     "data missing": ("data {files}/nowhere", "no such file or folder"),

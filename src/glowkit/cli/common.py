@@ -135,8 +135,12 @@ def show(title: str, figures: Mapping[str, str]) -> None:
 
 def show_json(figures: Mapping[str, Any]) -> None:
     """Print one JSON object; what is not a finite number is null, which every reader takes."""
-    plain = {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in figures.items()
-    }
-    print(json.dumps(plain))
+    print(json.dumps(_plain(figures)))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

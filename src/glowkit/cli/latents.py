@@ -8,6 +8,7 @@ import typer
 
 from glowkit.cli.common import DEVICE, JSON, Opened, bar, open_model, show_json
 from glowkit.cli.naming import LABEL, NAMES, image_batches
+from glowkit.cli.output import KINDS
 from glowkit.core.errors import GlowkitError
 
 if TYPE_CHECKING:
@@ -83,9 +84,7 @@ def decode(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What `glowkit encode` wrote.")],
     out: Annotated[
         Path,
-        typer.Option(
-            help="A .png for a sheet, .npy or .npz for an array, else a folder of PNG files."
-        ),
+        typer.Option(help=KINDS),
     ] = Path("decoded.png"),
     batch_size: Annotated[int, BATCH] = 100,
     device: Annotated[str, DEVICE] = "auto",
@@ -98,9 +97,10 @@ def decode(
 
     Example: `glowkit decode runs/digits-glow-tiny latents.npz --out images.npz`
     """
-    from glowkit.cli.output import check_free, check_sheet, is_sheet, write_images, write_sheet
+    from glowkit.cli.output import check_out, check_sheet, is_sheet, write_images, write_sheet
     from glowkit.tasks.arrays import Rows
 
+    check_out(out)
     opened = open_model(run, device)
     rows = Rows(file, "noises")
     context = _check(opened, rows)
@@ -115,7 +115,6 @@ def decode(
         check_sheet(count)
         write_sheet(batches, out, config.pixel_levels)
     else:
-        check_free(out)
         write_images(batches, out, count, config.image_shape, config.pixel_levels)
     if as_json:
         show_json({"images": count, "path": str(out)})

@@ -9,7 +9,8 @@ from glowkit.core.errors import GlowkitError
 if TYPE_CHECKING:
     from torch import Tensor
 
-OUT = "A .png for a sheet, .npy or .npz for an array (N, C, H, W), else a folder of PNG files."
+KINDS = "A .png for a sheet, .npy or .npz for an array (N, C, H, W), else a folder of PNG files."
+OTHERS = (".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff")
 MOST_TILES = 1000  # on a sheet
 
 
@@ -27,8 +28,10 @@ def check_sheet(tiles: int) -> None:
         )
 
 
-def check_free(out: Path) -> None:
-    """Refuse a folder that holds something already, whose files would mix with the new ones."""
+def check_out(out: Path) -> None:
+    """Refuse other kinds of files, and a folder whose files would mix with the new ones."""
+    if out.suffix.lower() in OTHERS:
+        raise GlowkitError(f"images are not written as {out.suffix}; give a .png, .npy or .npz")
     if out.is_dir() and any(out.iterdir()):
         raise GlowkitError(f"{out} exists already; give a new folder with --out")
 
@@ -40,7 +43,7 @@ def write_images(
 
     An array has the integers themselves. PNG files have 8 bits a channel: what a person sees.
     """
-    if out.suffix in (".npy", ".npz"):
+    if out.suffix.lower() in (".npy", ".npz"):
         from glowkit.tasks.arrays import writing_rows
 
         dtype = "uint8" if levels <= 256 else "int32"
@@ -51,7 +54,6 @@ def write_images(
 
     from glowkit.tasks.sheet import save_png, to_pil
 
-    check_free(out)
     number, digits = 0, len(str(count - 1))
     for batch in batches:
         for image in batch:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from glowkit.cli.common import DEVICE, JSON, SEED, Opened, bar, open_model, show_json
+from glowkit.cli.output import KINDS
 from glowkit.core.errors import GlowkitError
 
 if TYPE_CHECKING:
@@ -32,14 +33,11 @@ def sample(
     ] = False,
     out: Annotated[
         Path | None,
-        typer.Option(
-            help="A .png for a sheet, .npy or .npz for an array (N, C, H, W), else a folder of PNG"
-            " files; by default RUN/samples/samples.png."
-        ),
+        typer.Option(help=f"{KINDS} By default RUN/samples/samples.png."),
     ] = None,
     batch_size: Annotated[
         int, typer.Option("--batch-size", min=1, help="Images at a time, off a sheet.")
-    ] = 1000,
+    ] = 100,
     seed: Annotated[int, SEED] = 0,
     device: Annotated[str, DEVICE] = "auto",
     as_json: Annotated[bool, JSON] = False,
@@ -53,7 +51,7 @@ def sample(
 
     Example: `glowkit sample runs/digits-glow-tiny --temperature 0,0.5,0.7,1.0 -n 12`
     """
-    from glowkit.cli.output import check_free, check_sheet, is_sheet, write_images
+    from glowkit.cli.output import check_out, check_sheet, is_sheet, write_images
 
     out = out or run / "samples" / "samples.png"
     temperatures = _temperatures(temperature or ("0.7,1.0" if is_sheet(out) else "1.0"))
@@ -63,7 +61,7 @@ def sample(
         check_sheet(count * len(temperatures))
     elif len(temperatures) > 1:
         raise GlowkitError("several temperatures make a sheet; give one, or a .png as --out")
-    check_free(out)
+    check_out(out)
     opened = open_model(run, device)
     contexts = _contexts(opened, label, each, count)
 

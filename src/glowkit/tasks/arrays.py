@@ -40,7 +40,7 @@ def writing_rows(
     with replacing(path) as temporary, ExitStack() as stack:
         archive = None
         file: IO[bytes]
-        if path.suffix == ".npz":
+        if path.suffix.lower() == ".npz":
             archive = stack.enter_context(zipfile.ZipFile(temporary, "w"))
             file = stack.enter_context(archive.open(f"{name}.npy", "w", force_zip64=True))
         else:
