@@ -1,9 +1,20 @@
 """Floor 3: where images come from."""
 
+from glowkit.data.attributes import AttributeTable
+from glowkit.data.labelled import attributes_of
 from glowkit.data.opening import list_sources, open_source
 from glowkit.data.quantize import requantize
 from glowkit.data.single import read_image
 from glowkit.data.source import Source
 from glowkit.data.split import ImageSplit
 
-__all__ = ["ImageSplit", "Source", "list_sources", "open_source", "read_image", "requantize"]
+__all__ = [
+    "AttributeTable",
+    "ImageSplit",
+    "Source",
+    "attributes_of",
+    "list_sources",
+    "open_source",
+    "read_image",
+    "requantize",
+]
