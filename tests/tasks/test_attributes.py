@@ -123,8 +123,7 @@ def test_a_regression_on_few_images_of_many_dimensions_still_points_the_right_wa
     z = torch.randn(40, 2000, generator=generator)
     z[:, :4] += 3.0 * (values > 0)
     found = logistic_directions([(z, values)])[0]
-    assert (found[:4] > 0).all()
-    assert found[:4].norm() > 10 * found[4:].norm() / math.sqrt(1996) * 2
+    assert found[:4].min() > 3 * found[4:].square().mean().sqrt()
 
 
 def test_a_regression_needs_both_kinds() -> None:
@@ -152,7 +151,7 @@ def test_orthogonal_directions_leave_the_named_ones_alone() -> None:
 
 def test_what_says_the_same_cannot_be_made_orthogonal() -> None:
     direction = torch.randn(30, generator=torch.Generator().manual_seed(0))
-    with pytest.raises(GlowkitError, match="nothing is left of b .* to a"):
+    with pytest.raises(GlowkitError, match=r"nothing is left of b .* to a"):
         orthogonal(attributes(("a", "b"), torch.stack([direction, -direction])), ["a"])
 
 
