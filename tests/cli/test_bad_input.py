@@ -59,6 +59,12 @@ BAD = {
     "temperature not a number": ("sample {run} --temperature warm", "warm"),
     "zero samples": ("sample {run} --count 0", "0 samples"),
     "class of an unconditional model": ("sample {run} --class 1", "no classes"),
+    "each class of an unconditional model": ("sample {run} --each-class", "no classes"),
+    "classes of an unconditional model": ("evaluate {run} --classify", "no classes"),
+    "context without vectors": (
+        "train digits --set context_features=2 --out {files}/new",
+        "2 number(s)",
+    ),
     "sheet not writable": ("sample {run} --out {files}/side.npy/a.png", "cannot write"),
     "zero reconstructions": ("reconstruct {run} --count 0", "--count 1"),
     "missing image": ("reconstruct {run} {files}/no.png", "no.png"),

@@ -29,6 +29,18 @@ def assess(
     return asdict(evaluate(opened.model, batches, importance, generator))
 
 
+def classified(
+    opened: Opened, data: "Source", split: str, batch_size: int, seed: int
+) -> dict[str, Any]:
+    """How well a conditional model tells the classes of a split, by the figures' plain names."""
+    from glowkit.tasks.classification import classify
+
+    if not opened.model.config.classes:
+        raise GlowkitError("this model has no classes; leave out --classify")
+    told = asdict(classify(opened.model, split_batches(opened, data, split, batch_size), seed))
+    return {name: value for name, value in told.items() if value is not None}
+
+
 def split_batches(
     opened: Opened, data: "Source", split: str, batch_size: int
 ) -> "Iterator[tuple[Tensor, Tensor | None]]":
@@ -87,6 +99,11 @@ def figures_text(figures: Mapping[str, Any], baselines: Mapping[str, float]) -> 
         "pixel levels": str(figures["levels"]),
         "largest pixel error": f"{figures['largest_pixel_error']} levels, of decode(encode(x))",
     }
+    if "accuracy" in figures:
+        text["accuracy"] = f"{figures['accuracy']:.2%}, of the class that makes an image likeliest"
+        text["without labels"] = f"{figures['marginal_bits_per_dim']:.4f} bits/dim"
+    if "head_accuracy" in figures:
+        text["classifier head"] = f"{figures['head_accuracy']:.2%} accuracy"
     return text | {f"{name} bits/dim": f"{value:.4f}" for name, value in baselines.items()}
 
 

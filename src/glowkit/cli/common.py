@@ -23,6 +23,7 @@ SEED = typer.Option("--seed", min=0, help="Seed of all randomness.")
 DEVICE = typer.Option("--device", help="auto, cpu, cuda, ...")
 
 
+MOST_NAMED = 10  # classes in a sentence
 T = TypeVar("T")
 
 
@@ -34,6 +35,31 @@ class Opened:
     device: "torch.device"
     run: "RunSettings | None"
     folder: Path
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """A name for each class: those of the training data, or numbers where no run says any."""
+        classes = self.model.config.classes
+        known = self.run.class_names if self.run else ()
+        return known if len(known) == classes else tuple(map(str, range(classes)))
+
+    def class_number(self, word: str) -> int:
+        """The number of a class, given by its name or, where no class is named so, by its number.
+
+        Raises:
+            GlowkitError: when there is none.
+        """
+        names, classes = self.class_names, self.model.config.classes
+        if not classes:
+            raise GlowkitError("this model has no classes; leave out --class")
+        if word in names:
+            return names.index(word)
+        if word.isdecimal() and int(word) < classes:
+            return int(word)
+        named = f" ({', '.join(names[:MOST_NAMED])}{', ...' * (classes > MOST_NAMED)})"
+        raise GlowkitError(
+            f"class {word} does not exist; this model has classes 0 to {classes - 1}{named}"
+        )
 
 
 def open_model(run: Path, device: str = "auto") -> Opened:

@@ -35,7 +35,7 @@ def interpolate(
         bool, typer.Option("--grid", help="Fill the square between four images.")
     ] = False,
     temperature: Annotated[float, typer.Option(min=0, help="Of the samples of --random.")] = 0.7,
-    label: Annotated[int | None, LABEL] = None,
+    label: Annotated[str | None, LABEL] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="PNG to write; by default RUN/samples/interpolation.png. A GIF goes by."),
@@ -105,26 +105,24 @@ def _ends(
     random: int | None,
     temperature: float,
     seed: int,
-    label: int | None,
+    label: str | None,
 ) -> "tuple[list[str], Tensor, list[Tensor], Tensor | None]":
     """Names, images, noises and context of what the paths lead to and from."""
     import torch
 
     from glowkit.core import MIDPOINT
 
-    model, classes = opened.model, opened.model.config.classes
+    model = opened.model
     with torch.no_grad():
         if random is None:
             keys, context = named_images(opened, images, label)
             noises, _ = model.encode(keys, context, MIDPOINT)
             return name_each(images), keys, noises, context
-        if label is not None and not 0 <= label < classes:
-            raise GlowkitError(f"there is no class {label}; this model has {classes}")
         generator = torch.Generator(opened.device).manual_seed(seed)
         noises = model.draw_noises(random, temperature, generator)
         context = classes_in_turn(opened, random)
         if label is not None:
-            context = torch.full((random,), label, device=opened.device)
+            context = torch.full((random,), opened.class_number(label), device=opened.device)
         return (
             [f"sample {i}" for i in range(random)],
             model.decode(noises, context)[0],

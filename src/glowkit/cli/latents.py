@@ -28,7 +28,7 @@ def encode(
     dtype: Annotated[
         str, typer.Option(help="float32, or float64 for deep models that lose pixels.")
     ] = "float32",
-    label: Annotated[int | None, LABEL] = None,
+    label: Annotated[str | None, LABEL] = None,
     batch_size: Annotated[int, BATCH] = 100,
     device: Annotated[str, DEVICE] = "auto",
     as_json: Annotated[bool, JSON] = False,

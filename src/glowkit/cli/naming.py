@@ -17,13 +17,13 @@ NAMES = typer.Argument(
     metavar="IMAGES",
     help="Image files, or images of the run's own data such as test:12 or test:0-7.",
 )
-LABEL = typer.Option("--class", help="Class of the image files (conditional models).")
+LABEL = typer.Option("--class", help="Class of the image files, by name or number.")
 
 _ROWS = re.compile(r"(train|validation|test):(\d+)(?:-(\d+))?")
 
 
 def named_images(
-    opened: Opened, names: Sequence[str], label: int | None = None
+    opened: Opened, names: Sequence[str], label: str | None = None
 ) -> "tuple[Tensor, Tensor | None]":
     """The images of these names, in order, and their context. `label` is the class of files."""
     import torch
@@ -64,7 +64,7 @@ def names_data(name: str) -> bool:
 
 
 def image_batches(
-    opened: Opened, names: Sequence[str], split: str, batch_size: int, label: int | None = None
+    opened: Opened, names: Sequence[str], split: str, batch_size: int, label: str | None = None
 ) -> "tuple[int, Iterator[tuple[Tensor, Tensor | None]]]":
     """How many images the names stand for, and the images in batches with their context.
 
@@ -84,7 +84,7 @@ def image_batches(
     return len(data.splits.get(split, ())), split_batches(opened, data, split, batch_size)
 
 
-def _named(opened: Opened, name: str, label: int | None) -> "tuple[Tensor, Tensor | None]":
+def _named(opened: Opened, name: str, label: str | None) -> "tuple[Tensor, Tensor | None]":
     path = Path(name).expanduser()
     rows = _ROWS.fullmatch(name)
     if rows and not path.exists():
@@ -98,8 +98,9 @@ def _named(opened: Opened, name: str, label: int | None) -> "tuple[Tensor, Tenso
     levels = 65536 if config.pixel_levels > 256 else 256
     image = read_image(path, config.image_shape, deep=levels > 256)
     image = requantize(image, levels, config.pixel_levels).to(opened.device)
-    context = None if label is None else torch.tensor([label], device=opened.device)
-    return image, context
+    if label is None:
+        return image, None
+    return image, torch.tensor([opened.class_number(label)], device=opened.device)
 
 
 def _of_own_data(

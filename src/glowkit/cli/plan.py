@@ -58,6 +58,9 @@ class Planned:
                     " classes by sub-folders or a labels array, or train without classes"
                 )
             fitted["classes"] = len(source.class_names)
+            # A preset with classes says itself what they reach; some families take none anywhere.
+            if not self.model.classes and hasattr(self.model, "conditioning"):
+                fitted["conditioning"] = "everywhere"
         return _replace(self.model, fitted | dict(self.settings))
 
 

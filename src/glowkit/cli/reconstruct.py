@@ -24,7 +24,7 @@ def reconstruct(
     ] = None,
     count: Annotated[int, typer.Option("--count", "-n", help="Images of DATA to show.")] = 10,
     label: Annotated[
-        int | None, typer.Option("--class", help="Class of an image file (conditional models).")
+        str | None, typer.Option("--class", help="Class of an image file (conditional models).")
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="PNG to write; by default RUN/samples/reconstruction.png.")
@@ -57,7 +57,7 @@ def reconstruct(
 
 
 def _images(
-    opened: Opened, images: str | None, count: int, label: int | None
+    opened: Opened, images: str | None, count: int, label: str | None
 ) -> "tuple[Tensor, Tensor | None]":
     if images is not None and not names_data(images):
         return named_images(opened, [images], label)

@@ -25,8 +25,12 @@ def sample(
         ),
     ] = None,
     label: Annotated[
-        int | None, typer.Option("--class", help="Class of every sample (conditional models).")
+        str | None,
+        typer.Option("--class", help="Class of every sample, by name or number."),
     ] = None,
+    each: Annotated[
+        bool, typer.Option("--each-class", help="The same noise under each class, a row a class.")
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option(help=f"{KINDS} By default RUN/samples/samples.png."),
@@ -42,7 +46,8 @@ def sample(
 
     Off a sheet any number of samples goes to disk in batches, all at one temperature.
 
-    A conditional model without --class draws its classes in turn.
+    A conditional model draws its classes in turn, or one (--class), or a row of each (--each-class)
+    where the images of a column differ in nothing but their class.
 
     Example: `glowkit sample runs/digits-glow-tiny --temperature 0,0.5,0.7,1.0 -n 12`
     """
@@ -58,10 +63,13 @@ def sample(
         raise GlowkitError("several temperatures make a sheet; give one, or a .png as --out")
     check_out(out)
     opened = open_model(run, device)
-    context = _context(opened.model.config.classes, label, count)
+    contexts = _contexts(opened, label, each, count)
 
     if not is_sheet(out):
+        if each:
+            raise GlowkitError("--each-class makes a sheet; give a .png as --out")
         config = opened.model.config
+        ((_, context),) = contexts
         batches = _stream(opened, count, temperatures[0], context, seed, batch_size)
         write_images(batches, out, count, config.image_shape, config.pixel_levels)
         if as_json:
@@ -75,17 +83,17 @@ def sample(
     from glowkit.tasks.sheet import image_sheet, save_png
 
     rows = []
-    for value in bar(temperatures, "sampling"):
+    wanted = [(value, *named) for value in temperatures for named in contexts]
+    for value, name, context in bar(wanted, "sampling"):
         generator = torch.Generator(opened.device).manual_seed(seed)
-        images = opened.model.sample(
-            count, value, None if context is None else context.to(opened.device), generator
-        )
-        rows.append((f"temperature {value:g}", images.cpu()))
+        images = opened.model.sample(count, value, context, generator)
+        rows.append((name + f"temperature {value:g}", images.cpu()))
     save_png(image_sheet(rows, opened.model.config.pixel_levels), out)
     if as_json:
         show_json({"samples": count * len(rows), "temperatures": temperatures, "path": str(out)})
     else:
-        print(f"{count} samples at each of {len(rows)} temperature(s): {out}")
+        of_each = f", of each of {len(contexts)} classes" if each else ""
+        print(f"{count} samples at each of {len(temperatures)} temperature(s){of_each}: {out}")
 
 
 def _stream(
@@ -103,7 +111,7 @@ def _stream(
     every = []
     for start in bar(range(0, count, batch_size), "sampling"):
         number = min(batch_size, count - start)
-        own = None if context is None else context[start : start + number].to(opened.device)
+        own = None if context is None else context[start : start + number]
         noises = opened.model.draw_noises(number, temperature, generator)
         with torch.no_grad():
             images, log_p = opened.model.decode(noises, own)
@@ -125,17 +133,25 @@ def _temperatures(text: str) -> list[float]:
     return values
 
 
-def _context(classes: int, label: int | None, count: int) -> "Tensor | None":
+def _contexts(
+    opened: Opened, label: str | None, each: bool, count: int
+) -> "list[tuple[str, Tensor | None]]":
+    """How the label of a row of samples begins, and their context."""
     import torch
 
-    if not classes:
+    classes = opened.model.config.classes
+
+    def all_of(number: int) -> "Tensor":
+        return torch.full((count,), number, device=opened.device)
+
+    if each:
         if label is not None:
-            raise GlowkitError("this model has no classes; leave out --class")
-        return None
-    if label is None:
-        return torch.arange(count) % classes
-    if not 0 <= label < classes:
-        raise GlowkitError(
-            f"class {label} does not exist; this model has classes 0 to {classes - 1}"
-        )
-    return torch.full((count,), label)
+            raise GlowkitError(
+                "--class draws one class and --each-class all; leave one of them out"
+            )
+        if not classes:
+            raise GlowkitError("this model has no classes; leave out --each-class")
+        return [(f"{name}, ", all_of(number)) for number, name in enumerate(opened.class_names)]
+    if label is not None:
+        return [("", all_of(opened.class_number(label)))]
+    return [("", torch.arange(count, device=opened.device) % classes if classes else None)]

@@ -14,7 +14,7 @@ def scales(
     images: Annotated[list[str] | None, NAMES] = None,
     draws: Annotated[int, typer.Option(min=1, help="Columns of fresh noise a scale.")] = 3,
     temperature: Annotated[float, typer.Option(min=0, help="Of the fresh noise.")] = 0.7,
-    label: Annotated[int | None, LABEL] = None,
+    label: Annotated[str | None, LABEL] = None,
     out: Annotated[
         Path | None, typer.Option(help="PNG to write; by default RUN/samples/scales.png.")
     ] = None,

@@ -65,7 +65,7 @@ def _like(tensor: Tensor, grad: Tensor | None) -> Tensor | None:
 def _border(height: int, width: int) -> list[tuple[slice, ...]]:
     """The border's pixels as slices of (C, H, W), none of them twice."""
     every, middle = slice(None), slice(1, height - 1)
-    parts = [(every, slice(0, 1), every)]
+    parts: list[tuple[slice, ...]] = [(every, slice(0, 1), every)]
     if height > 1:
         parts.append((every, slice(height - 1, height), every))
     if height > 2:

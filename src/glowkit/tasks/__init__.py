@@ -1,5 +1,6 @@
 """Floor 3: what a person does with a model."""
 
+from glowkit.tasks.classification import Classification, class_log_probs, classify
 from glowkit.tasks.evaluation import Evaluation, evaluate
 from glowkit.tasks.interpolation import interpolate
 from glowkit.tasks.latent import join, keep_coarse, part
@@ -8,8 +9,11 @@ from glowkit.tasks.neighbours import nearest
 from glowkit.tasks.reconstruction import largest_pixel_error, reconstruct
 
 __all__ = [
+    "Classification",
     "Evaluation",
     "bits_per_dim",
+    "class_log_probs",
+    "classify",
     "evaluate",
     "interpolate",
     "join",
