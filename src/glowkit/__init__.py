@@ -7,7 +7,16 @@ from glowkit._lazy import lazy_names
 if TYPE_CHECKING:
     from glowkit.core import MIDPOINT, Bijection, Chain, Density, GlowkitError, initialize
     from glowkit.densities import Dequantize, Split, Then
-    from glowkit.models import PRESETS, GlowConfig, NICEConfig, RealNVPConfig, build, load, save
+    from glowkit.models import (
+        PRESETS,
+        FlowPPConfig,
+        GlowConfig,
+        NICEConfig,
+        RealNVPConfig,
+        build,
+        load,
+        save,
+    )
     from glowkit.tasks import bits_per_dim, reconstruct
 
 __all__ = [
@@ -17,6 +26,7 @@ __all__ = [
     "Chain",
     "Density",
     "Dequantize",
+    "FlowPPConfig",
     "GlowConfig",
     "GlowkitError",
     "NICEConfig",
@@ -36,6 +46,7 @@ _HOMES = {
     "glowkit.densities": ["Dequantize", "Split", "Then"],
     "glowkit.models": [
         "PRESETS",
+        "FlowPPConfig",
         "GlowConfig",
         "NICEConfig",
         "RealNVPConfig",

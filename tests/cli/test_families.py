@@ -8,6 +8,7 @@ import pytest
 from cli.conftest import Cli
 
 SMALL = {
+    "flowpp-tiny": ["width=8", "couplings=[[0, 1], [1, 0]]"],
     "nice-tiny": ["width=16", "depth=1"],
     "realnvp-tiny": ["width=4", "blocks=0"],
 }

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from glowkit import bijections as b
 from glowkit import densities as d
 from glowkit.core import Chain, Density, initialize
+from glowkit.models.flowpp import FlowPPConfig, build_flowpp
+from glowkit.models.flowpp_unit import unit
 from glowkit.models.glow import GlowConfig, build_glow
 from glowkit.models.nice import NICEConfig, build_nice
 from glowkit.models.realnvp import RealNVPConfig, build_realnvp
@@ -56,6 +58,15 @@ def _coupling(transformer: b.Transformer, context: int = 0) -> b.Coupling:
     return b.Coupling(2, net, transformer)
 
 
+def _noisy(channels: int) -> b.PlainMatrix:
+    return b.PlainMatrix(channels, b.noisy_identity)
+
+
+def _coupling_of(channels: int) -> b.Coupling:
+    half = channels // 2
+    return b.Coupling(half, GlowNet(half, 2 * half, width=3), b.Affine())
+
+
 def _vector_coupling(transformer: b.Transformer, context: int = 0) -> b.Coupling:
     net = MLP(2, 3 * transformer.parameters_per_channel, width=8, context_features=context)
     return b.Coupling(2, net, transformer)
@@ -74,6 +85,17 @@ def _masked(transformer: b.Transformer) -> b.MaskedCoupling:
     return b.MaskedCoupling(
         kept, ResidualNet(MaskedSignPairs(2, kept), 4, width=5, blocks=1), transformer
     )
+
+
+def _flowpp_config(**settings: Any) -> FlowPPConfig:
+    small = {"couplings": ((0, 2), (2, 1)), "width": 4, "blocks": 1, "components": 2, "heads": 2}
+    noise = {"dequantization_couplings": 2, "dequantization_blocks": 1, "dequantization_heads": 2}
+    context = {"context_blocks": 1, "context_width": 4, "context_heads": 2}
+    return FlowPPConfig((1, 4, 4), **{**small, **noise, **context, **settings})
+
+
+def _unit(heads: int = 2, context: int = 0, **settings: Any) -> Chain:
+    return unit(_flowpp_config(**settings), IMAGE, 1, heads, context)
 
 
 def _step(context: int = 0) -> Chain:
@@ -104,6 +126,15 @@ BIJECTIONS = [
     Row("swap-halves", lambda: b.swap_halves(4), IMAGE, tolerance=0),
     Row("diagonals-first", lambda: b.diagonals_first(8), (8, 2, 3), tolerance=0),
     Row("even-first", lambda: b.even_first(5), (5,), tolerance=0),
+    Row("block-major", lambda: b.block_major(8), (8, 2, 3), tolerance=0),
+    Row("stripes", b.Stripes, (3, 3, 4), tolerance=0),
+    Row("checkerboard", b.Checkerboard, (2, 3, 6), tolerance=0),
+    Row("halves", lambda: b.Halves(b.Conv1x1(_noisy(2)), _coupling_of(2)), IMAGE),
+    Row("elementwise-norm", lambda: b.ElementwiseNorm(IMAGE), IMAGE, tolerance=3e-6),
+    Row("flowpp-unit", _unit, IMAGE),
+    Row("flowpp-unit-context", lambda: _unit(context=3, head="concat-elu"), IMAGE, (3, 4, 2)),
+    Row("flowpp-unit-weight-norm", lambda: _unit(weight_norm=True, pointwise=False), IMAGE),
+    Row("flowpp-unit-no-attention", lambda: _unit(heads=0), IMAGE),
     Row("reshape", lambda: b.Reshape((3, 4, 2), (24,)), (3, 4, 2), tolerance=0),
     Row("squeeze", b.Squeeze, (3, 4, 6), tolerance=0),
     Row("shift", lambda: b.Shift(-0.5), IMAGE, tolerance=1e-6),
@@ -170,6 +201,18 @@ def _realnvp(**settings: Any) -> Density:
     return build_realnvp(config).density.density
 
 
+def _flowpp(**settings: Any) -> Density:
+    """Without its logit, whose domain is the unit interval."""
+    return build_flowpp(_flowpp_config(**settings)).density.density
+
+
+def _flowpp_noise(**settings: Any) -> Density:
+    model = build_flowpp(_flowpp_config(**settings))
+    # Its layers see data in the direction of sampling, which is what the whole model uses.
+    initialize(model, torch.randint(0, 256, (16, 1, 4, 4), dtype=torch.uint8))
+    return model.noise
+
+
 def _top(border: bool, embedding: bool) -> Density:
     return d.TopPrior(
         IMAGE,
@@ -179,6 +222,13 @@ def _top(border: bool, embedding: bool) -> Density:
 
 
 SMALL = (2, 4, 2)
+NOISE = {
+    "pattern": "checkerboard",
+    "dequantization_heads": 0,
+    "context_norm": True,
+    "context_heads": 0,
+    "weight_norm": True,
+}
 
 
 def _with_context() -> Density:
@@ -263,6 +313,12 @@ DENSITIES = [
     Row("nice-normal", lambda: _nice(prior="normal", memory="checkpoint"), (1, 3, 3)),
     Row("realnvp", _realnvp, (1, 4, 8)),
     Row("realnvp-single", lambda: _realnvp(levels=1, memory="checkpoint"), (1, 4, 8)),
+    Row("flowpp", _flowpp, (1, 4, 4)),
+    Row("flowpp-checkerboard", lambda: _flowpp(pattern="checkerboard", heads=0), (1, 4, 4)),
+    Row("flowpp-checkpoint", lambda: _flowpp(memory="checkpoint", dropout=0.5), (1, 4, 4)),
+    Row("flowpp-reversible", lambda: _flowpp(memory="reversible"), (1, 4, 4)),
+    Row("flowpp-noise", _flowpp_noise, (1, 4, 4), (1, 4, 4), True),
+    Row("flowpp-noise-checkerboard", lambda: _flowpp_noise(**NOISE), (1, 4, 4), (1, 4, 4), True),
     Row("glow-reverse", lambda: _glow(permutation="reverse", memory="checkpoint"), (1, 4, 8)),
 ]
 

@@ -22,6 +22,7 @@ class ActnormConv1x1(Bijection):
     Raises:
         GlowkitError: when used before actnorm was initialised.
 
+    >>> import torch
     >>> from glowkit.bijections import PlainMatrix
     >>> layer = ActnormConv1x1(Actnorm(2), Conv1x1(PlainMatrix(2)))
     >>> layer.actnorm.initialize_from(torch.tensor([[1.0, 0.0], [3.0, 4.0]]))
