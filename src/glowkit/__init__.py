@@ -7,7 +7,16 @@ from glowkit._lazy import lazy_names
 if TYPE_CHECKING:
     from glowkit.core import MIDPOINT, Bijection, Chain, Density, GlowkitError, initialize
     from glowkit.densities import Dequantize, Split, Then
-    from glowkit.models import PRESETS, GlowConfig, NICEConfig, RealNVPConfig, build, load, save
+    from glowkit.models import (
+        PRESETS,
+        GlowConfig,
+        NICEConfig,
+        PointsConfig,
+        RealNVPConfig,
+        build,
+        load,
+        save,
+    )
     from glowkit.tasks import bits_per_dim, reconstruct
 
 __all__ = [
@@ -20,6 +29,7 @@ __all__ = [
     "GlowConfig",
     "GlowkitError",
     "NICEConfig",
+    "PointsConfig",
     "RealNVPConfig",
     "Split",
     "Then",
@@ -38,6 +48,7 @@ _HOMES = {
         "PRESETS",
         "GlowConfig",
         "NICEConfig",
+        "PointsConfig",
         "RealNVPConfig",
         "build",
         "load",

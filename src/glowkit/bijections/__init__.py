@@ -2,6 +2,7 @@
 
 from glowkit.bijections.actnorm import Actnorm
 from glowkit.bijections.batchnorm import MaskedBatchNorm
+from glowkit.bijections.bounded import BoundedAffine
 from glowkit.bijections.conv1x1 import Conv1x1
 from glowkit.bijections.coupling import Coupling
 from glowkit.bijections.elementwise import (
@@ -32,6 +33,7 @@ __all__ = [
     "Actnorm",
     "Additive",
     "Affine",
+    "BoundedAffine",
     "Conv1x1",
     "Coupling",
     "ElementwiseAffine",
