@@ -12,8 +12,8 @@ class MaskedBatchNorm(Bijection):
 
     inverse: x = y · √(v + ε) + μ; ladj = −½ Σ ln(v + ε) over the elements under the mask. μ and v
     are moments over the batch and the whole grid, with zeros where the mask is 0, as in the
-    reference: on half a grid v is about half the variance. Shapes: (N, C, H, W), or (N, C) for vectors. Cost:
-    two passes.
+    reference: on half a grid v is about half the variance. Shapes: (N, C, H, W),
+    or (N, C) for vectors. Cost: two passes.
 
     In training μ and v are the batch's, gradients flow through them, and ladj is that of the map
     with both held fixed. Evaluation and the inverse use running moments: each example by itself.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
 
     from glowkit.core import Density
-    from glowkit.data import Source
+    from glowkit.data import PointSource, Source
     from glowkit.training import RunSettings
 
 JSON = typer.Option("--json", help="Print one JSON object instead of text.")
@@ -52,18 +52,30 @@ def open_model(run: Path, device: str = "auto") -> Opened:
     return Opened(load(folder).to(torch.device(place)), place, settings, run)
 
 
-def open_data(opened: Opened, spec: str | None, skip_bad: bool = False) -> "Source":
+def open_data(opened: Opened, spec: str | None, skip_bad: bool = False) -> "Source | PointSource":
     """Open DATA as the model needs it, or the data its run was trained on."""
     from glowkit.data import open_source
+    from glowkit.models import PointsConfig
 
     if spec is not None:
-        channels, height, width = opened.model.config.image_shape
+        config = opened.model.config
         files = spec.startswith("hf:") or Path(spec).expanduser().is_dir()
-        fit = {"size": height, "channels": channels} if files and height == width else {}
+        if not files or isinstance(config, PointsConfig):
+            return open_source(spec, skip_bad=skip_bad)
+        channels, height, width = config.image_shape
+        fit = {"size": height, "channels": channels} if height == width else {}
         return open_source(spec, skip_bad=skip_bad, **fit)
     if opened.run is None:
         raise GlowkitError(f"{opened.folder} is a model without a run; name the DATA to use")
     return open_source(**opened.run.data)
+
+
+def refuse_points(opened: Opened, instead: str) -> None:
+    """Refuse a model of points where images are needed."""
+    from glowkit.models import PointsConfig
+
+    if isinstance(opened.model.config, PointsConfig):
+        raise GlowkitError(f"{opened.folder} is a model of points: {instead}")
 
 
 def _device(name: str) -> "torch.device":

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glowkit.cli.common import DEVICE, JSON, Opened, open_data, open_model, show_json
+from glowkit.cli.common import DEVICE, JSON, Opened, open_data, open_model, refuse_points, show_json
 from glowkit.core.errors import GlowkitError
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def reconstruct(
     if count < 1:
         raise GlowkitError(f"cannot reconstruct {count} images; give --count 1 or more")
     opened = open_model(run, device)
+    refuse_points(opened, "reconstruct draws images; glowkit evaluate says the round-trip error")
     batch, context = _images(opened, images, count, label)
 
     from glowkit.tasks import largest_pixel_error, reconstruct

@@ -1,4 +1,4 @@
-"""`glowkit sample`: draw images."""
+"""`glowkit sample`: draw images, or points."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from glowkit.cli.common import DEVICE, JSON, SEED, open_model, show_json
+from glowkit.cli.points import sample_points
 from glowkit.core.errors import GlowkitError
 
 if TYPE_CHECKING:
@@ -14,15 +15,21 @@ if TYPE_CHECKING:
 
 def sample(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or model folder.")],
-    count: Annotated[int, typer.Option("--count", "-n", help="Images a row.")] = 10,
+    count: Annotated[
+        int | None, typer.Option("--count", "-n", help="Images a row (10), or points (5000).")
+    ] = None,
     temperature: Annotated[
-        str, typer.Option(help="One value or several, separated by commas: a row each.")
-    ] = "0.7,1.0",
+        str | None,
+        typer.Option(
+            help="One value or several, separated by commas: a row each (0.7,1.0; points 1.0)."
+        ),
+    ] = None,
     label: Annotated[
         int | None, typer.Option("--class", help="Class of every sample (conditional models).")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="PNG to write; by default RUN/samples/samples.png.")
+        Path | None,
+        typer.Option(help="PNG to write, by default RUN/samples/samples.png; .npy for points."),
     ] = None,
     seed: Annotated[int, SEED] = 0,
     device: Annotated[str, DEVICE] = "auto",
@@ -30,15 +37,26 @@ def sample(
 ) -> None:
     """Draw a sheet of samples, one labelled row for each temperature, all from the same noise.
 
+    Of points: a panel for each temperature, beside the density; or an array, with --out NAME.npy.
     A conditional model without --class draws its classes in turn.
 
     Example: `glowkit sample runs/digits-glow-tiny --temperature 0,0.5,0.7,1.0 -n 12`
     """
-    temperatures = _temperatures(temperature)
+    from glowkit.models import PointsConfig
+
+    opened = open_model(run, device)
+    points = isinstance(opened.model.config, PointsConfig)
+    temperatures = _temperatures(temperature or ("1.0" if points else "0.7,1.0"))
+    count = (5000 if points else 10) if count is None else count
     if count < 1:
         raise GlowkitError(f"cannot draw {count} samples; give --count 1 or more")
-    opened = open_model(run, device)
     out = out or run / "samples" / "samples.png"
+    if points:
+        if label is not None:
+            raise GlowkitError("this model has no classes; leave out --class")
+        sample_points(opened, count, temperatures, out, seed)
+        _say("points", count, temperatures, out, as_json)
+        return
     context = _context(opened.model.config.classes, label, count)
 
     import torch
@@ -58,10 +76,15 @@ def sample(
         )
         rows.append((f"temperature {value:g}", images.cpu()))
     save_png(image_sheet(rows, opened.model.config.pixel_levels), out)
+    _say("samples", count, temperatures, out, as_json)
+
+
+def _say(things: str, count: int, temperatures: list[float], out: Path, as_json: bool) -> None:
     if as_json:
-        show_json({"samples": count * len(rows), "temperatures": temperatures, "path": str(out)})
+        total = count * len(temperatures)
+        show_json({things: total, "temperatures": temperatures, "path": str(out)})
     else:
-        print(f"{count} samples at each of {len(rows)} temperature(s): {out}")
+        print(f"{count} {things} at each of {len(temperatures)} temperature(s): {out}")
 
 
 def _temperatures(text: str) -> list[float]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -132,8 +131,9 @@ def _coupling(config: PointsConfig) -> Coupling:
     kept = config.dimensions // 2
     changed = config.dimensions - kept
     transformer = COUPLINGS[config.coupling](config)
-    parameters: Any = transformer.parameters_per_channel * changed
-    net = MLP(kept, parameters, config.width, config.depth)
+    net = MLP(kept, changed * transformer.parameters_per_channel, config.width, config.depth)
+    last = net.layers[-1]
+    assert isinstance(last, torch.nn.Linear)
     with torch.no_grad():
-        net.layers[-1].bias.copy_(transformer.start().repeat(changed))  # type: ignore[union-attr]
+        last.bias.copy_(transformer.start().repeat(changed))
     return Coupling(kept, net, transformer)

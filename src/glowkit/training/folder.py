@@ -51,6 +51,15 @@ class RunFolder:
     def samples(self, step: int) -> Path:
         return self.path / "samples" / f"step-{step:07d}.png"
 
+    @property
+    def all_samples(self) -> list[Path]:
+        """Pictures of evaluations, in order."""
+        return sorted((self.path / "samples").glob("step-*.png"))
+
+    @property
+    def animation(self) -> Path:
+        return self.path / "samples" / "training.gif"
+
 
 def write_settings(
     run: Path, data: Mapping[str, Any], model: Config, training: TrainConfig
