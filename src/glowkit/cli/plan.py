@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 DEFAULT_MINUTES = 10.0
 POINTS_MINUTES = 2.0
-POINTS_TRAINING = {"batch_size": 1024, "learning_rate": 3e-3}
+POINTS_TRAINING = {"batch_size": 512, "learning_rate": 5e-3}
 """How points are trained where the options do not say otherwise."""
 
 

@@ -73,8 +73,8 @@ def open_source(
 ) -> Source | PointSource:
     """Open DATA: images in three splits, every one of them checked, or points in three splits.
 
-    spec: "digits", "points:NAME", "fashion-mnist[:FOLDER]", a folder of images, an .npy or .npz file, or
-    "hf:NAME". size: side in pixels to which image files are resized and centre-cropped.
+    spec: "digits", "points:NAME", "fashion-mnist[:FOLDER]", a folder of images, an .npy or .npz
+    file, or "hf:NAME". size: side in pixels to which image files are resized and centre-cropped.
     channels: 1, 3 or 4 in place of what the files suggest. skip_bad: leave out image files that
     cannot be decoded, and count them in the notes.
 

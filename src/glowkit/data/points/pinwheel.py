@@ -38,7 +38,8 @@ class Pinwheel(PointDensity):
 
 
 def _twist(f: np.ndarray) -> np.ndarray:
-    return TWIST * np.exp(np.hypot(f[:, 0], f[:, 1]))
+    # Far outside, where p is 0 whatever the angle, exp would overflow.
+    return TWIST * np.exp(np.minimum(np.hypot(f[:, 0], f[:, 1]), 100))
 
 
 def _turn(f: np.ndarray, angle: np.ndarray) -> np.ndarray:
