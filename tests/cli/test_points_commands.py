@@ -2,6 +2,7 @@
 
 import csv
 import json
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -116,3 +117,15 @@ def test_bad_input_gets_a_sentence(
     assert words in outcome.err
     assert outcome.err.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_the_filaments_example(
+    points: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    example = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "filaments.py"))
+    example["main"](str(tmp_path / "filaments.png"), str(points), str(points))
+    data, first, second = capsys.readouterr().out.splitlines()
+    assert first == second
+    assert float(data.split()[1]) < 0.1 < float(first.split()[1])  # per cent
+    with Image.open(tmp_path / "filaments.png") as picture:
+        assert picture.width == 2 * picture.height
