@@ -10,6 +10,9 @@ import pytest
 from PIL import Image
 
 from cli.conftest import Cli
+from glowkit.tasks.sheet import save_png
+from glowkit.training import RunFolder
+from glowkit.training.samples import animate
 
 SMALL = ["--set", "steps=2", "--set", "width=8", "--epochs", "2"]
 
@@ -129,3 +132,14 @@ def test_the_filaments_example(
     assert float(data.split()[1]) < 0.1 < float(first.split()[1])  # per cent
     with Image.open(tmp_path / "filaments.png") as picture:
         assert picture.width == 2 * picture.height
+
+
+def test_many_frames_are_thinned_and_the_last_one_stays(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    for step in range(130):
+        save_png(Image.new("RGB", (4, 4), (step, 0, 0)), folder.samples(step))
+    animate(folder)
+    with Image.open(folder.animation) as animation:
+        assert 40 <= animation.n_frames <= 60
+        animation.seek(animation.n_frames - 1)
+        assert abs(animation.convert("RGB").getpixel((0, 0))[0] - 129) <= 2

@@ -86,7 +86,7 @@ def evaluate_points(
 def mean_and_error(values: Tensor) -> tuple[float, float]:
     """The mean of values (N,) and its standard error.
 
-    >>> mean_and_error(torch.tensor([1.0, 3.0]))
+    >>> mean_and_error(torch.tensor([1.0, 3.0], dtype=torch.float64))
     (2.0, 1.0)
     """
     return values.mean().item(), values.std().item() / math.sqrt(len(values))

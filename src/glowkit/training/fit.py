@@ -16,7 +16,6 @@ from glowkit.data.points import PointSource
 from glowkit.data.source import Source
 from glowkit.models.build import build
 from glowkit.models.presets import Config
-from glowkit.tasks.plane import save_gif
 from glowkit.training.batches import Split, plan_epochs, preparation
 from glowkit.training.conductor import Conductor
 from glowkit.training.config import TrainConfig
@@ -37,8 +36,6 @@ from glowkit.training.start import (
 )
 from glowkit.training.state import Plan, RunState
 from glowkit.training.subject import subject_of
-
-MOST_FRAMES = 60
 
 
 def train(
@@ -97,9 +94,8 @@ def train(
         trainer.loggers = [metrics, make_tensorboard(folder, state.step)]
         trainer.callbacks.append(conductor)  # type: ignore[attr-defined]
         _fit(trainer, FlowModule(model.train(), plan, state, split, prepare), interruption)
-    frames = folder.all_samples
-    if subject.animated and trainer.is_global_zero and frames:
-        save_gif(frames[:: -(-len(frames) // MOST_FRAMES)] + frames[-1:], folder.animation)
+    if trainer.is_global_zero:
+        subject.finish(folder)
     if not conductor.interrupted and not math.isfinite(state.best_figure):
         raise GlowkitError(
             f"no evaluation gave finite {subject.unit}, so no model was kept; try a lower "

@@ -51,9 +51,8 @@ class RunFolder:
     def samples(self, step: int) -> Path:
         return self.path / "samples" / f"step-{step:07d}.png"
 
-    @property
     def all_samples(self) -> list[Path]:
-        """Pictures of evaluations, in order."""
+        """The pictures that `samples` named and that are there, in order."""
         return sorted((self.path / "samples").glob("step-*.png"))
 
     @property

@@ -14,7 +14,8 @@ from glowkit.core.noise import Generator
 from glowkit.models.points import PointsConfig
 from glowkit.models.presets import Config
 from glowkit.tasks import likelihood, points
-from glowkit.training.samples import draw_plane, draw_samples
+from glowkit.training.folder import RunFolder
+from glowkit.training.samples import animate, draw_plane, draw_samples
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -27,8 +28,8 @@ class Subject:
     things: what the examples are. unit: of the figure. figure: its name in files.
     loss: of a batch: what training minimises, and the figure alone, two scalars.
     each: the figure of every example, (N,). draw: a picture of samples, from the model, its device
-    and the validation split. report: the template of report.html. animated:
-    whether the pictures are joined to samples/training.gif.
+    and the validation split. report: the template of report.html. finish:
+    done when training ends or is interrupted.
     """
 
     things: str
@@ -38,7 +39,7 @@ class Subject:
     each: Callable[[Density, Tensor, Tensor | None, Generator], Tensor]
     draw: Callable[[Density, torch.device, Any], Image]
     report: str
-    animated: bool
+    finish: Callable[[RunFolder], None]
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -71,7 +72,7 @@ IMAGES = Subject(
     lambda *batch: likelihood.bits_per_dim(*batch),
     lambda model, device, _: draw_samples(model, device),
     "report.html.jinja",
-    False,
+    lambda folder: None,
 )
 
 POINTS = Subject(
@@ -82,7 +83,7 @@ POINTS = Subject(
     lambda model, x, context, _: points.nll(model, x, context),
     draw_plane,
     "points.html.jinja",
-    True,
+    animate,
 )
 
 
