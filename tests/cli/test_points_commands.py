@@ -129,7 +129,8 @@ def test_the_filaments_example(
     example["main"](str(tmp_path / "filaments.png"), str(points), str(points))
     data, first, second = capsys.readouterr().out.splitlines()
     assert first == second
-    assert float(data.split()[1]) < 0.1 < float(first.split()[1])  # per cent
+    assert float(data.split()[1]) < 0.1 < float(first.split()[1])  # per cent that strayed
+    assert float(data.split()[6]) < 1 < float(first.split()[6])  # and on bridges
     with Image.open(tmp_path / "filaments.png") as picture:
         assert picture.width == 2 * picture.height
 

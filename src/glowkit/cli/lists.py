@@ -23,16 +23,17 @@ def presets(as_json: Annotated[bool, JSON] = False) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from glowkit.models import DEFAULT_PRESET, PRESETS, count_parameters
+    from glowkit.models import DEFAULT_POINTS_PRESET, DEFAULT_PRESET, PRESETS, count_parameters
 
     counts = {name: count_parameters(config) for name, config in PRESETS.items()}
     if as_json:
         show_json({name: {"parameters": count} for name, count in counts.items()})
         return
+    marks = {DEFAULT_PRESET: " (default)", DEFAULT_POINTS_PRESET: " (default of points)"}
     table = Table("preset", "takes", "pixel levels", "settings")
     table.add_column("parameters", justify="right")
     for name, config in PRESETS.items():
-        mark = " (default)" if name == DEFAULT_PRESET else ""
+        mark = marks.get(name, "")
         table.add_row(
             name + mark,
             *_takes(config),

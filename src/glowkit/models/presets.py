@@ -58,7 +58,8 @@ PRESETS: dict[str, Config] = {
 """Settings of the published models (Glow's from openai/glow's README), by name, and ours for a CPU.
 
 Those called tiny are for the digits, of about equally many parameters; `glow-small` has what pays
-most there: mixture couplings behind 1x1 convolutions, and variational dequantization.
+most there: mixture couplings behind 1x1 convolutions, and variational dequantization. Those whose
+name ends in -points are for points in the plane.
 """
 
 DEFAULT_PRESET = "glow-tiny"

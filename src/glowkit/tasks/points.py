@@ -96,8 +96,8 @@ def mean_and_error(values: Tensor) -> tuple[float, float]:
 def share_between_modes(points: Tensor, centres: Tensor, distance: float) -> tuple[float, float]:
     """The share of points (N, D) farther than `distance` from every centre (K, D), and its error.
 
-    The standard error is the binomial's, √(s (1 − s) / N). Of a flow's samples it is the mass of
-    the filaments that join the modes, which a continuous map of one Gaussian cannot do without.
+    The standard error is the binomial's, √(s (1 − s) / N). Of a flow's samples it is the mass
+    that filaments and stray points carry: a continuous map of one Gaussian cannot tear modes apart.
 
     >>> share_between_modes(torch.tensor([[0.0], [3.0]]), torch.tensor([[0.1]]), 1.0)[0]
     0.5
