@@ -78,7 +78,7 @@ def save_gif(frames: Sequence[Path], path: Path, seconds: float = 6.0) -> None:
     pictures = []
     for frame in frames:
         with Image.open(frame) as picture:
-            pictures.append(picture.convert("P", palette=Image.Palette.ADAPTIVE, colors=64))
+            pictures.append(picture.quantize(32, dither=Image.Dither.NONE))  # dithering is bulk
     each = max(60, round(1000 * seconds / len(pictures)))
     with replacing(path) as temporary:
         pictures[0].save(
