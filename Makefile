@@ -3,11 +3,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help demo test lint
+.PHONY: help demo test lint benchmark
 help:
 	@echo "make demo   train a small Glow on digits, evaluate it, draw samples (2 minutes after installing)"
 	@echo "make test   lint, types, tests and docstring examples (under 10 minutes)"
 	@echo "make lint   lint and types alone"
+	@echo "make benchmark   time and memory beside other libraries, docs/performance.md (an hour or two)"
+	@echo "make benchmark PLAN=quick   the same on small models, to see that all of it runs (a minute)"
 
 $(VENV)/pip.stamp:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "glowkit needs Python 3.11 or newer")'
@@ -33,9 +35,19 @@ demo: $(VENV)/demo.stamp
 	$(BIN)/glowkit evaluate $$run --baselines; \
 	echo; echo "samples: $$run/samples/samples.png"; echo "report:  $$run/report.html"
 
+$(VENV)/benchmark.stamp: pyproject.toml | $(VENV)/pip.stamp
+	@echo "installing glowkit and the libraries it is compared with into $(VENV) ..."
+	$(PIP) --editable '.[benchmark]'
+	@touch $@
+
+PLAN ?= full
+benchmark: $(VENV)/benchmark.stamp
+	$(BIN)/python -m benchmarks all --plan $(PLAN)
+	@echo "docs/performance.md is made of it by: $(BIN)/python -m benchmarks report benchmark-results.json"
+
 lint: $(VENV)/test.stamp
-	$(BIN)/ruff check src tests
-	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/mypy
 
 # One thread a process: two test processes that each use every core slow each other down.

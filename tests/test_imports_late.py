@@ -36,7 +36,10 @@ def test_help_loads_nothing_heavy() -> None:
     assert loaded_after(HELP) == []
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "sample", "reconstruct", "import"])
+@pytest.mark.parametrize(
+    "command",
+    ["train", "evaluate", "sample", "reconstruct", "import", "encode", "interpolate", "report"],
+)
 def test_help_of_a_command_loads_nothing_heavy(command: str) -> None:
     assert loaded_after(HELP.replace('"--help"', f'"{command}", "--help"')) == []
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from glowkit.densities import Dequantize, Split, Then
     from glowkit.models import (
         PRESETS,
+        FlowPPConfig,
         GlowConfig,
         NICEConfig,
         PointsConfig,
@@ -26,6 +27,7 @@ __all__ = [
     "Chain",
     "Density",
     "Dequantize",
+    "FlowPPConfig",
     "GlowConfig",
     "GlowkitError",
     "NICEConfig",
@@ -46,6 +48,7 @@ _HOMES = {
     "glowkit.densities": ["Dequantize", "Split", "Then"],
     "glowkit.models": [
         "PRESETS",
+        "FlowPPConfig",
         "GlowConfig",
         "NICEConfig",
         "PointsConfig",

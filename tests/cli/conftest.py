@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from glowkit import GlowConfig, build, save
 from glowkit.cli import main
 
 SMALL = ["--set", "steps=1", "--set", "width=8", "--epochs", "1"]
@@ -55,6 +56,13 @@ def conditional(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return trained(tmp_path_factory.mktemp("runs") / "conditional", "--conditional")
 
 
+@pytest.fixture(scope="session")
+def flat(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of the same images with other noises."""
+    config = GlowConfig((1, 8, 8), levels=1, steps=1, width=8, pixel_levels=17)
+    return save(build(config), tmp_path_factory.mktemp("flat") / "model")
+
+
 @pytest.fixture
 def run(master: Path, tmp_path: Path) -> Path:
     """A trained run that the test may damage."""
@@ -84,5 +92,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     np.save(root / "colour.npy", pixels(20, 8, 8, 3))
     np.save(root / "floats.npy", generator.normal(size=(20, 8, 8)).astype(np.float32))
     np.savez(root / "none.npz", labels=np.arange(20))
+    np.savez(root / "wide.npz", noises=generator.normal(size=(3, 65)))
+    np.savez(root / "nan.npz", noises=np.full((3, 64), np.nan))
     np.savez(root / "several.npz", a=pixels(20, 8, 8), b=pixels(20, 8, 8))
     return root

@@ -59,22 +59,51 @@ BAD = {
     "temperature not a number": ("sample {run} --temperature warm", "warm"),
     "zero samples": ("sample {run} --count 0", "0 samples"),
     "class of an unconditional model": ("sample {run} --class 1", "no classes"),
+    "each class of an unconditional model": ("sample {run} --each-class", "no classes"),
+    "classes of an unconditional model": ("evaluate {run} --classify", "no classes"),
+    "context without vectors": (
+        "train digits --set context_features=2 --out {files}/new",
+        "2 number(s)",
+    ),
     "sheet not writable": ("sample {run} --out {files}/side.npy/a.png", "cannot write"),
     "zero reconstructions": ("reconstruct {run} --count 0", "--count 1"),
     "missing image": ("reconstruct {run} {files}/no.png", "no.png"),
     "corrupt reconstruction": ("reconstruct {run} {files}/corrupt/7.png", "7.png"),
+    "one end of a path": ("interpolate {run} test:1", "at least 2 images"),
+    "no ends of a path": ("interpolate {run}", "--random"),
+    "unknown path": ("interpolate {run} test:1 test:2 --path crooked", "spherical"),
+    "no frames": ("interpolate {run} test:1 test:2 --frames 1", "2 or more"),
+    "grid of three": ("interpolate {run} test:1-3 --grid", "4 corners"),
+    "no such row": ("interpolate {run} test:1 test:300", "0 to 299"),
+    "rows backwards": ("scales {run} test:7-3", "test:7-3"),
+    "rows without a run": ("scales {run}/model test:1", "name the DATA"),
+    "missing end": ("interpolate {run} test:1 {files}/no.png", "no.png"),
+    "class without classes": ("scales {run} {files}/one/a.png --class 1", "--class"),
+    "latents elsewhere": ("encode {run} --out {files}/latents.txt", ".npz"),
+    "latents of an unknown dtype": ("encode {run} --dtype int8", "float64"),
+    "latents of an unknown split": ("encode {run} --split tst", "validation"),
+    "no latents": ("decode {run} {files}/none.npz", "no array 'noises'"),
+    "latents of another model": ("decode {run} {files}/wide.npz", "(N, 64)"),
+    "latents that are NaN": ("decode {run} {files}/nan.npz --out {files}/nan.npy", "NaN"),
+    "latents that are text": ("decode {run} {files}/side.npy", "side.npy"),
+    "other noises": ("compare {run} {flat}", "different noises"),
+    "sheet too large": ("sample {run} -n 2000", "do not fit on a sheet"),
+    "temperatures off a sheet": ("sample {run} --temperature 0.5,1 --out {files}/s.npy", "sheet"),
+    "images as JPEG": ("sample {run} --out {files}/a.jpg", "not written as .jpg"),
+    "folder taken": ("sample {run} --out {files}/one", "exists already"),
+    "report of a model": ("report {run}/model", "not a run folder"),
     "data missing": ("data {files}/nowhere", "no such file or folder"),
 }
 
 
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_gets_a_sentence(
-    cli: Cli, files: Path, run: Path, case: str, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, files: Path, run: Path, flat: Path, case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(files)
     command, words = BAD[case]
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
-    arguments = [part.format(files=files, run=run) for part in command.split()]
+    arguments = [part.format(files=files, run=run, flat=flat) for part in command.split()]
     outcome = cli(*arguments)
     assert outcome.code == 2
     assert words in outcome.err

@@ -1,6 +1,8 @@
 """The commands, end to end, on a small run."""
 
 import json
+import math
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +12,10 @@ import pytest
 import yaml
 from PIL import Image
 
-from cli.conftest import SMALL, Cli
+import glowkit
+from cli.conftest import SMALL, Cli, trained
+from glowkit.cli.main import COMMANDS
+from glowkit.tasks.sheet import GAP, MARGIN
 
 
 def test_a_run_folder_holds_what_it_should(run: Path) -> None:
@@ -107,6 +112,64 @@ def test_a_conditional_model_samples_a_class(cli: Cli, conditional: Path, tmp_pa
     assert "0 to 9" in outcome.err
 
 
+def test_conditional_conditions_everything_unless_told_otherwise(
+    conditional: Path, tmp_path: Path
+) -> None:
+    config = glowkit.load(conditional / "model").config
+    assert (config.classes, config.conditioning) == (10, "everywhere")
+    top = trained(tmp_path / "top", "--conditional", "--set", "conditioning=top")
+    assert glowkit.load(top / "model").config.conditioning == "top"
+
+
+def test_the_same_noise_under_each_class(cli: Cli, conditional: Path, tmp_path: Path) -> None:
+    out = tmp_path / "classes.png"
+    command = ["sample", conditional, "--each-class", "-n", 4, "--out", out]
+    outcome = cli(*command, "--temperature", "0.7", "--json")
+    assert json.loads(outcome.out)["samples"] == 40
+    tile = 7 * 8
+    with Image.open(out) as sheet:
+        assert sheet.height == 10 * tile + 9 * GAP + 2 * MARGIN
+    outcome = cli(*command, "--temperature", "0.5,1")
+    assert "2 temperature(s), of each of 10 classes" in outcome.out
+    with Image.open(out) as sheet:
+        assert sheet.height == 20 * tile + 19 * GAP + 2 * MARGIN
+
+
+def test_a_class_goes_by_its_name(cli: Cli, files: Path, tmp_path: Path) -> None:
+    """Sub-folders name classes; a name that looks like a number counts before the number."""
+    photos = tmp_path / "photos"
+    for name in ("2", "cat", "dog"):
+        shutil.copytree(files / "good", photos / name)
+    run = tmp_path / "run"
+    assert cli("train", photos, *SMALL, "--size", 8, "--conditional", "--out", run).code == 0
+    drawn = {}
+    for word in ("2", "0", "1", "cat", "dog"):
+        out = tmp_path / f"{word}.png"
+        assert cli("sample", run, "--class", word, "--out", out).code == 0
+        drawn[word] = out.read_bytes()
+    assert drawn["2"] == drawn["0"]
+    assert drawn["1"] == drawn["cat"]
+    assert drawn["cat"] != drawn["dog"]
+    outcome = cli("sample", run, "--class", "horse")
+    assert outcome.code == 2
+    assert "class horse" in outcome.err
+    assert "(2, cat, dog)" in outcome.err
+    # A model folder alone knows the numbers only.
+    assert cli("sample", run / "model", "--class", "cat").code == 2
+
+
+def test_evaluate_tells_classes(cli: Cli, conditional: Path) -> None:
+    outcome = cli("evaluate", conditional, "--classify", "--json")
+    assert outcome.code == 0, outcome.err
+    figures = json.loads(outcome.out)
+    assert 0 <= figures["accuracy"] <= 1
+    bound = figures["bits_per_dim"] + math.log2(10) / 64
+    assert figures["marginal_bits_per_dim"] <= bound + 0.05
+    assert "head_accuracy" not in figures
+    outcome = cli("evaluate", conditional, "--classify")
+    assert "%, of the class that makes an image likeliest" in outcome.out
+
+
 def test_images_of_a_folder_train_at_a_size(cli: Cli, files: Path, tmp_path: Path) -> None:
     out = tmp_path / "photos"
     outcome = cli("train", files / "good", "--size", 4, *SMALL, "--out", out, "--batch-size", 4)
@@ -153,11 +216,11 @@ def test_presets_and_data_list_what_there_is(cli: Cli) -> None:
     assert "1297 train" in cli("data", "digits").out
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "sample", "reconstruct", "presets"])
+@pytest.mark.parametrize("command", [command.__name__ for command in COMMANDS])
 def test_help_shows_an_example(cli: Cli, command: str) -> None:
-    outcome = cli(command, "--help")
+    outcome = cli(command.removesuffix("_"), "--help")
     assert outcome.code == 0
-    assert f"glowkit {command}" in outcome.out
+    assert f"Example: glowkit {command.removesuffix('_')}" in outcome.out
 
 
 def test_ctrl_c_saves_says_how_to_resume_and_exits_130(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from cli.conftest import Cli
 
 SMALL = {
+    "flowpp-tiny": ["width=8", "couplings=[[0, 1], [1, 0]]"],
     "nice-tiny": ["width=16", "depth=1"],
     "realnvp-tiny": ["width=4", "blocks=0"],
 }
@@ -24,6 +25,9 @@ def test_from_training_to_samples(cli: Cli, tmp_path: Path, preset: str) -> None
     assert figures["largest_pixel_error"] == 0
     assert 0 < figures["bits_per_dim"] < 6
     assert cli("sample", run).code == 0
+    path = json.loads(cli("interpolate", run, "test:0-1", "--json").out)
+    assert path["largest_pixel_error"] == 0
+    assert cli("scales", run).code == 0
 
 
 @pytest.mark.parametrize("preset", SMALL)

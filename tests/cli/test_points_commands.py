@@ -104,6 +104,9 @@ BAD = {
     "other data": ("evaluate {run} digits", "takes points"),
     "reconstruct": ("reconstruct {run}", "glowkit evaluate"),
     "class": ("sample {run} --class 1", "no classes"),
+    "classify": ("evaluate {run} --classify", "no classes"),
+    "interpolate": ("interpolate {run} test:0 test:1", "model of points"),
+    "full report": ("report {run}", "model of points"),
     "kind of file": ("sample {run} --out a.txt", ".npy"),
     "array of two temperatures": ("sample {run} --out a.npy --temperature 0,1", "one temperature"),
 }

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from glowkit import bijections as b
 from glowkit import densities as d
 from glowkit.core import Chain, Density, initialize
+from glowkit.models.flowpp import FlowPPConfig, build_flowpp
+from glowkit.models.flowpp_unit import unit
 from glowkit.models.glow import GlowConfig, build_glow
 from glowkit.models.nice import NICEConfig, build_nice
 from glowkit.models.points import PointsConfig, build_points
@@ -23,6 +25,7 @@ from glowkit.nets import (
     GlowNet,
     HalfSizeNet,
     MaskedSignPairs,
+    Preactivation,
     ResidualNet,
     SignPairs,
     ZeroConv2d,
@@ -56,9 +59,22 @@ def _coupling(transformer: b.Transformer, context: int = 0) -> b.Coupling:
     return b.Coupling(2, net, transformer)
 
 
+def _noisy(channels: int) -> b.PlainMatrix:
+    return b.PlainMatrix(channels, b.noisy_identity)
+
+
+def _coupling_of(channels: int) -> b.Coupling:
+    half = channels // 2
+    return b.Coupling(half, GlowNet(half, 2 * half, width=3), b.Affine())
+
+
 def _vector_coupling(transformer: b.Transformer, context: int = 0) -> b.Coupling:
     net = MLP(2, 3 * transformer.parameters_per_channel, width=8, context_features=context)
     return b.Coupling(2, net, transformer)
+
+
+def _preactivated() -> b.Coupling:
+    return b.Coupling(2, GlowNet(2, 4, 6, context_features=3, entry=Preactivation(2)), b.Affine())
 
 
 def _residual() -> ResidualNet:
@@ -72,13 +88,37 @@ def _masked(transformer: b.Transformer) -> b.MaskedCoupling:
     )
 
 
+def _flowpp_config(**settings: Any) -> FlowPPConfig:
+    small = {"couplings": ((0, 2), (2, 1)), "width": 4, "blocks": 1, "components": 2, "heads": 2}
+    noise = {"dequantization_couplings": 2, "dequantization_blocks": 1, "dequantization_heads": 2}
+    context = {"context_blocks": 1, "context_width": 4, "context_heads": 2}
+    return FlowPPConfig((1, 4, 4), **{**small, **noise, **context, **settings})
+
+
+def _unit(heads: int = 2, context: int = 0, **settings: Any) -> Chain:
+    return unit(_flowpp_config(**settings), IMAGE, 1, heads, context)
+
+
 def _step(context: int = 0) -> Chain:
-    return Chain([b.Actnorm(4), b.Conv1x1(b.LUMatrix(4)), _coupling(b.Affine(), context)])
+    folded = b.ActnormConv1x1(b.Actnorm(4), b.Conv1x1(b.LUMatrix(4)))
+    return Chain([folded, _coupling(b.Affine(), context)])
 
 
 BIJECTIONS = [
     Row("actnorm", lambda: b.Actnorm(4), IMAGE, tolerance=3e-6),
     Row("actnorm-vector", lambda: b.Actnorm(5), (5,), tolerance=3e-6),
+    Row(
+        "actnorm-conv1x1",
+        lambda: b.ActnormConv1x1(b.Actnorm(4), b.Conv1x1(b.LUMatrix(4))),
+        IMAGE,
+        tolerance=3e-6,
+    ),
+    Row(
+        "actnorm-conv1x1-vector",
+        lambda: b.ActnormConv1x1(b.Actnorm(5), b.Conv1x1(b.PlainMatrix(5))),
+        (5,),
+        tolerance=3e-6,
+    ),
     Row("conv1x1-lu", lambda: b.Conv1x1(b.LUMatrix(4)), IMAGE),
     Row("conv1x1-plain", lambda: b.Conv1x1(b.PlainMatrix(4)), IMAGE),
     Row("conv1x1-lu-vector", lambda: b.Conv1x1(b.LUMatrix(5)), (5,)),
@@ -87,6 +127,15 @@ BIJECTIONS = [
     Row("swap-halves", lambda: b.swap_halves(4), IMAGE, tolerance=0),
     Row("diagonals-first", lambda: b.diagonals_first(8), (8, 2, 3), tolerance=0),
     Row("even-first", lambda: b.even_first(5), (5,), tolerance=0),
+    Row("block-major", lambda: b.block_major(8), (8, 2, 3), tolerance=0),
+    Row("stripes", b.Stripes, (3, 3, 4), tolerance=0),
+    Row("checkerboard", b.Checkerboard, (2, 3, 6), tolerance=0),
+    Row("halves", lambda: b.Halves(b.Conv1x1(_noisy(2)), _coupling_of(2)), IMAGE),
+    Row("elementwise-norm", lambda: b.ElementwiseNorm(IMAGE), IMAGE, tolerance=3e-6),
+    Row("flowpp-unit", _unit, IMAGE),
+    Row("flowpp-unit-context", lambda: _unit(context=3, head="concat-elu"), IMAGE, (3, 4, 2)),
+    Row("flowpp-unit-weight-norm", lambda: _unit(weight_norm=True, pointwise=False), IMAGE),
+    Row("flowpp-unit-no-attention", lambda: _unit(heads=0), IMAGE),
     Row("reshape", lambda: b.Reshape((3, 4, 2), (24,)), (3, 4, 2), tolerance=0),
     Row("squeeze", b.Squeeze, (3, 4, 6), tolerance=0),
     Row("shift", lambda: b.Shift(-0.5), IMAGE, tolerance=1e-6),
@@ -111,6 +160,8 @@ BIJECTIONS = [
     Row("coupling-spline-vector", lambda: _vector_coupling(b.RationalQuadraticSpline(8, 3)), (5,)),
     Row("coupling-tanh-affine", lambda: _coupling(b.TanhAffine(1)), IMAGE),
     Row("coupling-bounded-affine", lambda: _vector_coupling(b.BoundedAffine()), (5,)),
+    Row("coupling-tanh-affine-channels", lambda: _coupling(b.TanhAffine(1, (2, 1, 1))), IMAGE),
+    Row("coupling-preactivation", _preactivated, IMAGE, context=(3,)),
     Row("coupling-checkerboard", lambda: _masked(b.TanhAffine(1)), BOARD),
     Row("coupling-checkerboard-affine", lambda: _masked(b.Affine()), BOARD),
     Row("coupling-residual", lambda: b.Coupling(2, _residual(), b.TanhAffine(1)), IMAGE),
@@ -120,6 +171,7 @@ BIJECTIONS = [
     Row("step", _step, IMAGE),
     Row("step-context", lambda: _step(3), IMAGE, context=(3,)),
     Row("chain-checkpoint", lambda: Chain([_step(), _step()], "checkpoint"), IMAGE),
+    Row("chain-reversible", lambda: Chain([_step(3), _step(3)], "reversible"), IMAGE, (3,)),
     Row("chain-empty", lambda: Chain([]), IMAGE, tolerance=0),
 ]
 
@@ -127,6 +179,14 @@ BIJECTIONS = [
 def _split(deeper: Density) -> d.Split:
     prior = d.ConditionalNormal(ZeroConv2d(2, 4), (2, 4, 2))
     return d.Split(2, prior, deeper)
+
+
+def _seeing_split() -> d.Split:
+    prior = d.ConditionalNormal(ZeroConv2d(5, 4), SMALL)
+    return d.Split(2, prior, d.StandardNormal(SMALL), d.kept_and_context)
+
+
+EVERYWHERE: dict[str, Any] = {"context_features": 3, "conditioning": "everywhere"}
 
 
 def _glow(**settings: Any) -> Density:
@@ -162,6 +222,18 @@ def _points(dimensions: int = 2, **settings: Any) -> Density:
     return build_points(PointsConfig(dimensions, steps=3, width=8, **settings))
 
 
+def _flowpp(**settings: Any) -> Density:
+    """Without its logit, whose domain is the unit interval."""
+    return build_flowpp(_flowpp_config(**settings)).density.density
+
+
+def _flowpp_noise(**settings: Any) -> Density:
+    model = build_flowpp(_flowpp_config(**settings))
+    # Its layers see data in the direction of sampling, which is what the whole model uses.
+    initialize(model, torch.randint(0, 256, (16, 1, 4, 4), dtype=torch.uint8))
+    return model.noise
+
+
 def _top(border: bool, embedding: bool) -> Density:
     return d.TopPrior(
         IMAGE,
@@ -171,6 +243,13 @@ def _top(border: bool, embedding: bool) -> Density:
 
 
 SMALL = (2, 4, 2)
+NOISE = {
+    "pattern": "checkerboard",
+    "dequantization_heads": 0,
+    "context_norm": True,
+    "context_heads": 0,
+    "weight_norm": True,
+}
 
 
 def _with_context() -> Density:
@@ -217,8 +296,32 @@ DENSITIES = [
         IMAGE,
         context=(3,),
     ),
+    Row("split-seen-context", _seeing_split, IMAGE, context=(3,)),
+    Row("with-vectors", lambda: d.WithVectors(3, _top(True, True)), IMAGE, context=(3,)),
     Row("glow-affine", _glow, (1, 4, 8)),
+    Row("glow-second-half", lambda: _glow(kept_half="second", entry="preactivation"), (1, 4, 8)),
+    Row(
+        "glow-logit",
+        lambda: _glow(preprocessing="logit", coupling="tanh-affine"),
+        (1, 4, 8),
+        unit_interval=True,
+    ),
+    Row("glow-top-context", lambda: _glow(context_features=3), (1, 4, 8), context=(3,)),
+    Row("glow-context", lambda: _glow(**EVERYWHERE), (1, 4, 8), context=(3,)),
+    Row(
+        "glow-context-checkpoint",
+        lambda: _glow(**EVERYWHERE, memory="checkpoint", coupling="additive"),
+        (1, 4, 8),
+        context=(3,),
+    ),
+    Row(
+        "glow-context-mixture",
+        lambda: _glow(**EVERYWHERE, coupling="mixture", learn_top=False),
+        (1, 4, 8),
+        context=(3,),
+    ),
     Row("glow-additive", lambda: _glow(coupling="additive"), (1, 4, 8)),
+    Row("glow-reversible", lambda: _glow(memory="reversible"), (1, 4, 8)),
     Row("glow-plain", lambda: _glow(permutation="conv1x1-plain"), (1, 4, 8)),
     Row("glow-shuffle", lambda: _glow(permutation="shuffle", learn_top=False), (1, 4, 8)),
     Row("glow-mixture", lambda: _glow(coupling="mixture", last_kernel=1), (1, 4, 8)),
@@ -227,6 +330,7 @@ DENSITIES = [
     Row("variational", _noise, (1, 4, 8), context=(1, 4, 8), unit_interval=True),
     Row("variational-affine", lambda: _noise(coupling="affine"), (1, 4, 8), (1, 4, 8), True),
     Row("nice-logistic", _nice, (1, 3, 3)),
+    Row("nice-reversible", lambda: _nice(memory="reversible"), (1, 3, 3)),
     Row("nice-normal", lambda: _nice(prior="normal", memory="checkpoint"), (1, 3, 3)),
     Row("realnvp", _realnvp, (1, 4, 8)),
     Row("realnvp-single", lambda: _realnvp(levels=1, memory="checkpoint"), (1, 4, 8)),
@@ -235,6 +339,12 @@ DENSITIES = [
     Row("points-spline", lambda: _points(coupling="spline", bins=5), (2,)),
     Row("points-mixture", lambda: _points(5, coupling="mixture", components=3), (5,)),
     Row("points-nice", lambda: _points(5, **NICE), (5,)),
+    Row("flowpp", _flowpp, (1, 4, 4)),
+    Row("flowpp-checkerboard", lambda: _flowpp(pattern="checkerboard", heads=0), (1, 4, 4)),
+    Row("flowpp-checkpoint", lambda: _flowpp(memory="checkpoint", dropout=0.5), (1, 4, 4)),
+    Row("flowpp-reversible", lambda: _flowpp(memory="reversible"), (1, 4, 4)),
+    Row("flowpp-noise", _flowpp_noise, (1, 4, 4), (1, 4, 4), True),
+    Row("flowpp-noise-checkerboard", lambda: _flowpp_noise(**NOISE), (1, 4, 4), (1, 4, 4), True),
     Row("glow-reverse", lambda: _glow(permutation="reverse", memory="checkpoint"), (1, 4, 8)),
 ]
 

@@ -46,7 +46,7 @@ CHANGES: dict[str, Callable[[InvertibleMatrix], object]] = {
 @pytest.mark.parametrize("change", CHANGES)
 def test_never_stale(kind: type[InvertibleMatrix], change: str) -> None:
     torch.manual_seed(0)
-    matrix = kind(5)
+    matrix = kind(5).eval()
     check(matrix)
     with torch.no_grad():
         before = matrix.matrix().clone()
@@ -58,11 +58,13 @@ def test_never_stale(kind: type[InvertibleMatrix], change: str) -> None:
 
 @pytest.mark.parametrize("kind", MATRICES)
 def test_kept_while_nothing_changes_and_not_copied(kind: type[InvertibleMatrix]) -> None:
-    matrix = kind(4)
+    matrix = kind(4).eval()
     with torch.no_grad():
         assert matrix.inverse() is matrix.inverse()
         other = copy.deepcopy(matrix)
         assert other.inverse() is not matrix.inverse()
+        kept = matrix.inverse()
+        assert matrix.train().inverse() is not kept
 
 
 @pytest.mark.parametrize("kind", MATRICES)

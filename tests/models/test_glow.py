@@ -10,9 +10,9 @@ import torch
 import glowkit
 from glowkit.bijections import Affine, Conv1x1, Coupling, ElementwiseAffine, Logit, LUMatrix
 from glowkit.core import Chain, Density
-from glowkit.densities import Classified, Dequantize, StandardNormal, Then, Uniform
+from glowkit.densities import Classified, Dequantize, StandardNormal, Then, TopPrior, Uniform
 from glowkit.models import PRESETS, GlowConfig, count_parameters, from_settings, to_settings
-from glowkit.nets import MLP
+from glowkit.nets import MLP, GlowNet
 from glowkit.tasks import training_loss
 
 # The published models; an LU-factored matrix packed into C² numbers counts as the plain one.
@@ -70,10 +70,18 @@ def test_a_side_that_cannot_be_halved_names_those_that_can(side: int) -> None:
     [
         ({"coupling": "afine"}, "affine"),
         ({"permutation": "none"}, "conv1x1"),
+        ({"kept_half": "third"}, "second"),
+        ({"entry": "exit"}, "preactivation"),
+        ({"preprocessing": "square root"}, "logit"),
         ({"memory": "disk"}, "checkpoint"),
         ({"precision": "float8"}, "bfloat16"),
         ({"steps": 0}, "at least 1"),
         ({"classifier_weight": 0.1}, "classes"),
+        ({"classes": 2, "context_features": 2}, "set one of them to 0"),
+        ({"conditioning": "everywhere"}, "classes or context_features"),
+        ({"classes": 2, "conditioning": "some"}, "everywhere"),
+        ({"context_features": -1}, "at least 0"),
+        ({"classes": 2, "conditioning": "everywhere", "classifier_weight": 0.1}, "tell"),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused_by_name(setting: dict, word: str) -> None:
@@ -105,7 +113,7 @@ def test_initialisation_normalises_every_actnorm_once() -> None:
     assert glowkit.initialize(model, images(config, seed=5)) == 0
     assert all(torch.equal(t, before[name]) for name, t in model.state_dict().items())
     seen: list[torch.Tensor] = []
-    first = next(m for m in model.modules() if type(m).__name__ == "Actnorm")
+    first = next(m for m in model.modules() if type(m).__name__ == "ActnormConv1x1")
     first.register_forward_hook(lambda m, i, output: seen.append(output[0]))
     model.encode(batch)
     assert seen[0].mean((0, 2, 3)).abs().max() < 0.05
@@ -141,6 +149,76 @@ def test_bad_labels(labels: torch.Tensor | None, words: str) -> None:
     model, batch = ready(CLASSES)
     with pytest.raises(glowkit.GlowkitError, match=words):
         model.log_prob(batch, labels)
+
+
+VECTORS = GlowConfig(
+    (1, 8, 8), levels=2, steps=2, width=4, context_features=2, conditioning="everywhere"
+)
+
+
+@pytest.mark.parametrize(
+    ("vectors", "words"),
+    [
+        (None, "2 number"),
+        (torch.zeros(8, 3), r"not \(8, 3\)"),
+        (torch.zeros(7, 2), r"not \(7, 2\)"),
+        (torch.zeros(8), r"not \(8,\)"),
+        (torch.zeros(8, 2, dtype=torch.int64), "floating-point"),
+        (torch.full((8, 2), math.nan), "NaN"),
+        (torch.full((8, 2), math.inf), "NaN or infinity"),
+    ],
+)
+def test_bad_context_vectors(vectors: torch.Tensor | None, words: str) -> None:
+    model = glowkit.build(VECTORS)
+    glowkit.initialize(model, images(VECTORS), torch.zeros(8, 2))
+    with pytest.raises(glowkit.GlowkitError, match=words):
+        model.log_prob(images(VECTORS), vectors)
+    with pytest.raises(glowkit.GlowkitError, match=words):
+        model.sample(8, context=vectors)
+
+
+@pytest.mark.parametrize("dequantization", ["uniform", "variational"])
+@pytest.mark.parametrize("condition", [{"classes": 3}, {"context_features": 2}], ids=str)
+def test_a_fresh_conditional_model_is_the_unconditional_one(
+    condition: dict, dequantization: str
+) -> None:
+    config = GlowConfig((1, 8, 8), levels=2, steps=2, width=4, dequantization=dequantization)
+    plain, batch = ready(config)
+    model = glowkit.build(dataclasses.replace(config, conditioning="everywhere", **condition))
+    context = torch.arange(8) % 3 if "classes" in condition else torch.randn(8, 2)
+    glowkit.initialize(model, batch, context)
+    mine, state = model.density.density.state_dict(), plain.density.state_dict()
+    # What differs in shape or is not there starts as zero.
+    shared = {name: t for name, t in state.items() if mine[name].shape == t.shape}
+    assert set(mine) - set(state)
+    model.density.density.load_state_dict(shared, strict=False)
+    model.noise.load_state_dict(plain.noise.state_dict())
+    seeds = [torch.Generator().manual_seed(1) for _ in range(2)]
+    torch.testing.assert_close(
+        model.log_prob(batch, context, seeds[0]), plain.log_prob(batch, None, seeds[1])
+    )
+
+
+@pytest.mark.parametrize("condition", [{"classes": 3}, {"context_features": 2}], ids=str)
+def test_context_reaches_every_coupling_and_every_prior(condition: dict) -> None:
+    config = GlowConfig((1, 8, 8), levels=3, steps=2, width=4, **condition)
+    model = glowkit.build(dataclasses.replace(config, conditioning="everywhere"))
+    batch = images(config)
+    context = torch.arange(8) % 3 if "classes" in condition else torch.randn(8, 2)
+    glowkit.initialize(model, batch, context)
+    with torch.no_grad():  # else the zero convolutions behind them let no gradient through
+        for parameter in model.parameters():
+            parameter.add_(0.03 * torch.randn_like(parameter))
+    model.log_prob(batch, context).sum().backward()
+    nets = [m for m in model.modules() if isinstance(m, GlowNet)]
+    splits = [m for m in model.modules() if isinstance(m, glowkit.Split)]
+    (top,) = [m for m in model.modules() if isinstance(m, TopPrior)]
+    assert (len(nets), len(splits)) == (6, 2)
+    for net in nets:
+        assert net.context.weight.grad.abs().sum(0).min() > 0
+    for split in splits:
+        assert split.prior.net.weight.grad[:, split.kept :].abs().sum((0, 2, 3)).min() > 0
+    assert top.embedding.weight.grad.abs().sum(0).min() > 0
 
 
 def test_classes_and_classifier_learn() -> None:

@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from glowkit.core.errors import GlowkitError
-from glowkit.tasks.sheet import GAP, MARGIN, PAPER, image_sheet, save_png, to_pil
+from glowkit.tasks.sheet import GAP, MARGIN, PAPER, image_sheet, save_gif, save_png, to_pil
 
 
 def ramp(channels: int, levels: int) -> Tensor:
@@ -125,3 +125,30 @@ def test_bad_images_in_one_sentence(image: Tensor, sentence: str) -> None:
 def test_no_rows_in_one_sentence() -> None:
     with pytest.raises(GlowkitError, match="at least one row"):
         image_sheet([], levels=17)
+
+
+def test_headings_stand_above_their_columns() -> None:
+    images = torch.zeros(2, 1, 4, 4, dtype=torch.int64)
+    plain = image_sheet([("", images)], levels=2)
+    headed = image_sheet([("", images)], levels=2, headings=["1st", "2nd"])
+    assert headed.width == plain.width
+    added = headed.height - plain.height
+    assert added > 0
+    assert headed.crop((0, added, *headed.size)).tobytes() == plain.tobytes()
+    middle = headed.width // 2
+    for left, right in ((0, middle), (middle, headed.width)):
+        colours = headed.crop((left, 0, right, added)).getcolors()
+        assert colours is not None
+        assert len(colours) > 1
+
+
+def test_an_animation_goes_there_and_back(tmp_path: Path) -> None:
+    shades = torch.tensor([0, 8, 16])[:, None, None, None].expand(3, 1, 8, 8)
+    save_gif(shades, 17, tmp_path / "a.gif")
+    with Image.open(tmp_path / "a.gif") as gif:
+        shown = []
+        for frame in range(gif.n_frames):
+            gif.seek(frame)
+            shown.append(gif.convert("L").getpixel((50, 50)))
+        assert gif.size == (224, 224)
+    assert shown == [0, 128, 255, 128]

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from glowkit.training import conductor, fit
 from glowkit.training.rows import read_rows
 
 
-def ranked_run(run: Path, spoil_rank: int) -> None:
+def ranked_run(run: Path, spoil_rank: int, memory: str) -> None:
     """The tiny run in float64 without dequantization noise; each rank writes what it starts from.
 
     Ranks initialise from different images, so that only a broadcast can make them agree; one rank
@@ -46,7 +47,7 @@ def ranked_run(run: Path, spoil_rank: int) -> None:
 
     likelihood.training_loss = spoilt
     likelihood.bits_per_dim = lambda m, x, c, _: bits(m, x, c, MIDPOINT)
-    fit.build = lambda config: build(config).double()
+    fit.build = lambda config: build(replace(config, memory=memory)).double()
     fit.initialize_from = lambda m, split, prepare, seed: initialize(
         m, split, prepare, seed + 100 * rank
     )
@@ -62,9 +63,12 @@ def ranked_run(run: Path, spoil_rank: int) -> None:
     run.with_name(f"{run.name}-result-{rank}").write_text(repr(result))
 
 
-def test_two_processes_are_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("memory", ["store", "reversible"])
+def test_two_processes_are_one(tmp_path: Path, memory: str) -> None:
+    """Whatever memory they use: the one process stores all activations."""
     alone, together = tmp_path / "alone", tmp_path / "together"
-    processes = [start(ranked_run, alone, 0), *start_ranks(2, ranked_run, together, 1)]
+    one = start(ranked_run, alone, 0, "store")
+    processes = [one, *start_ranks(2, ranked_run, together, 1, memory)]
     for process in processes:
         process.join(90)
         assert process.exitcode == 0

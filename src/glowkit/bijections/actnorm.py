@@ -50,17 +50,28 @@ class Actnorm(Bijection):
         bias, log_scale = self._affine(y)
         return y * (-log_scale).exp() - bias, -self._ladj(y)
 
-    def _affine(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        # Asked once: reading the flag at every call would stall a GPU.
-        if not self._ready and not self.initialized:
+    def log_scale(self) -> Tensor:
+        """ln of the scale, (C,)."""
+        return LOG_SCALE_FACTOR * self.logs
+
+    def ready(self) -> bool:
+        """Whether it has seen data, or was loaded with weights that have."""
+        # Asked until it is: reading the flag at every call would stall a GPU.
+        self._ready = self._ready or bool(self.initialized)
+        return self._ready
+
+    def require_ready(self) -> None:
+        """Raise unless ready."""
+        if not self.ready():
             raise GlowkitError(
                 "this model has not seen data yet; call glowkit.initialize(model, images) first,"
                 " or load trained weights"
             )
-        self._ready = True
+
+    def _affine(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        self.require_ready()
         shape = (-1, *[1] * (x.dim() - 2))
-        return self.bias.view(shape), LOG_SCALE_FACTOR * self.logs.view(shape)
+        return self.bias.view(shape), self.log_scale().view(shape)
 
     def _ladj(self, x: Tensor) -> Tensor:
-        pixels = x[0, 0].numel()
-        return constant_ladj(x, LOG_SCALE_FACTOR * pixels * self.logs.sum())
+        return constant_ladj(x, x[0, 0].numel() * self.log_scale().sum())

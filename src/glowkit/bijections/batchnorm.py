@@ -29,6 +29,7 @@ class MaskedBatchNorm(Bijection):
     """
 
     mask: Tensor
+    not_rebuilt_in_training = "normalises by its batch"
 
     def __init__(self, channels: int, mask: Tensor) -> None:
         super().__init__()

@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from glowkit.bijections.transformers import Transformer
-from glowkit.core import Bijection
+from glowkit.core import Conditioned
 
 
-class Coupling(Bijection):
+class Coupling(Conditioned):
     """Keep the first channels and transform the rest given them: y = [x₁, T(x₂; net(x₁))].
 
     inverse: x = [y₁, T⁻¹(y₂; net(y₁))]; ladj is the transformer's. Shapes: (N, C, ...); the
@@ -33,12 +33,15 @@ class Coupling(Bijection):
         self.net = net
         self.transformer = transformer
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def condition(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        return self.net(x[:, : self.kept], context)
+
+    def forward_given(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         x1, x2 = x[:, : self.kept], x[:, self.kept :]
-        y2, ladj = self.transformer(x2, self.net(x1, context))
+        y2, ladj = self.transformer(x2, h)
         return torch.cat([x1, y2], dim=1), ladj
 
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def inverse_given(self, y: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         y1, y2 = y[:, : self.kept], y[:, self.kept :]
-        x2, ladj = self.transformer.inverse(y2, self.net(y1, context))
+        x2, ladj = self.transformer.inverse(y2, h)
         return torch.cat([y1, x2], dim=1), ladj

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from glowkit.bijections.transformers import Transformer
-from glowkit.core import Bijection
+from glowkit.core import Conditioned
 
 
 def checkerboard(height: int, width: int, first: int) -> Tensor:
@@ -18,7 +18,7 @@ def checkerboard(height: int, width: int, first: int) -> Tensor:
     return (first + i[:, None] + j) % 2
 
 
-class MaskedCoupling(Bijection):
+class MaskedCoupling(Conditioned):
     """Keep the cells where the mask is 1 and transform the others given them.
 
     y = m·x + (1−m)·T(x; net(m·x)); inverse: the same with T⁻¹; ladj is the transformer's, over the
@@ -43,16 +43,16 @@ class MaskedCoupling(Bijection):
         self.net = net
         self.transformer = transformer
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        y, ladj = self.transformer(self._free(x), self._parameters_of(x, context))
+    def condition(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        return self._free(self.net(x * self.kept, context))
+
+    def forward_given(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        y, ladj = self.transformer(self._free(x), h)
         return self._with_free(x, y), ladj
 
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        x, ladj = self.transformer.inverse(self._free(y), self._parameters_of(y, context))
+    def inverse_given(self, y: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        x, ladj = self.transformer.inverse(self._free(y), h)
         return self._with_free(y, x), ladj
-
-    def _parameters_of(self, x: Tensor, context: Tensor | None) -> Tensor:
-        return self._free(self.net(x * self.kept, context))
 
     def _free(self, x: Tensor) -> Tensor:
         return x.flatten(2).index_select(2, self.free)

@@ -15,12 +15,19 @@ def random_rotation(size: int) -> Tensor:
     return torch.linalg.qr(torch.randn(size, size, dtype=torch.float64))[0]
 
 
+def noisy_identity(size: int) -> Tensor:
+    """I + 0.001 · N(0, 1): almost no mixing at first (aravindsrinivas/flowpp, `Pointwise`)."""
+    identity = torch.eye(size, dtype=torch.float64)
+    return identity + 0.001 * torch.randn(size, size, dtype=torch.float64)
+
+
 class InvertibleMatrix(nn.Module, ABC):
     """A learned invertible matrix. Assembled, inverted and log-det'ed in float64.
 
-    To write one: implement `assign`, `_assemble` and `_log_abs_det`. Without gradients, the results
-    are kept for as long as the parameters keep their values. The values themselves are compared:
-    a tensor's version would be cheaper, but torch's fused optimisers do not raise it.
+    To write one: implement `assign`, `_assemble` and `_log_abs_det`. In evaluation mode and without
+    gradients, the results are kept for as long as the parameters keep their values. The values
+    themselves are compared: a tensor's version would be cheaper, but torch's fused optimisers do
+    not raise it. In training they change with every step, and what is kept would only take memory.
     """
 
     def __init__(self) -> None:
@@ -61,7 +68,7 @@ class InvertibleMatrix(nn.Module, ABC):
         return inverse
 
     def _keep(self, name: str, compute: Callable[[], Tensor]) -> Tensor:
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or self.training:
             return compute()
         now = list(self.parameters())
         if not _same(self._values, now):
@@ -82,19 +89,20 @@ def _same(before: list[Tensor], now: list[nn.Parameter]) -> bool:
 
 
 class PlainMatrix(InvertibleMatrix):
-    """W itself, starting as a random rotation: C² parameters; log-det by LU, O(C³) a step.
+    """W itself: C² parameters; log-det by LU, O(C³) a step.
 
-    Source: Glow, section 3.2, the branch that openai/glow runs.
+    Starts as a random rotation, or what `start(C)` gives, such as `noisy_identity`. Source: Glow,
+    section 3.2, the branch that openai/glow runs.
 
     >>> PlainMatrix(4).log_abs_det().abs().item() < 1e-6
     True
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, start: Callable[[int], Tensor] = random_rotation) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(size, size))
         if not self.weight.is_meta:
-            self.assign(random_rotation(size))
+            self.assign(start(size))
 
     @torch.no_grad()
     def assign(self, matrix: Tensor) -> None:

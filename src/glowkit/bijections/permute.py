@@ -64,3 +64,11 @@ def diagonals_first(channels: int) -> Permute:
     squeeze (figure 3 b), which the reference makes by unsqueezing and squeezing anew.
     """
     return Permute([4 * c + pixel for pixel in (0, 3, 1, 2) for c in range(channels // 4)])
+
+
+def block_major(channels: int) -> Permute:
+    """Of a squeezed image's 4C channels, the C of pixel (0, 0), then (0, 1), (1, 0) and (1, 1).
+
+    `Squeeze` and this are TensorFlow's `space_to_depth`: halves are then the upper and lower rows.
+    """
+    return Permute([4 * c + pixel for pixel in range(4) for c in range(channels // 4)])

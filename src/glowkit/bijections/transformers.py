@@ -46,7 +46,7 @@ class Transformer(nn.Module, ABC):
         expected = (n, channels * self.parameters_per_channel, *space)
         if h.shape != expected:
             raise ValueError(f"conditioner gave {tuple(h.shape)}, needed {expected}")
-        return h.reshape(n, channels, self.parameters_per_channel, *space)
+        return h.contiguous().view(n, channels, self.parameters_per_channel, *space)
 
 
 class Additive(Transformer):
@@ -88,19 +88,21 @@ class Affine(Transformer):
 class TanhAffine(Transformer):
     """y = (x + t) · exp(s) with s = g · tanh(r); inverse x = y · exp(−s) − t; ladj = Σ s.
 
-    h holds t and r interleaved; g, one learned number for all elements, bounds |s|. Source:
-    RealNVP, section 4.1, in the order of tensorflow/models real_nvp (the paper scales, then
-    shifts), where t and r are contiguous: the same map with its output channels reordered.
+    h holds t and r interleaved; g, learned, bounds |s|: one number for all elements, or one for
+    each channel. Source: RealNVP, section 4.1, in the order of tensorflow/models real_nvp (the
+    paper scales, then shifts), where t and r are contiguous: the same map with its output channels
+    reordered. One g for each channel is chrischute/glow's.
 
     Args:
         gain: g at the start; 0 makes the scale 1, and ladj 0.
+        shape: g's shape, which broadcasts against that of an example.
     """
 
     parameters_per_channel = 2
 
-    def __init__(self, gain: float) -> None:
+    def __init__(self, gain: float, shape: tuple[int, ...] = ()) -> None:
         super().__init__()
-        self.gain = nn.Parameter(torch.tensor(float(gain)))
+        self.gain = nn.Parameter(torch.full(shape, float(gain)))
 
     def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         shift, raw = self.unpack(x, h)

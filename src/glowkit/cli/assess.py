@@ -1,12 +1,12 @@
 """The figures of a model on a split, and the report they go into."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glowkit.cli.common import Opened
+from glowkit.cli.common import Opened, bar
 from glowkit.cli.points import assess_points, points_text
 from glowkit.core.errors import GlowkitError
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from glowkit.data import PointSource, Source
     from glowkit.training.batches import Split
+    from glowkit.training.report import Section
 
 
 def assess(
@@ -40,31 +41,38 @@ def assess(
     return asdict(evaluate(opened.model, batches, importance, generator))
 
 
+def classified(
+    opened: Opened, data: "Source | PointSource", split: str, batch_size: int, seed: int
+) -> dict[str, Any]:
+    """How well a conditional model tells the classes of a split, by the figures' plain names."""
+    from glowkit.tasks.classification import classify
+
+    if not opened.model.config.classes:
+        raise GlowkitError("this model has no classes; leave out --classify")
+    told = asdict(classify(opened.model, split_batches(opened, data, split, batch_size), seed))
+    return {name: value for name, value in told.items() if value is not None}
+
+
 def split_batches(
     opened: Opened, data: "Source | PointSource", split: str, batch_size: int
 ) -> "Iterator[tuple[Tensor, Tensor | None]]":
     """The examples of a split, ready for the model, with a progress bar on stderr."""
-    from rich.console import Console
-    from rich.progress import track
-
-    from glowkit.training import preparation
-
     if split not in data.splits:
         raise GlowkitError(f"there is no split {split!r}; choose one of {', '.join(data.splits)}")
-    prepare = preparation(data, opened.model.config)
     examples: Split = data.splits[split]
-    console = Console(stderr=True)
-    starts = track(
-        range(0, len(examples), batch_size),
-        description=f"{split} split",
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-    for start in starts:
+    for start in bar(range(0, len(examples), batch_size), f"{split} split"):
         rows = range(start, min(start + batch_size, len(examples)))
-        batch, context = prepare(examples.__getitems__(list(rows)))
-        yield batch.to(opened.device), None if context is None else context.to(opened.device)
+        yield prepared(opened, data, examples, rows)
+
+
+def prepared(
+    opened: Opened, data: "Source | PointSource", examples: "Split", rows: Sequence[int]
+) -> "tuple[Tensor, Tensor | None]":
+    """These rows of a split, ready for the model: examples and context."""
+    from glowkit.training import preparation
+
+    batch, context = preparation(data, opened.model.config)(examples.__getitems__(list(rows)))
+    return batch.to(opened.device), None if context is None else context.to(opened.device)
 
 
 def baseline_figures(
@@ -107,13 +115,22 @@ def figures_text(figures: Mapping[str, Any], baselines: Mapping[str, float]) -> 
         "pixel levels": str(figures["levels"]),
         "largest pixel error": f"{figures['largest_pixel_error']} levels, of decode(encode(x))",
     }
+    if "accuracy" in figures:
+        text["accuracy"] = f"{figures['accuracy']:.2%}, of the class that makes an image likeliest"
+        text["without labels"] = f"{figures['marginal_bits_per_dim']:.4f} bits/dim"
+    if "head_accuracy" in figures:
+        text["classifier head"] = f"{figures['head_accuracy']:.2%} accuracy"
     return text | {f"{name} bits/dim": f"{value:.4f}" for name, value in baselines.items()}
 
 
 def report_of(
-    run: Path, split: str, figures: Mapping[str, Any], baselines: Mapping[str, float]
+    run: Path,
+    split: str,
+    figures: Mapping[str, Any],
+    baselines: Mapping[str, float],
+    sections: "Sequence[Section]" = (),
 ) -> Path:
-    """Write the run's report.html with these figures."""
+    """Write the run's report.html with these figures, its sample sheets, and further sections."""
     from glowkit.models import to_settings
     from glowkit.training import RunFolder, read_run
     from glowkit.training.report import write_report
@@ -123,7 +140,8 @@ def report_of(
     folder = RunFolder(run)
     drawn = [*sorted(folder.path.glob("samples/*.gif")), *sorted(folder.path.glob("samples/*.png"))]
     latest = [sheet for sheet in drawn if sheet.stem.startswith("step-")][-1:]
-    others = [sheet for sheet in drawn if not sheet.stem.startswith("step-")]
+    # With sections of their own, other sheets would only repeat them.
+    others = [s for s in drawn if not s.stem.startswith("step-") and not sections]
     return write_report(
         run,
         figures={"split": split, **figures},
@@ -137,6 +155,7 @@ def report_of(
         baselines=baselines or None,
         command=f"glowkit train --config {folder.config}",
         subject=subject_of(settings.model),
+        sections=sections,
     )
 
 

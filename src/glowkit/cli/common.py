@@ -2,10 +2,10 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
@@ -23,6 +23,10 @@ SEED = typer.Option("--seed", min=0, help="Seed of all randomness.")
 DEVICE = typer.Option("--device", help="auto, cpu, cuda, ...")
 
 
+MOST_NAMED = 10  # classes in a sentence
+T = TypeVar("T")
+
+
 @dataclass(frozen=True)
 class Opened:
     """A model ready for use, and the settings of its run, if RUN was a run folder."""
@@ -31,6 +35,38 @@ class Opened:
     device: "torch.device"
     run: "RunSettings | None"
     folder: Path
+
+    @property
+    def of_points(self) -> bool:
+        """Whether the model is one of points, not of images."""
+        from glowkit.models import PointsConfig
+
+        return isinstance(self.model.config, PointsConfig)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """A name for each class: those of the training data, or numbers where no run says any."""
+        classes = self.model.config.classes
+        known = self.run.class_names if self.run else ()
+        return known if len(known) == classes else tuple(map(str, range(classes)))
+
+    def class_number(self, word: str) -> int:
+        """The number of a class, given by its name or, where no class is named so, by its number.
+
+        Raises:
+            GlowkitError: when there is none.
+        """
+        names, classes = self.class_names, self.model.config.classes
+        if not classes:
+            raise GlowkitError("this model has no classes; leave out --class")
+        if word in names:
+            return names.index(word)
+        if word.isdecimal() and int(word) < classes:
+            return int(word)
+        named = f" ({', '.join(names[:MOST_NAMED])}{', ...' * (classes > MOST_NAMED)})"
+        raise GlowkitError(
+            f"class {word} does not exist; this model has classes 0 to {classes - 1}{named}"
+        )
 
 
 def open_model(run: Path, device: str = "auto") -> Opened:
@@ -52,17 +88,26 @@ def open_model(run: Path, device: str = "auto") -> Opened:
     return Opened(load(folder).to(torch.device(place)), place, settings, run)
 
 
+def open_image_model(run: Path, device: str = "auto") -> Opened:
+    """`open_model`, for a command that is about images."""
+    opened = open_model(run, device)
+    if opened.of_points:
+        raise GlowkitError(
+            f"{run} is a model of points, and this command is for images; glowkit evaluate and"
+            " glowkit sample take points"
+        )
+    return opened
+
+
 def open_data(opened: Opened, spec: str | None, skip_bad: bool = False) -> "Source | PointSource":
     """Open DATA as the model needs it, or the data its run was trained on."""
     from glowkit.data import open_source
-    from glowkit.models import PointsConfig
 
     if spec is not None:
-        config = opened.model.config
         files = spec.startswith("hf:") or Path(spec).expanduser().is_dir()
-        if not files or isinstance(config, PointsConfig):
+        if not files or opened.of_points:
             return open_source(spec, skip_bad=skip_bad)
-        channels, height, width = config.image_shape
+        channels, height, width = opened.model.config.image_shape
         fit = {"size": height, "channels": channels} if height == width else {}
         return open_source(spec, skip_bad=skip_bad, **fit)
     if opened.run is None:
@@ -70,12 +115,14 @@ def open_data(opened: Opened, spec: str | None, skip_bad: bool = False) -> "Sour
     return open_source(**opened.run.data)
 
 
-def refuse_points(opened: Opened, instead: str) -> None:
-    """Refuse a model of points where images are needed."""
-    from glowkit.models import PointsConfig
+def open_images(opened: Opened, spec: str | None) -> "Source":
+    """`open_data`, for a command that is about images."""
+    from glowkit.data import Source
 
-    if isinstance(opened.model.config, PointsConfig):
-        raise GlowkitError(f"{opened.folder} is a model of points: {instead}")
+    data = open_data(opened, spec)
+    if not isinstance(data, Source):
+        raise GlowkitError(f"{data.name} are points, and this command is for images; name others")
+    return data
 
 
 def _device(name: str) -> "torch.device":
@@ -89,6 +136,25 @@ def _device(name: str) -> "torch.device":
         raise GlowkitError(f"device {name!r} cannot be used here; try --device cpu") from error
 
 
+def classes_in_turn(opened: Opened, count: int) -> "torch.Tensor | None":
+    """The context of so many samples: the classes in turn, None for a model without any."""
+    import torch
+
+    classes = opened.model.config.classes
+    return torch.arange(count, device=opened.device) % classes if classes else None
+
+
+def bar(steps: Sequence[T], description: str) -> Iterator[T]:
+    """The steps, with a progress bar on stderr where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    yield from track(
+        steps, description, console=console, transient=True, disable=not console.is_terminal
+    )
+
+
 def show(title: str, figures: Mapping[str, str]) -> None:
     """Print a title and figures in two columns."""
     print(title)
@@ -99,8 +165,12 @@ def show(title: str, figures: Mapping[str, str]) -> None:
 
 def show_json(figures: Mapping[str, Any]) -> None:
     """Print one JSON object; what is not a finite number is null, which every reader takes."""
-    plain = {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in figures.items()
-    }
-    print(json.dumps(plain))
+    print(json.dumps(_plain(figures)))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -21,6 +21,13 @@ def evaluate(
     baselines: Annotated[
         bool, typer.Option("--baselines", help="Fit a Gaussian and a mixture to large images too.")
     ] = False,
+    tell: Annotated[
+        bool,
+        typer.Option(
+            "--classify",
+            help="Tell the classes of the images, by Bayes' rule; an evaluation for each class.",
+        ),
+    ] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 100,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Skip damaged images.")] = False,
     seed: Annotated[int, SEED] = 0,
@@ -33,13 +40,15 @@ def evaluate(
 
     Example: `glowkit evaluate runs/digits-glow-tiny --importance 16`
     """
-    from glowkit.cli.assess import assess, baseline_figures, figures_text, report_of
+    from glowkit.cli.assess import assess, baseline_figures, classified, figures_text, report_of
 
     opened = open_model(run, device)
     data = open_data(opened, source, skip_bad)
     # First, because what they refuse is known at once, and the model's figures take a while.
     fitted = baseline_figures(opened, data, split, seed, asked=baselines)
     figures = assess(opened, data, split, importance, batch_size, seed)
+    if tell:
+        figures |= classified(opened, data, split, batch_size, seed)
     # Shown before the report is written: a full disk must not cost the figures.
     if as_json:
         show_json(figures | {"split": split} | ({"baselines": fitted} if fitted else {}))

@@ -13,7 +13,9 @@ DTYPES = ("float32", "float64")
 
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A checkpoint.")],
-    format: Annotated[str, typer.Option("--format", help="y0ast, openai or rosinality.")],
+    format: Annotated[
+        str, typer.Option("--format", help="y0ast, openai, rosinality or chrischute.")
+    ],
     out: Annotated[Path, typer.Option(metavar="MODEL", help="Model folder to write.")],
     levels: Annotated[
         int | None,

@@ -6,15 +6,34 @@ from collections.abc import Sequence
 
 import typer
 
+from glowkit.cli.compare import compare
 from glowkit.cli.evaluate import evaluate
 from glowkit.cli.import_ import import_
+from glowkit.cli.interpolate import interpolate
+from glowkit.cli.latents import decode, encode
 from glowkit.cli.lists import data, presets
 from glowkit.cli.reconstruct import reconstruct
+from glowkit.cli.report import report
 from glowkit.cli.sample import sample
+from glowkit.cli.scales import scales
 from glowkit.cli.train import train
 from glowkit.core.errors import GlowkitError
 
-COMMANDS = (train, evaluate, sample, reconstruct, import_, presets, data)
+COMMANDS = (
+    train,
+    evaluate,
+    sample,
+    reconstruct,
+    interpolate,
+    scales,
+    compare,
+    report,
+    encode,
+    decode,
+    import_,
+    presets,
+    data,
+)
 
 app = typer.Typer(
     help="Exact-likelihood generative models of images: train, evaluate, sample, reconstruct.",

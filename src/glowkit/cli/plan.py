@@ -69,6 +69,9 @@ class Planned:
                     " classes by sub-folders or a labels array, or train without classes"
                 )
             fitted["classes"] = len(source.class_names)
+            # A preset with classes says itself what they reach; some families take none anywhere.
+            if not model.classes and hasattr(model, "conditioning"):
+                fitted["conditioning"] = "everywhere"
         return fitted
 
 

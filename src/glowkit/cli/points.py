@@ -46,11 +46,21 @@ def points_text(figures: Mapping[str, Any]) -> dict[str, str]:
 
 
 def sample_points(
-    opened: "Opened", count: int, temperatures: Sequence[float], out: Path, seed: int
+    opened: "Opened",
+    count: int,
+    temperatures: Sequence[float],
+    out: Path | None,
+    seed: int,
+    as_json: bool,
 ) -> None:
     """Draw points into pictures beside the density (.png), or into an array (.npy)."""
     import torch
 
+    from glowkit.cli.common import show_json
+
+    out = out or opened.folder / "samples" / "samples.png"
+    if count < 1:
+        raise GlowkitError(f"cannot draw {count} samples; give --count 1 or more")
     if out.suffix not in (".png", ".npy"):
         raise GlowkitError(f"{out} is of no known kind; give --out a name in .png or .npy")
     if out.suffix == ".npy" and len(temperatures) > 1:
@@ -63,6 +73,11 @@ def sample_points(
         _save_array(drawn[0], out)
     else:
         _save_picture(opened, temperatures, drawn, out)
+    if as_json:
+        total = count * len(temperatures)
+        show_json({"points": total, "temperatures": list(temperatures), "path": str(out)})
+    else:
+        print(f"{count} points at each of {len(temperatures)} temperature(s): {out}")
 
 
 def _save_array(points: "Tensor", out: Path) -> None:

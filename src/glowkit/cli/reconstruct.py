@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glowkit.cli.common import DEVICE, JSON, Opened, open_data, open_model, refuse_points, show_json
+from glowkit.cli.common import DEVICE, JSON, Opened, open_image_model, show_json
+from glowkit.cli.naming import image_batches, named_images, names_data
 from glowkit.core.errors import GlowkitError
 
 if TYPE_CHECKING:
@@ -17,12 +18,13 @@ def reconstruct(
     images: Annotated[
         str | None,
         typer.Argument(
-            metavar="IMAGES", help="An image file, or DATA; by default the run's test split."
+            metavar="IMAGES",
+            help="An image file, test:12 or DATA; by default the run's test split.",
         ),
     ] = None,
     count: Annotated[int, typer.Option("--count", "-n", help="Images of DATA to show.")] = 10,
     label: Annotated[
-        int | None, typer.Option("--class", help="Class of an image file (conditional models).")
+        str | None, typer.Option("--class", help="Class of an image file (conditional models).")
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="PNG to write; by default RUN/samples/reconstruction.png.")
@@ -36,8 +38,7 @@ def reconstruct(
     """
     if count < 1:
         raise GlowkitError(f"cannot reconstruct {count} images; give --count 1 or more")
-    opened = open_model(run, device)
-    refuse_points(opened, "reconstruct draws images; glowkit evaluate says the round-trip error")
+    opened = open_image_model(run, device)
     batch, context = _images(opened, images, count, label)
 
     from glowkit.tasks import largest_pixel_error, reconstruct
@@ -56,24 +57,9 @@ def reconstruct(
 
 
 def _images(
-    opened: Opened, images: str | None, count: int, label: int | None
+    opened: Opened, images: str | None, count: int, label: str | None
 ) -> "tuple[Tensor, Tensor | None]":
-    from glowkit.cli.assess import split_batches
-
-    path = Path(images or "")
-    if label is not None and not (opened.model.config.classes and path.is_file()):
-        raise GlowkitError("--class is for an image file and a conditional model; leave it out")
-    if images is None or path.is_dir() or path.suffix in (".npy", ".npz") or not path.is_file():
-        data = open_data(opened, images)
-        return next(split_batches(opened, data, "test", count))
-
-    import torch
-
-    from glowkit.data import read_image, requantize
-
-    config = opened.model.config
-    levels = 65536 if config.pixel_levels > 256 else 256
-    image = read_image(path, config.image_shape, deep=levels > 256)
-    image = requantize(image, levels, config.pixel_levels).to(opened.device)
-    context = None if label is None else torch.tensor([label], device=opened.device)
-    return image, context
+    if images is not None and not names_data(images):
+        return named_images(opened, [images], label)
+    _, batches = image_batches(opened, [images] if images else [], "test", count, label)
+    return next(batches)

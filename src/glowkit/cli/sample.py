@@ -1,11 +1,13 @@
 """`glowkit sample`: draw images, or points."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glowkit.cli.common import DEVICE, JSON, SEED, open_model, show_json
+from glowkit.cli.common import DEVICE, JSON, SEED, Opened, bar, open_model, show_json
+from glowkit.cli.output import KINDS
 from glowkit.cli.points import sample_points
 from glowkit.core.errors import GlowkitError
 
@@ -21,70 +23,107 @@ def sample(
     temperature: Annotated[
         str | None,
         typer.Option(
-            help="One value or several, separated by commas: a row each (0.7,1.0; points 1.0)."
+            help="One value or several, separated by commas: a row each; by default 0.7,1.0 on a"
+            " sheet, else 1.0."
         ),
     ] = None,
     label: Annotated[
-        int | None, typer.Option("--class", help="Class of every sample (conditional models).")
+        str | None,
+        typer.Option("--class", help="Class of every sample, by name or number."),
     ] = None,
+    each: Annotated[
+        bool, typer.Option("--each-class", help="The same noise under each class, a row a class.")
+    ] = False,
     out: Annotated[
         Path | None,
-        typer.Option(help="PNG to write, by default RUN/samples/samples.png; .npy for points."),
+        typer.Option(help=f"{KINDS} By default RUN/samples/samples.png."),
     ] = None,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", min=1, help="Images at a time, off a sheet.")
+    ] = 100,
     seed: Annotated[int, SEED] = 0,
     device: Annotated[str, DEVICE] = "auto",
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Draw a sheet of samples, one labelled row for each temperature, all from the same noise.
 
+    Off a sheet any number of samples goes to disk in batches, all at one temperature.
+
+    A conditional model draws its classes in turn, or one (--class), or a row of each (--each-class)
+    where the images of a column differ in nothing but their class.
+
     Of points: a panel for each temperature, beside the density; or an array, with --out NAME.npy.
-    A conditional model without --class draws its classes in turn.
 
     Example: `glowkit sample runs/digits-glow-tiny --temperature 0,0.5,0.7,1.0 -n 12`
     """
-    from glowkit.models import PointsConfig
+    from glowkit.cli.output import check_out, check_sheet, is_sheet, write_images
 
     opened = open_model(run, device)
-    points = isinstance(opened.model.config, PointsConfig)
-    temperatures = _temperatures(temperature or ("1.0" if points else "0.7,1.0"))
-    count = (5000 if points else 10) if count is None else count
+    if opened.of_points:
+        if label is not None or each:
+            raise GlowkitError("points have no classes; leave out --class and --each-class")
+        count = 5000 if count is None else count
+        sample_points(opened, count, _temperatures(temperature or "1.0"), out, seed, as_json)
+        return
+    count = 10 if count is None else count
+    out = out or run / "samples" / "samples.png"
+    temperatures = _temperatures(temperature or ("0.7,1.0" if is_sheet(out) else "1.0"))
     if count < 1:
         raise GlowkitError(f"cannot draw {count} samples; give --count 1 or more")
-    out = out or run / "samples" / "samples.png"
-    if points:
-        if label is not None:
-            raise GlowkitError("this model has no classes; leave out --class")
-        sample_points(opened, count, temperatures, out, seed)
-        _say("points", count, temperatures, out, as_json)
+    if is_sheet(out):
+        check_sheet(count * len(temperatures))
+    elif len(temperatures) > 1:
+        raise GlowkitError("several temperatures make a sheet; give one, or a .png as --out")
+    check_out(out)
+    contexts = _contexts(opened, label, each, count)
+
+    if not is_sheet(out):
+        if each:
+            raise GlowkitError("--each-class makes a sheet; give a .png as --out")
+        config = opened.model.config
+        ((_, context),) = contexts
+        batches = _stream(opened, count, temperatures[0], context, seed, batch_size)
+        write_images(batches, out, count, config.image_shape, config.pixel_levels)
+        if as_json:
+            show_json({"samples": count, "temperatures": temperatures, "path": str(out)})
+        else:
+            print(f"{count} samples at temperature {temperatures[0]:g}: {out}")
         return
-    context = _context(opened.model.config.classes, label, count)
 
     import torch
-    from rich.console import Console
-    from rich.progress import track
 
     from glowkit.tasks.sheet import image_sheet, save_png
 
-    console = Console(stderr=True)
     rows = []
-    for value in track(
-        temperatures, "sampling", console=console, transient=True, disable=not console.is_terminal
-    ):
+    wanted = [(value, *named) for value in temperatures for named in contexts]
+    for value, name, context in bar(wanted, "sampling"):
         generator = torch.Generator(opened.device).manual_seed(seed)
-        images = opened.model.sample(
-            count, value, None if context is None else context.to(opened.device), generator
-        )
-        rows.append((f"temperature {value:g}", images.cpu()))
+        images = opened.model.sample(count, value, context, generator)
+        rows.append((name + f"temperature {value:g}", images.cpu()))
     save_png(image_sheet(rows, opened.model.config.pixel_levels), out)
-    _say("samples", count, temperatures, out, as_json)
-
-
-def _say(things: str, count: int, temperatures: list[float], out: Path, as_json: bool) -> None:
     if as_json:
-        total = count * len(temperatures)
-        show_json({things: total, "temperatures": temperatures, "path": str(out)})
+        show_json({"samples": count * len(rows), "temperatures": temperatures, "path": str(out)})
     else:
-        print(f"{count} {things} at each of {len(temperatures)} temperature(s): {out}")
+        of_each = f", of each of {len(contexts)} classes" if each else ""
+        print(f"{count} samples at each of {len(temperatures)} temperature(s){of_each}: {out}")
+
+
+def _stream(
+    opened: Opened,
+    count: int,
+    temperature: float,
+    context: "Tensor | None",
+    seed: int,
+    batch_size: int,
+) -> "Iterator[Tensor]":
+    """The samples in batches, all from one generator."""
+    import torch
+
+    generator = torch.Generator(opened.device).manual_seed(seed)
+    for start in bar(range(0, count, batch_size), "sampling"):
+        number = min(batch_size, count - start)
+        own = None if context is None else context[start : start + number]
+        yield opened.model.sample(number, temperature, own, generator)
 
 
 def _temperatures(text: str) -> list[float]:
@@ -100,17 +139,25 @@ def _temperatures(text: str) -> list[float]:
     return values
 
 
-def _context(classes: int, label: int | None, count: int) -> "Tensor | None":
+def _contexts(
+    opened: Opened, label: str | None, each: bool, count: int
+) -> "list[tuple[str, Tensor | None]]":
+    """How the label of a row of samples begins, and their context."""
     import torch
 
-    if not classes:
+    classes = opened.model.config.classes
+
+    def all_of(number: int) -> "Tensor":
+        return torch.full((count,), number, device=opened.device)
+
+    if each:
         if label is not None:
-            raise GlowkitError("this model has no classes; leave out --class")
-        return None
-    if label is None:
-        return torch.arange(count) % classes
-    if not 0 <= label < classes:
-        raise GlowkitError(
-            f"class {label} does not exist; this model has classes 0 to {classes - 1}"
-        )
-    return torch.full((count,), label)
+            raise GlowkitError(
+                "--class draws one class and --each-class all; leave one of them out"
+            )
+        if not classes:
+            raise GlowkitError("this model has no classes; leave out --each-class")
+        return [(f"{name}, ", all_of(number)) for number, name in enumerate(opened.class_names)]
+    if label is not None:
+        return [("", all_of(opened.class_number(label)))]
+    return [("", torch.arange(count, device=opened.device) % classes if classes else None)]

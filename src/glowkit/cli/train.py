@@ -33,7 +33,7 @@ def train(
         str | None, typer.Option(help="Of the conditioners: float32 or bfloat16.")
     ] = None,
     conditional: Annotated[
-        bool, typer.Option("--conditional", help="Condition on the data's class labels.")
+        bool, typer.Option("--conditional", help="Condition every part on the data's class labels.")
     ] = False,
     epochs: Annotated[float | None, typer.Option(help="Budget in passes over the data.")] = None,
     minutes: Annotated[

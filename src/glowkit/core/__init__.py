@@ -7,6 +7,7 @@ from glowkit._lazy import lazy_names
 if TYPE_CHECKING:
     from glowkit.core.bijection import Bijection, constant_ladj, sum_per_example
     from glowkit.core.chain import Chain
+    from glowkit.core.conditioned import Conditioned
     from glowkit.core.density import Density
     from glowkit.core.errors import GlowkitError
     from glowkit.core.initialization import DataDependent, initialize
@@ -16,6 +17,7 @@ __all__ = [
     "MIDPOINT",
     "Bijection",
     "Chain",
+    "Conditioned",
     "DataDependent",
     "Density",
     "Generator",
@@ -30,6 +32,7 @@ __all__ = [
 _HOMES = {
     "glowkit.core.bijection": ["Bijection", "constant_ladj", "sum_per_example"],
     "glowkit.core.chain": ["Chain"],
+    "glowkit.core.conditioned": ["Conditioned"],
     "glowkit.core.density": ["Density"],
     "glowkit.core.errors": ["GlowkitError"],
     "glowkit.core.initialization": ["DataDependent", "initialize"],

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from glowkit.core.bijection import Bijection
 from glowkit.core.errors import GlowkitError
-from glowkit.core.memory import MEMORY_MODES
+from glowkit.core.memory import MEMORY_MODES, obstacle
 
 
 class Chain(Bijection):
@@ -17,7 +17,8 @@ class Chain(Bijection):
     Args:
         bijections: the maps, first applied first.
         memory: `"store"` keeps all activations; `"checkpoint"` keeps each bijection's input and
-            recomputes the rest in the backward pass.
+            recomputes the rest in the backward pass; `"reversible"` keeps the chain's output and
+            rebuilds every input by inversion. See `glowkit.core.memory` for what each costs.
 
     Raises:
         GlowkitError: for a memory mode that does not exist.
@@ -51,3 +52,18 @@ class Chain(Bijection):
             y, ladj = bijection.inverse(y, context)
             total = total + ladj
         return y, total
+
+
+def fall_back(model: nn.Module) -> list[str]:
+    """Set chains from "reversible" to "checkpoint" where the model's present mode needs it.
+
+    Returns why, a sentence for each reason. Without this, a chain says so in a warning, each time.
+    """
+    reasons = []
+    for chain in model.modules():
+        if isinstance(chain, Chain) and chain.memory == "reversible":
+            reason = obstacle([chain])
+            if reason:
+                chain.memory = "checkpoint"
+                reasons.append(reason)
+    return list(dict.fromkeys(reasons))

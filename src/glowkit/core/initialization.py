@@ -35,8 +35,10 @@ def initialize(
 
     One pass of `model.encode(batch)`, in which each layer sees activations that the earlier,
     just initialised layers made (Glow, section 3.1). Images are dequantized on the way, so that a
-    constant pixel is not a constant activation. Layers that are initialised already stay as they
-    are; the number of layers initialised is returned.
+    constant pixel is not a constant activation. The pass is in training mode, whatever the model's
+    own: layers are to see what they will see in training, dropout (drawn from torch's global
+    generator) included. Layers that are initialised already stay as they are; the number of layers
+    initialised is returned.
 
     Raises:
         GlowkitError: for fewer than two examples, whose statistics mean nothing.
@@ -56,9 +58,11 @@ def initialize(
             module.initialize_from(*inputs)
 
     handles = [m.register_forward_pre_hook(hook) for m in waiting]
+    training = model.training
     try:
-        model.encode(batch, context, generator)
+        model.train().encode(batch, context, generator)
     finally:
+        model.train(training)
         for handle in handles:
             handle.remove()
     return len(waiting)

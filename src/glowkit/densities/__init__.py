@@ -5,10 +5,11 @@ from glowkit.densities.context import WithContext
 from glowkit.densities.dequantize import Dequantize, inside
 from glowkit.densities.labels import WithLabels
 from glowkit.densities.normal import StandardLogistic, StandardNormal
-from glowkit.densities.split import Split
+from glowkit.densities.split import Split, kept_alone, kept_and_context
 from glowkit.densities.then import Then
 from glowkit.densities.top import Classified, TopPrior
 from glowkit.densities.uniform import Uniform
+from glowkit.densities.vectors import WithVectors
 
 __all__ = [
     "Classified",
@@ -22,5 +23,8 @@ __all__ = [
     "Uniform",
     "WithContext",
     "WithLabels",
+    "WithVectors",
     "inside",
+    "kept_alone",
+    "kept_and_context",
 ]

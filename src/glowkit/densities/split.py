@@ -1,6 +1,6 @@
 """Split: factor half of the channels out, early."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -8,30 +8,58 @@ from torch import Tensor
 from glowkit.core import Density, Generator, NoiseSpec
 
 
+def kept_alone(x1: Tensor, context: Tensor | None) -> Tensor:
+    """What the prior of a split sees: the kept channels, whatever the context."""
+    return x1
+
+
+def kept_and_context(x1: Tensor, context: Tensor | None) -> Tensor:
+    """What the prior of a split sees: the kept channels, then the context as channels.
+
+    Shapes: x1 (N, C, H, W), context (N, features), the same everywhere, to (N, C + features, H, W).
+
+    Raises:
+        ValueError: without a context.
+    """
+    if context is None:
+        raise ValueError("this split needs a context and got none")
+    space = x1.shape[2:]
+    beside = context.to(x1.dtype)[:, :, None, None].expand(-1, -1, *space)
+    return torch.cat([x1, beside], dim=1)
+
+
 class Split(Density):
     """Keep the first channels, and give the others to a prior that sees the kept ones.
 
     log p(x) = log prior(x₂ | x₁) + log deeper(x₁). The dropped half's noise leaves first. Shapes:
     (N, C, ...) with the last `prior` channels dropped. Source: RealNVP, section 3.6; Glow's learned
-    conditional prior, openai/glow `split2d`.
+    conditional prior, openai/glow `split2d`. That the prior can see the context too is ours.
 
     Args:
         kept: how many channels go on.
-        prior: density of the dropped channels, conditioned on the kept ones.
+        prior: density of the dropped channels, conditioned on what `seen` makes of the kept ones.
         deeper: density of the kept channels, which gets the outer context.
+        seen: `kept_alone`, or `kept_and_context`.
     """
 
-    def __init__(self, kept: int, prior: Density, deeper: Density) -> None:
+    def __init__(
+        self,
+        kept: int,
+        prior: Density,
+        deeper: Density,
+        seen: Callable[[Tensor, Tensor | None], Tensor] = kept_alone,
+    ) -> None:
         super().__init__()
         self.kept = kept
         self.prior = prior
         self.deeper = deeper
+        self.seen = seen
 
     def encode(
         self, x: Tensor, context: Tensor | None = None, generator: Generator = None
     ) -> tuple[list[Tensor], Tensor]:
         x1, x2 = x[:, : self.kept], x[:, self.kept :]
-        early, log_p2 = self.prior.encode(x2, x1, generator)
+        early, log_p2 = self.prior.encode(x2, self.seen(x1, context), generator)
         late, log_p1 = self.deeper.encode(x1, context, generator)
         return early + late, log_p1 + log_p2
 
@@ -40,7 +68,7 @@ class Split(Density):
     ) -> tuple[Tensor, Tensor]:
         early = len(self.prior.noise_specs())
         x1, log_p1 = self.deeper.decode(noises[early:], context)
-        x2, log_p2 = self.prior.decode(noises[:early], x1)
+        x2, log_p2 = self.prior.decode(noises[:early], self.seen(x1, context))
         return torch.cat([x1, x2], dim=1), log_p1 + log_p2
 
     def noise_specs(self) -> list[NoiseSpec]:

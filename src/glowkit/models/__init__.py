@@ -6,6 +6,7 @@ from glowkit.models.build import (
     from_settings,
     to_settings,
 )
+from glowkit.models.flowpp import FlowPPConfig
 from glowkit.models.glow import GlowConfig
 from glowkit.models.nice import NICEConfig
 from glowkit.models.points import PointsConfig
@@ -25,6 +26,7 @@ __all__ = [
     "DEFAULT_PRESET",
     "PRESETS",
     "Config",
+    "FlowPPConfig",
     "GlowConfig",
     "ImageConfig",
     "NICEConfig",

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from glowkit.core import Density, GlowkitError
+from glowkit.models.flowpp import FlowPPConfig, build_flowpp
 from glowkit.models.glow import GlowConfig, build_glow
 from glowkit.models.nice import NICEConfig, build_nice
 from glowkit.models.points import PointsConfig, build_points
@@ -14,6 +15,7 @@ from glowkit.models.presets import Config, preset
 from glowkit.models.realnvp import RealNVPConfig, build_realnvp
 
 FAMILIES: dict[str, tuple[type[Config], Callable[[Any], Density]]] = {
+    "flowpp": (FlowPPConfig, build_flowpp),
     "glow": (GlowConfig, build_glow),
     "nice": (NICEConfig, build_nice),
     "points": (PointsConfig, build_points),

@@ -14,11 +14,13 @@ def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
 
 
 def check_at_least(config: object, **minima: float) -> None:
-    """Refuse settings below their minimum, and fractions where whole numbers are meant."""
+    """Refuse settings below their minimum, and those that are not of the kind that is meant."""
     for field in fields(config):  # type: ignore[arg-type]
         value = getattr(config, field.name)
         if field.type in (int, "int") and (not isinstance(value, int) or isinstance(value, bool)):
             raise GlowkitError(f"{field.name} is {value!r}; it must be a whole number")
+        if field.type in (bool, "bool") and not isinstance(value, bool):
+            raise GlowkitError(f"{field.name} is {value!r}; it must be true or false")
     for name, minimum in minima.items():
         value = getattr(config, name)
         if value < minimum:

@@ -1,9 +1,10 @@
 """Glow: squeeze, steps of flow, split; and again."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from glowkit.bijections import Shift, Squeeze
-from glowkit.core import Chain, Density, GlowkitError
+from glowkit.bijections import Logit, Shift, Squeeze
+from glowkit.core import Bijection, Chain, Density, GlowkitError
 from glowkit.core.memory import MEMORY_MODES
 from glowkit.densities import (
     Classified,
@@ -14,11 +15,17 @@ from glowkit.densities import (
     Then,
     TopPrior,
     WithLabels,
+    WithVectors,
+    kept_alone,
+    kept_and_context,
 )
 from glowkit.models.checks import check_at_least, check_choice, check_sides, check_untouched
 from glowkit.models.dequantization import DEQUANTIZATIONS
-from glowkit.models.step import COUPLINGS, MOST_BINS, PERMUTATIONS, step
+from glowkit.models.step import COUPLINGS, ENTRIES, HALVES, MOST_BINS, PERMUTATIONS, step
 from glowkit.nets import PRECISIONS, ZeroConv2d, ZeroLinear
+
+LOGIT_ALPHA = 0.05
+"""How far "logit" keeps pixels from 0 and 1 (RealNVP, section 4.1)."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +37,22 @@ class GlowConfig:
         levels: L, the scales of the multi-scale architecture.
         steps: K, the steps of flow in each.
         width: channels of the conditioners' hidden layers.
-        coupling: "affine", "additive", "mixture" (of logistics) or "spline".
+        coupling: "affine", "additive", "mixture" (of logistics), "spline", or "tanh-affine" with a
+            bounded scale, as in RealNVP.
+        kept_half: "first" or "second": the half of the channels that couplings keep.
+        entry: "none", or "preactivation" where conditioners begin with an affine map and ReLU.
+        preprocessing: "centre" for v − ½, or "logit" for RealNVP's spread over the real line.
         permutation: "conv1x1" (LU-factored), "conv1x1-plain", "shuffle" or "reverse".
         pixel_levels: the integers 0..pixel_levels−1 that a pixel can be.
-        classes: number of class labels that condition the top prior; 0 for none.
+        classes: number of class labels that condition the model; 0 for none.
+        context_features: instead of classes, length of a vector of numbers that conditions the
+            model, given with every example; 0 for none.
+        conditioning: what classes or vectors reach: "top", the top prior alone, as in openai/glow,
+            or "everywhere", every coupling and split prior too.
         learn_top: whether the top prior's mean and deviation are learned.
         classifier_weight: weight in the loss of a classifier on the top latent, in bits an image;
             0 for no classifier.
-        memory: "store" or "checkpoint", see `glowkit.Chain`.
+        memory: "store", "checkpoint" or "reversible", see `glowkit.Chain`.
         precision: "float32", or "bfloat16" for the conditioners alone.
         components: logistics in a "mixture" coupling.
         bins: bins of a "spline" coupling.
@@ -55,9 +70,14 @@ class GlowConfig:
     steps: int = 32
     width: int = 512
     coupling: str = "affine"
+    kept_half: str = "first"
+    entry: str = "none"
+    preprocessing: str = "centre"
     permutation: str = "conv1x1"
     pixel_levels: int = 256
     classes: int = 0
+    context_features: int = 0
+    conditioning: str = "top"
     learn_top: bool = True
     classifier_weight: float = 0.0
     memory: str = "store"
@@ -72,9 +92,14 @@ class GlowConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "image_shape", tuple(self.image_shape))
         check_at_least(self, levels=1, steps=1, width=1, classes=0, classifier_weight=0)
+        check_at_least(self, context_features=0)
         check_sides(self.image_shape, self.levels)
         check_choice("coupling", self.coupling, COUPLINGS)
+        check_choice("kept_half", self.kept_half, HALVES)
+        check_choice("entry", self.entry, ENTRIES)
+        check_choice("preprocessing", self.preprocessing, PREPROCESSINGS)
         check_choice("permutation", self.permutation, PERMUTATIONS)
+        check_choice("conditioning", self.conditioning, CONDITIONINGS)
         check_choice("memory", self.memory, MEMORY_MODES)
         check_choice("precision", self.precision, PRECISIONS)
         check_at_least(self, components=1, bins=1, dequantization_steps=1, dequantization_width=1)
@@ -90,8 +115,29 @@ class GlowConfig:
         if self.dequantization != "variational":
             names = ("dequantization_steps", "dequantization_width")
             check_untouched(self, "dequantization 'variational'", *names)
+        if self.classes and self.context_features:
+            raise GlowkitError("a model has classes or context_features; set one of them to 0")
+        if not (self.classes or self.context_features):
+            check_untouched(self, "a model with classes or context_features", "conditioning")
         if self.classifier_weight and not self.classes:
             raise GlowkitError("classifier_weight needs classes; set classes, or the weight to 0")
+        if self.classifier_weight and self.conditioning != "top":
+            raise GlowkitError(
+                "classifier_weight needs conditioning 'top': a latent that was made with the label"
+                " would tell the classifier what to say"
+            )
+
+
+PREPROCESSINGS: dict[str, Callable[[], Bijection]] = {
+    "centre": lambda: Shift(-0.5),
+    "logit": lambda: Logit(LOGIT_ALPHA),
+}
+
+CONDITIONINGS: dict[str, Callable[[GlowConfig], int]] = {
+    "top": lambda config: 0,
+    "everywhere": lambda config: _features(config),
+}
+"""How many context features couplings and split priors see."""
 
 
 def build_glow(config: GlowConfig) -> Dequantize:
@@ -99,32 +145,44 @@ def build_glow(config: GlowConfig) -> Dequantize:
 
     Departures: the 1x1 convolution is LU-factored by default and packed into C² parameters; the
     permutation-less parts are the same map, parameter for parameter. The latents of every scale
-    are whitened, and log-dets are summed in float32 for each example.
+    are whitened, and log-dets are summed in float32 for each example. Conditioning everywhere is
+    ours: the context enters couplings through a map that starts as zero (`glowkit.nets.GlowNet`),
+    and split priors as channels beside the kept half (`glowkit.densities.kept_and_context`), so
+    that a fresh conditional model is the unconditional one.
     """
     inner = _level(config, 0, config.image_shape)
-    density: Density = Then(Shift(-0.5), inner)
+    density: Density = Then(PREPROCESSINGS[config.preprocessing](), inner)
     if config.classes:
         density = WithLabels(config.classes, density)
+    if config.context_features:
+        density = WithVectors(config.context_features, density)
     noise = DEQUANTIZATIONS[config.dequantization](config)
     return Dequantize(noise, density, config.pixel_levels)
 
 
+def _features(config: GlowConfig) -> int:
+    return config.classes or config.context_features
+
+
 def _level(config: GlowConfig, level: int, shape: tuple[int, ...]) -> Density:
     channels, height, width = 4 * shape[0], shape[1] // 2, shape[2] // 2
-    steps = Chain([step(config, channels) for _ in range(config.steps)], config.memory)
+    seen = CONDITIONINGS[config.conditioning](config)
+    steps = [step(config, channels, config.width, seen) for _ in range(config.steps)]
     if level == config.levels - 1:
         rest = _top(config, (channels, height, width))
     else:
         half = channels // 2
-        prior = ConditionalNormal(ZeroConv2d(half, channels), (half, height, width))
-        rest = Split(half, prior, _level(config, level + 1, (half, height, width)))
-    return Then(Chain([Squeeze(), steps]), rest)
+        prior = ConditionalNormal(ZeroConv2d(half + seen, channels), (half, height, width))
+        deeper = _level(config, level + 1, (half, height, width))
+        rest = Split(half, prior, deeper, kept_and_context if seen else kept_alone)
+    return Then(Chain([Squeeze(), Chain(steps, config.memory)]), rest)
 
 
 def _top(config: GlowConfig, shape: tuple[int, int, int]) -> Density:
     twice = 2 * shape[0]
     border = ZeroConv2d(twice, twice) if config.learn_top else None
-    embedding = ZeroLinear(config.classes, twice) if config.classes else None
+    features = _features(config)
+    embedding = ZeroLinear(features, twice) if features else None
     if border is None and embedding is None:
         return StandardNormal(shape)
     prior = TopPrior(shape, border, embedding)

@@ -36,7 +36,7 @@ class NICEConfig:
         prior: "logistic" or "normal"; the reference's CIFAR-10 script has the normal.
         pixel_levels: the integers 0..pixel_levels−1 that a pixel can be.
         classes: 0; NICE has no class conditions here.
-        memory: "store" or "checkpoint", see `glowkit.Chain`.
+        memory: "store", "checkpoint" or "reversible", see `glowkit.Chain`.
 
     Raises:
         GlowkitError: for a setting that cannot be.

@@ -1,18 +1,35 @@
 """Presets: the published settings, and small models that are good on a CPU."""
 
+from dataclasses import replace
+
 from glowkit.core import GlowkitError
+from glowkit.models.flowpp import FlowPPConfig
 from glowkit.models.glow import GlowConfig
 from glowkit.models.nice import NICEConfig
 from glowkit.models.points import PointsConfig
 from glowkit.models.realnvp import RealNVPConfig
 
-ImageConfig = GlowConfig | NICEConfig | RealNVPConfig
+ImageConfig = FlowPPConfig | GlowConfig | NICEConfig | RealNVPConfig
 """Settings of a model of images; all have image_shape, pixel_levels and classes."""
 
 Config = ImageConfig | PointsConfig
 """Settings of a model of any family."""
 
 CIFAR = (3, 32, 32)
+
+_FLOWPP_IMAGENET64 = FlowPPConfig(
+    (3, 64, 64),
+    couplings=((0, 0), (0, 4), (2, 2), (2, 2)),
+    pointwise=False,
+    blocks=16,
+    components=4,
+    dropout=0.0,
+    head="concat-elu",
+    dequantization_blocks=5,
+    dequantization_heads=0,
+    context_blocks=5,
+    context_norm=True,
+)
 
 PRESETS: dict[str, Config] = {
     "glow-tiny": GlowConfig((1, 8, 8), levels=2, steps=8, width=64, pixel_levels=17),
@@ -53,6 +70,43 @@ PRESETS: dict[str, Config] = {
         permutation="reverse",
         normalization="diagonal",
         prior="logistic",
+    ),
+    "flowpp-cifar10": FlowPPConfig(CIFAR),
+    "flowpp-imagenet32": FlowPPConfig(
+        CIFAR,
+        couplings=((0, 7), (3, 3)),
+        pointwise=False,
+        width=128,
+        blocks=20,
+        dropout=0.0,
+        weight_norm=True,
+        head="concat-elu",
+        dequantization_couplings=8,
+        dequantization_blocks=8,
+        context_blocks=8,
+        context_heads=4,
+        context_norm=True,
+    ),
+    "flowpp-imagenet64": _FLOWPP_IMAGENET64,
+    "flowpp-celeba128": replace(
+        _FLOWPP_IMAGENET64,
+        image_shape=(3, 128, 128),
+        couplings=((0, 0), *_FLOWPP_IMAGENET64.couplings),
+        blocks=12,
+        pixel_levels=32,
+    ),
+    "flowpp-tiny": FlowPPConfig(
+        (1, 8, 8),
+        couplings=((0, 3), (2, 1)),
+        width=24,
+        blocks=1,
+        components=4,
+        dropout=0.0,
+        pixel_levels=17,
+        dequantization_couplings=1,
+        dequantization_blocks=1,
+        context_blocks=1,
+        context_width=16,
     ),
 }
 """Settings of the published models (Glow's from openai/glow's README), by name, and ours for a CPU.

@@ -40,7 +40,7 @@ class RealNVPConfig:
             twice as many, and each scale doubles both.
         pixel_levels: the integers 0..pixel_levels−1 that a pixel can be.
         classes: 0; RealNVP has no class conditions here.
-        memory: "store" or "checkpoint", see `glowkit.Chain`.
+        memory: "store", "checkpoint" or "reversible", see `glowkit.Chain`.
 
     Raises:
         GlowkitError: for a setting that cannot be.

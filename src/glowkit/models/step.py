@@ -4,9 +4,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 from glowkit.bijections import (
     Actnorm,
+    ActnormConv1x1,
     Additive,
     Affine,
     Conv1x1,
@@ -15,12 +17,14 @@ from glowkit.bijections import (
     LUMatrix,
     PlainMatrix,
     RationalQuadraticSpline,
+    TanhAffine,
     Transformer,
     reverse,
     shuffle,
+    swap_halves,
 )
 from glowkit.core import Bijection, Chain
-from glowkit.nets import GlowNet
+from glowkit.nets import GlowNet, Preactivation
 
 if TYPE_CHECKING:
     from glowkit.models.glow import GlowConfig
@@ -31,12 +35,14 @@ SPLINE_BOUND = 4.0
 MOST_BINS = 500
 """Of a spline: each takes at least a thousandth of its interval, and half of it stays to learn."""
 
-COUPLINGS: dict[str, "Callable[[GlowConfig], Transformer]"] = {
-    "affine": lambda config: Affine(),
-    "additive": lambda config: Additive(),
-    "mixture": lambda config: LogisticMixture(config.components),
-    "spline": lambda config: RationalQuadraticSpline(config.bins, SPLINE_BOUND),
+COUPLINGS: dict[str, "Callable[[GlowConfig, int], Transformer]"] = {
+    "affine": lambda config, channels: Affine(),
+    "additive": lambda config, channels: Additive(),
+    "mixture": lambda config, channels: LogisticMixture(config.components),
+    "spline": lambda config, channels: RationalQuadraticSpline(config.bins, SPLINE_BOUND),
+    "tanh-affine": lambda config, channels: TanhAffine(1, (channels, 1, 1)),
 }
+"""Of the channels that a coupling transforms."""
 
 PERMUTATIONS: dict[str, Callable[[int], Bijection]] = {
     "conv1x1": lambda channels: Conv1x1(LUMatrix(channels)),
@@ -46,24 +52,38 @@ PERMUTATIONS: dict[str, Callable[[int], Bijection]] = {
 }
 
 
-def step(config: "GlowConfig", channels: int, width: int = 0, context_features: int = 0) -> Chain:
-    """Actnorm, permutation, coupling; the width is the config's unless another is given."""
+ENTRIES: dict[str, Callable[[int], nn.Module | None]] = {
+    "none": lambda channels: None,
+    "preactivation": Preactivation,
+}
+"""What the conditioners begin with."""
+
+HALVES: dict[str, Callable[[Coupling, int], Bijection]] = {
+    "first": lambda coupling, channels: coupling,
+    "second": lambda coupling, channels: Chain(
+        [swap_halves(channels), coupling, swap_halves(channels)]
+    ),
+}
+"""Which half a coupling keeps."""
+
+
+def step(config: "GlowConfig", channels: int, width: int, context_features: int) -> Chain:
+    """Actnorm, permutation, coupling; the conditioner has this width, and sees a context."""
     half = channels // 2
-    transformer = COUPLINGS[config.coupling](config)
+    transformer = COUPLINGS[config.coupling](config, half)
     net = GlowNet(
         half,
         half * transformer.parameters_per_channel,
-        width or config.width,
+        width,
         context_features,
         config.precision,
         config.last_kernel,
+        ENTRIES[config.entry](half),
     )
     with torch.no_grad():
         net.last.bias.copy_(transformer.start().repeat(half))
-    return Chain(
-        [
-            Actnorm(channels),
-            PERMUTATIONS[config.permutation](channels),
-            Coupling(half, net, transformer),
-        ]
-    )
+    actnorm, permutation = Actnorm(channels), PERMUTATIONS[config.permutation](channels)
+    coupling = HALVES[config.kept_half](Coupling(half, net, transformer), channels)
+    if isinstance(permutation, Conv1x1):
+        return Chain([ActnormConv1x1(actnorm, permutation), coupling])
+    return Chain([actnorm, permutation, coupling])

@@ -2,26 +2,49 @@
 
 from glowkit.nets.batchnorm import BatchNorm, RunningMoments, following_moments
 from glowkit.nets.convolution import ActnormConv2d, ScaledConv2d, ZeroConv2d, ZeroLinear
-from glowkit.nets.glow import GlowNet
+from glowkit.nets.gated import (
+    BRANCH_DEVIATION,
+    ChannelNorm,
+    ConcatELU,
+    GatedAttention,
+    GatedConv,
+    GatedLayer,
+    GatedNet,
+    Positions,
+)
+from glowkit.nets.glow import GlowNet, Preactivation
 from glowkit.nets.half import HalfSizeNet
 from glowkit.nets.mlp import MLP
 from glowkit.nets.normed import NormedConv2d, UnitConv2d
 from glowkit.nets.precision import PRECISIONS
 from glowkit.nets.residual import MaskedSignPairs, ResidualNet, SignPairs
+from glowkit.nets.standardized import ConvMaker, StandardizedConv2d, StandardizedNormedConv2d
 
 __all__ = [
+    "BRANCH_DEVIATION",
     "MLP",
     "PRECISIONS",
     "ActnormConv2d",
     "BatchNorm",
+    "ChannelNorm",
+    "ConcatELU",
+    "ConvMaker",
+    "GatedAttention",
+    "GatedConv",
+    "GatedLayer",
+    "GatedNet",
     "GlowNet",
     "HalfSizeNet",
     "MaskedSignPairs",
     "NormedConv2d",
+    "Positions",
+    "Preactivation",
     "ResidualNet",
     "RunningMoments",
     "ScaledConv2d",
     "SignPairs",
+    "StandardizedConv2d",
+    "StandardizedNormedConv2d",
     "UnitConv2d",
     "ZeroConv2d",
     "ZeroLinear",

@@ -1,33 +1,14 @@
 """Glow's convolutions: edge-bias borders and log-scale factors."""
 
-from functools import lru_cache
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from glowkit.nets.bordered import BorderedConv
 from glowkit.nets.statistics import channel_statistics
 
 LOG_SCALE_FACTOR = 3.0
 """openai/glow multiplies its learned log-scales by 3, so that they learn three times as fast."""
-
-
-@lru_cache(maxsize=64)
-def _ring_patches(height: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """What each of the 9 taps sees of a channel that is 1 on the padding ring: (9, H·W)."""
-    with torch.inference_mode(False), torch.no_grad():
-        inside = torch.zeros(1, 1, height, width, dtype=dtype, device=device)
-        return F.unfold(F.pad(inside, (1, 1, 1, 1), value=1.0), 3)[0]
-
-
-def border_map(edge: Tensor, height: int, width: int) -> Tensor:
-    """What a channel that is 1 on the padding ring and 0 inside adds to a 3x3 convolution.
-
-    edge, (out, 3, 3), holds that channel's filters. Returns (out, H, W): it is the same for every
-    image, so one small matrix product serves the batch.
-    """
-    patches = _ring_patches(height, width, edge.dtype, edge.device)
-    return (edge.flatten(1) @ patches).view(-1, height, width)
 
 
 class ScaledConv2d(nn.Module):
@@ -54,10 +35,9 @@ class ScaledConv2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         scale = torch.exp(LOG_SCALE_FACTOR * self.logs)
         weight = self.weight * scale[:, None, None, None]
-        y = F.conv2d(x, weight, self.bias * scale, padding=weight.shape[-1] // 2)
         if self.edge is None:
-            return y
-        return y + border_map(self.edge * scale[:, None, None], *x.shape[-2:]).to(y.dtype)
+            return F.conv2d(x, weight, self.bias * scale)
+        return BorderedConv.apply(x, weight, self.bias * scale, self.edge * scale[:, None, None])
 
 
 class ActnormConv2d(ScaledConv2d):

@@ -1,9 +1,26 @@
 """Glow's conditioner."""
 
+import torch
 from torch import Tensor, nn
 
 from glowkit.nets.convolution import ActnormConv2d, ZeroConv2d
 from glowkit.nets.precision import PRECISIONS, computing_in
+
+
+class Preactivation(nn.Module):
+    """What comes before a convolution where networks begin with it: y = ReLU(s · x + b).
+
+    s starts at 1 and b at 0, for each channel. Shapes: (N, C, H, W) to the same. Source:
+    chrischute/glow `coupling.NN`, with the batch norm as the affine map that it is in evaluation.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(torch.addcmul(self.bias[:, None, None], x, self.scale[:, None, None]))
 
 
 class GlowNet(nn.Module):
@@ -13,8 +30,9 @@ class GlowNet(nn.Module):
     numbers an example, (N, features), or a map of them, (N, features, H, W), is added before the
     first ReLU through a 1x1 convolution that starts as zero. Cost: 9·C_in·w + w² + 9·w·C_out
     multiplications a pixel, done in `precision`; a `last_kernel` of 1 spares the second 9, which
-    counts where a transformer takes many parameters. Source: Glow, appendix B, and openai/glow
-    `model.f`; the context and the 1x1 last convolution are ours.
+    counts where a transformer takes many parameters. An `entry`, such as `Preactivation`, comes
+    before the first convolution. Source: Glow, appendix B, and openai/glow `model.f`; the context
+    and the 1x1 last convolution are ours.
     """
 
     context: nn.Conv2d | None
@@ -27,9 +45,11 @@ class GlowNet(nn.Module):
         context_features: int = 0,
         precision: str = "float32",
         last_kernel: int = 3,
+        entry: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.dtype = PRECISIONS[precision]
+        self.entry = nn.Identity() if entry is None else entry
         self.first = ActnormConv2d(in_channels, width, kernel=3)
         self.second = ActnormConv2d(width, width, kernel=1)
         self.last = ZeroConv2d(width, out_channels, last_kernel)
@@ -40,7 +60,8 @@ class GlowNet(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         with computing_in(self.dtype, x.device):
-            h = self.first(x)
+            # The layout lasts to the output: on a CPU it halves a convolution's time.
+            h = self.first(self.entry(x).contiguous(memory_format=torch.channels_last))
             if self.context is not None:
                 if context is None:
                     raise ValueError("this conditioner needs a context and got none")

@@ -1,5 +1,6 @@
 """A network that describes an image at half its resolution."""
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -23,5 +24,6 @@ class HalfSizeNet(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         with computing_in(self.dtype, image.device):
-            h = self.first(F.pixel_unshuffle(image, 2)).relu_()
+            h = F.pixel_unshuffle(image, 2).contiguous(memory_format=torch.channels_last)
+            h = self.first(h).relu_()
             return self.second(h).relu_().to(image.dtype)

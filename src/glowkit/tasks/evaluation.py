@@ -29,7 +29,6 @@ class Evaluation:
     largest_pixel_error: int
 
 
-@torch.no_grad()
 def evaluate(
     model: Density,
     batches: Iterable[tuple[Tensor, Tensor | None]],
@@ -41,6 +40,18 @@ def evaluate(
     Raises:
         GlowkitError: when there is no image.
     """
+    bits, error = measure(model, batches, importance_samples, generator)
+    return summary(model, bits, error, importance_samples)
+
+
+@torch.no_grad()
+def measure(
+    model: Density,
+    batches: Iterable[tuple[Tensor, Tensor | None]],
+    importance_samples: int = 1,
+    generator: Generator = None,
+) -> tuple[Tensor, int]:
+    """Bits/dim of each image, (N,) in float64, and the largest pixel error of any."""
     each: list[Tensor] = []
     error = 0
     for images, context in batches:
@@ -50,12 +61,16 @@ def evaluate(
         error = max(error, largest_pixel_error(images, again))
     if not each:
         raise GlowkitError("there are no images to evaluate")
-    every = torch.cat(each)
-    spread = every.std().item() if len(every) > 1 else math.nan
+    return torch.cat(each), error
+
+
+def summary(model: Density, bits: Tensor, error: int, importance_samples: int) -> Evaluation:
+    """The figures of what `measure` returned."""
+    spread = bits.std().item() if len(bits) > 1 else math.nan
     return Evaluation(
-        bits_per_dim=every.mean().item(),
-        standard_error=spread / math.sqrt(len(every)),
-        images=len(every),
+        bits_per_dim=bits.mean().item(),
+        standard_error=spread / math.sqrt(len(bits)),
+        images=len(bits),
         levels=model.config.pixel_levels,
         importance_samples=importance_samples,
         largest_pixel_error=error,

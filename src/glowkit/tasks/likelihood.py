@@ -1,6 +1,7 @@
 """Likelihood: the one place where nats become bits/dim, for training and evaluation alike."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -9,6 +10,11 @@ from torch.nn import functional as F
 from glowkit.core import Density, Generator, GlowkitError
 from glowkit.densities import Classified
 from glowkit.models import PointsConfig
+
+
+def to_bits_per_dim(log_p: Tensor, images: Tensor) -> Tensor:
+    """−log₂ P / D, from log P in nats, (N,), and the images, whose every dimension counts."""
+    return -log_p / (math.prod(images.shape[1:]) * math.log(2))
 
 
 def bits_per_dim(
@@ -40,14 +46,24 @@ def bits_per_dim(
         )
     if importance_samples < 1:
         raise GlowkitError(f"importance samples must be at least 1, not {importance_samples}")
-    dimensions = math.prod(images.shape[1:])
     if importance_samples == 1:
-        return -model.log_prob(images, context, generator) / (dimensions * math.log(2))
+        return to_bits_per_dim(model.log_prob(images, context, generator), images)
     draws = torch.stack(
         [model.log_prob(images, context, generator).double() for _ in range(importance_samples)]
     )
-    log_p = draws.logsumexp(0) - math.log(importance_samples)
-    return -log_p / (dimensions * math.log(2))
+    return to_bits_per_dim(draws.logsumexp(0) - math.log(importance_samples), images)
+
+
+def head_logits(model: Density, noises: Sequence[Tensor], labels: Tensor) -> Tensor | None:
+    """What a model's classifier head says, (N, classes), or None for a model without one.
+
+    The noises are those of `model.encode(images, labels)`.
+    """
+    head = next((module for module in model.modules() if isinstance(module, Classified)), None)
+    if head is None:
+        return None
+    one_hot = F.one_hot(labels.long(), model.config.classes).to(noises[-1].dtype)
+    return head.class_logits(noises[-1:], one_hot)
 
 
 def training_loss(
@@ -61,14 +77,10 @@ def training_loss(
     The mean bits/dim, plus, for a model with a classifier head, `classifier_weight` times the
     mean cross-entropy in bits an image (openai/glow's weight_y).
     """
-    heads = [module for module in model.modules() if isinstance(module, Classified)]
-    if not heads:
-        mean = bits_per_dim(model, images, context, generator).mean()
-        return mean, mean
     noises, log_p = model.encode(images, context, generator)
-    mean = -log_p.mean() / (math.prod(images.shape[1:]) * math.log(2))
-    assert context is not None
-    one_hot = F.one_hot(context.long(), model.config.classes).to(log_p.dtype)
-    logits = heads[0].class_logits(noises[-1:], one_hot)
+    mean = to_bits_per_dim(log_p, images).mean()
+    logits = None if context is None else head_logits(model, noises, context)
+    if logits is None or context is None:
+        return mean, mean
     bits = F.cross_entropy(logits, context.long()) / math.log(2)
     return mean + model.config.classifier_weight * bits, mean

@@ -22,11 +22,17 @@ FONT_SIZE = 15  # pixels
 PAPER, INK = (255, 255, 255), (34, 34, 34)
 
 
-def image_sheet(rows: Sequence[tuple[str, Tensor]], levels: int, scale: int | None = None) -> Image:
+def image_sheet(
+    rows: Sequence[tuple[str, Tensor]],
+    levels: int,
+    scale: int | None = None,
+    headings: Sequence[str] = (),
+) -> Image:
     """Draw one labelled row per (label, images), the images (N, C, H, W) integers in 0..levels-1.
 
     Each pixel becomes a square of `scale` pixels; without `scale`, tiles are about 56 pixels wide.
-    Without any label there is no margin for labels. Colours are those of `to_pil`; RGBA is laid on
+    Without any label there is no margin for labels, nor one above the first row without `headings`,
+    one for each column. Colours are those of `to_pil`; RGBA is laid on
     white. Raises GlowkitError for no rows and for images that are not integers in the range.
 
     >>> digits = torch.arange(2 * 64).reshape(2, 1, 8, 8) % 17
@@ -40,7 +46,7 @@ def image_sheet(rows: Sequence[tuple[str, Tensor]], levels: int, scale: int | No
     tiles = [(label, [to_pil(image, levels) for image in images]) for label, images in rows]
     widest = max((t.width for _, row in tiles for t in row), default=1)
     tallest = max((t.height for _, row in tiles for t in row), default=1)
-    scale = scale or max(1, round(TILE / max(widest, tallest)))
+    scale = scale or enlargement(widest, tallest)
 
     font = ImageFont.load_default(size=FONT_SIZE)
     labels = max(font.getbbox(label)[2] for label, _ in tiles)
@@ -48,11 +54,15 @@ def image_sheet(rows: Sequence[tuple[str, Tensor]], levels: int, scale: int | No
     heights = [max((t.height * scale for t in row), default=FONT_SIZE) for _, row in tiles]
     columns = max(len(row) for _, row in tiles)
     width = left + columns * (widest * scale + GAP) - GAP + MARGIN
-    height = MARGIN + sum(heights) + GAP * (len(rows) - 1) + MARGIN
+    head = FONT_SIZE + MARGIN if headings else 0
+    height = head + MARGIN + sum(heights) + GAP * (len(rows) - 1) + MARGIN
     sheet = Image.new("RGB", (width, height), PAPER)
     pen = ImageDraw.Draw(sheet)
 
-    top = MARGIN
+    top = MARGIN + head
+    for column, heading in enumerate(headings):
+        middle = left + column * (widest * scale + GAP) + widest * scale / 2
+        pen.text((middle, top - MARGIN), heading, fill=INK, font=font, anchor="ms")
     for (label, row), row_height in zip(tiles, heights, strict=True):
         pen.text((left - MARGIN, top + row_height / 2), label, fill=INK, font=font, anchor="rm")
         for column, tile in enumerate(row):
@@ -61,6 +71,15 @@ def image_sheet(rows: Sequence[tuple[str, Tensor]], levels: int, scale: int | No
             sheet.paste(large, (left + column * (widest * scale + GAP), top), mask=large)
         top += row_height + GAP
     return sheet
+
+
+def enlargement(width: int, height: int, tile: int = TILE) -> int:
+    """The whole factor that brings images of so many pixels to about `tile` pixels a side.
+
+    >>> enlargement(28, 28), enlargement(256, 256)
+    (2, 1)
+    """
+    return max(1, round(tile / max(width, height)))
 
 
 def to_pil(image: Tensor, levels: int) -> Image:
@@ -89,6 +108,35 @@ def to_pil(image: Tensor, levels: int) -> Image:
     bytes_ = ((2 * image * 255 + levels - 1) // (2 * (levels - 1))).to(torch.uint8)  # rounded
     pixels = bytes_.permute(1, 2, 0).contiguous().numpy()
     return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+
+
+def save_gif(
+    frames: Tensor, levels: int, path: Path, milliseconds: int = 80, tile: int = 4 * TILE
+) -> None:
+    """Write the images (N, C, H, W) as an animation that goes there and back without end.
+
+    A GIF has 256 colours a frame, so colour images lose a little; a sheet does not. The first and
+    the last image stay for a moment. Raises GlowkitError when it cannot be written.
+    """
+    from PIL.Image import Resampling
+
+    drawn = [to_pil(image, levels) for image in frames]
+    scale = enlargement(*drawn[0].size, tile)
+    large = [
+        frame.resize((frame.width * scale, frame.height * scale), Resampling.NEAREST)
+        for frame in drawn
+    ]
+    durations = [milliseconds] * len(large)
+    durations[0] = durations[-1] = 8 * milliseconds
+    with replacing(path) as temporary:
+        large[0].save(
+            temporary,
+            format="GIF",
+            save_all=True,
+            append_images=large[1:] + large[-2:0:-1],
+            duration=durations + durations[-2:0:-1],
+            loop=0,
+        )
 
 
 def save_png(image: Image, path: Path) -> None:

@@ -11,6 +11,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
 
+from glowkit.core.chain import fall_back
 from glowkit.core.errors import GlowkitError
 from glowkit.data.points import PointSource
 from glowkit.data.source import Source
@@ -83,17 +84,25 @@ def train(
             initialize_from(model, split, prepare, train_config.seed)
         state = RunState() if resumed is None else resumed.state
         if trainer.is_global_zero:
-            write_settings(folder.path, data or {"spec": source.name}, model_config, train_config)
+            write_settings(
+                folder.path,
+                data or {"spec": source.name},
+                model_config,
+                train_config,
+                () if isinstance(source, PointSource) else source.class_names,
+            )
         metrics = MetricsFile(folder.metrics, state.step, subject.columns)
         shown = trainer.is_global_zero and not quiet
         console = Console(stderr=True) if shown else Console(file=io.StringIO())
         report = Report(console, subject)
+        for reason in fall_back(model.train()):
+            report.note(f"note: {reason}")
         conductor = Conductor(
             folder, source.splits["validation"], interruption, report, metrics, resumed
         )
         trainer.loggers = [metrics, make_tensorboard(folder, state.step)]
         trainer.callbacks.append(conductor)  # type: ignore[attr-defined]
-        _fit(trainer, FlowModule(model.train(), plan, state, split, prepare), interruption)
+        _fit(trainer, FlowModule(model, plan, state, split, prepare), interruption)
     if trainer.is_global_zero:
         subject.finish(folder)
     if not conductor.interrupted and not math.isfinite(state.best_figure):

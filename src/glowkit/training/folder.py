@@ -1,6 +1,6 @@
 """The run folder: where everything lies, and config.yaml, which says how to run it again."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,15 @@ _SECTIONS = ("data", "model", "training")
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What config.yaml holds. data: the arguments of `open_source`, among them "spec"."""
+    """What config.yaml holds. data: the arguments of `open_source`, among them "spec".
+
+    class_names: of the classes of a conditional model, in order.
+    """
 
     data: dict[str, Any]
     model: Config
     training: TrainConfig
+    class_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,11 @@ class RunFolder:
 
 
 def write_settings(
-    run: Path, data: Mapping[str, Any], model: Config, training: TrainConfig
+    run: Path,
+    data: Mapping[str, Any],
+    model: Config,
+    training: TrainConfig,
+    class_names: Sequence[str] = (),
 ) -> None:
     """Write config.yaml, making the folder when there is none."""
     settings = {
@@ -70,6 +78,8 @@ def write_settings(
         "model": to_settings(model),
         "training": asdict(training),
     }
+    if model.classes:
+        settings["class_names"] = list(class_names)
     text = yaml.safe_dump(settings, sort_keys=False)
     write_atomically(RunFolder(run).config, text.encode())
 
@@ -119,6 +129,7 @@ def read_settings(path: Path) -> RunSettings:
             settings["data"],
             from_settings(settings["model"]),
             train_config_from(settings["training"]),
+            tuple(map(str, settings.get("class_names") or ())),
         )
     except GlowkitError as error:
         raise GlowkitError(f"{path}: {error}") from error

@@ -4,6 +4,7 @@ import base64
 import io
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,18 @@ SIZE = (5.5, 4.8)  # inches; narrow, so that the lettering is still read on a ph
 SHOWN = 97  # per cent of the values: the first steps are so high that they would flatten the rest
 
 
+@dataclass(frozen=True)
+class Section:
+    """A part of the report: what it shows and how to read it; without a picture, why there is none.
+
+    png: the picture as PNG, or None.
+    """
+
+    title: str
+    text: str
+    png: bytes | None = None
+
+
 def write_report(
     run: Path,
     figures: Mapping[str, Any],
@@ -28,6 +41,7 @@ def write_report(
     baselines: Mapping[str, float] | None,
     command: str,
     subject: Subject = IMAGES,
+    sections: Sequence[Section] = (),
 ) -> Path:
     """Write RUN/report.html, which holds its images itself and links to nothing; returns its path.
 
@@ -36,6 +50,7 @@ def write_report(
     settings: shown as YAML. sheets: (title, PNG or GIF file). curves: the run's metrics.csv.
     baselines: test bits/dim by name, if they were fitted. command: trains the run again.
     subject: what the run is about.
+    sections: what else there is to see, after the samples.
 
     Raises:
         GlowkitError: when a sheet cannot be read or the report cannot be written.
@@ -60,6 +75,7 @@ def write_report(
         best=min(validation, key=lambda point: point[1]) if validation else None,
         shown=SHOWN,
         sheets=[(title, _inline(_bytes(path), path.suffix[1:])) for title, path in sheets],
+        sections=[(s.title, s.text, s.png and _inline(s.png)) for s in sections],
         settings=yaml.safe_dump(dict(settings), sort_keys=False),
         command=command,
     )

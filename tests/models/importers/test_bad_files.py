@@ -20,9 +20,15 @@ STEP = {
     "y0ast": "flow.layers.2",
     "openai": "model/0/1",
     "rosinality": "module.blocks.0.flows.1",
+    "chrischute": "module.flows.next.steps.1",
 }
 # A tensor of a middle step, by its last part, for each format.
-BIAS = {"y0ast": ".actnorm.bias", "openai": "/actnorm_center/b", "rosinality": ".actnorm.loc"}
+BIAS = {
+    "y0ast": ".actnorm.bias",
+    "openai": "/actnorm_center/b",
+    "rosinality": ".actnorm.loc",
+    "chrischute": ".norm.bias",
+}
 
 
 def refused(path: Path, format: str, words: str, size: int | None = 8) -> None:
@@ -82,7 +88,9 @@ def test_many_extra_tensors_are_counted(tmp_path: Path) -> None:
         ("rosinality", "y0ast", "it looks like rosinality"),
         ("openai", "y0ast", "not a PyTorch file"),
         ("y0ast", "openai", "not an .npz"),
-        ("y0ast", "chrischute", "choose one of y0ast, openai, rosinality"),
+        ("y0ast", "chrischute", "it looks like y0ast"),
+        ("chrischute", "rosinality", "which are not tensors"),
+        ("y0ast", "tensorflow", "choose one of y0ast, openai, rosinality, chrischute"),
     ],
 )
 def test_a_file_of_another_format(tmp_path: Path, given: str, asked: str, words: str) -> None:
@@ -98,6 +106,8 @@ def test_a_file_of_another_format(tmp_path: Path, given: str, asked: str, words:
         ("rosinality", ".invconv.u_mask", torch.ones(12, 12), "u_mask"),
         ("rosinality", ".invconv.w_p", torch.ones(12, 12), "without a permutation"),
         ("y0ast", ".invconv.sign_s", torch.zeros(12), "neither 1 nor -1"),
+        ("chrischute", ".norm.is_initialized", torch.zeros(1), "never initialized"),
+        ("chrischute", ".coup.nn.in_norm.running_var", -torch.ones(12), "running_var is negative"),
     ],
 )
 def test_a_value_that_cannot_be(
@@ -177,7 +187,22 @@ def test_no_such_file(tmp_path: Path, format: str) -> None:
     refused(tmp_path, format, "no such file")
 
 
-@pytest.mark.parametrize("format", ["openai", "rosinality"])
+def test_a_chrischute_model_of_other_bounds(tmp_path: Path) -> None:
+    tensors = LAYOUTS["chrischute"].checkpoint() | {"module.bounds": torch.tensor([0.95])}
+    path = write(tmp_path / "checkpoint", "chrischute", tensors)
+    refused(path, "chrischute", "bounds is 0.95, where this format has 0.9")
+
+
+def test_a_chrischute_state_dict_alone(tmp_path: Path) -> None:
+    tensors = LAYOUTS["chrischute"].checkpoint()
+    torch.save(tensors, tmp_path / "net.pt")
+    images = Draw(1).images((3, 8, 8), 256)
+    found = import_model(tmp_path / "net.pt", "chrischute", size=8)
+    expected = import_model(write(tmp_path / "a", "chrischute", tensors), "chrischute", size=8)
+    assert torch.equal(*(m.log_prob(images, None, glowkit.MIDPOINT) for m in (found, expected)))
+
+
+@pytest.mark.parametrize("format", ["openai", "rosinality", "chrischute"])
 def test_a_missing_or_impossible_size(tmp_path: Path, format: str) -> None:
     path = write(tmp_path / "checkpoint", format, LAYOUTS[format].checkpoint())
     refused(path, format, "--size", size=None)

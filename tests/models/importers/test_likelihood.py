@@ -10,13 +10,14 @@ from torch import Tensor
 
 import glowkit
 from glowkit.models.importers import FORMATS, import_model
-from models.importers import layout_openai, layout_rosinality, layout_y0ast
+from models.importers import layout_chrischute, layout_openai, layout_rosinality, layout_y0ast
 from models.importers.plain import Draw, Tensors
 
 LAYOUTS: dict[str, Any] = {
     "y0ast": layout_y0ast,
     "openai": layout_openai,
     "rosinality": layout_rosinality,
+    "chrischute": layout_chrischute,
 }
 # Format, what kind of checkpoint, and the permutation that its model has.
 CASES = [
@@ -38,6 +39,8 @@ CASES = [
     ("rosinality", {"wrapped": False}, "conv1x1"),
     ("rosinality", {"lu": "last"}, "conv1x1-plain"),
     ("rosinality", {"affine": False}, "conv1x1"),
+    ("chrischute", {}, "conv1x1-plain"),
+    ("chrischute", {"wrapped": False}, "conv1x1-plain"),
 ]
 
 
@@ -45,6 +48,8 @@ def write(path: Path, format: str, tensors: Tensors) -> Path:
     if format == "openai":
         with open(path, "wb") as file:
             np.savez(file, **{name: t.numpy() for name, t in tensors.items()})
+    elif format == "chrischute":
+        torch.save({"net": tensors, "test_loss": 3.5, "epoch": 2}, path)
     else:
         torch.save(tensors, path)
     return path
@@ -72,7 +77,8 @@ def test_the_likelihood_is_the_originals(
 
     model = import_model(path, format, size=8, dtype=torch.float64)
     assert model.config.permutation == permutation
-    assert model.config.coupling == ("affine" if options.get("affine", True) else "additive")
+    affine = "tanh-affine" if format == "chrischute" else "affine"
+    assert model.config.coupling == (affine if options.get("affine", True) else "additive")
     assert (model.config.levels, model.config.steps, model.config.width) == (2, 3, 8)
     found = model.log_prob(images, labels, glowkit.MIDPOINT)
     torch.testing.assert_close(found, expected, rtol=1e-11, atol=0)

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from glowkit.core import Density, GlowkitError
 from glowkit.models.checks import check_choice
-from glowkit.models.importers import openai, rosinality, y0ast
+from glowkit.models.importers import chrischute, openai, rosinality, y0ast
 from glowkit.models.importers.assemble import assemble
 from glowkit.models.importers.contents import Contents
 from glowkit.models.importers.files import open_tensorflow, open_torch
@@ -32,6 +33,9 @@ FORMATS: dict[str, Format] = {
     "y0ast": Format(open_torch, y0ast.MARK, y0ast.read, pixel_levels=256),
     "openai": Format(open_tensorflow, openai.MARK, openai.read, pixel_levels=256),
     "rosinality": Format(open_torch, rosinality.MARK, rosinality.read, pixel_levels=32),
+    "chrischute": Format(
+        partial(open_torch, wrapper="net"), chrischute.MARK, chrischute.read, pixel_levels=256
+    ),
 }
 """The formats by name."""
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
-from glowkit.bijections import LUMatrix
+from glowkit.bijections import LUMatrix, swap_halves
 from glowkit.core import Density, GlowkitError
 from glowkit.models.build import build
 from glowkit.models.glow import GlowConfig
@@ -45,13 +45,22 @@ def _config(weights: Weights, sides: tuple[int, int], pixel_levels: int) -> Glow
         levels=len(weights.levels),
         steps=len(weights.levels[0].steps),
         width=len(first.net[0].bias),
-        coupling="affine" if len(first.net[2].bias) == channels else "additive",
+        coupling=_coupling(first),
+        kept_half=weights.kept_half,
+        entry="preactivation" if first.entry else "none",
+        preprocessing=weights.preprocessing,
         permutation=_permutation([step.mix for level in weights.levels for step in level.steps]),
         pixel_levels=pixel_levels,
         classes=weights.embedding.weight.shape[1] if weights.embedding else 0,
         learn_top=weights.top is not None,
         classifier_weight=PUBLISHED_CLASSIFIER_WEIGHT if weights.classifier else 0.0,
     )
+
+
+def _coupling(step: Step) -> str:
+    if step.gain is not None:
+        return "tanh-affine"
+    return "affine" if len(step.net[2].bias) == len(step.bias) else "additive"
 
 
 def _permutation(mixes: list[Tensor | Factors | Indices | None]) -> str:
@@ -86,11 +95,26 @@ def _state(weights: Weights, config: GlowConfig) -> Iterator[tuple[str, Tensor]]
 def _step(here: str, step: Step, config: GlowConfig) -> Iterator[tuple[str, Tensor]]:
     seen = {"initialized": torch.tensor(True)}
     first, second, last = step.net
-    yield from _under(f"{here}.0", {"bias": step.bias, "logs": step.logs, **seen})
-    yield from _under(f"{here}.1", _mix(step.mix, len(step.bias), config.permutation))
-    yield from _under(f"{here}.2.net.first", first.state() | seen)
-    yield from _under(f"{here}.2.net.second", second.state() | seen)
-    yield from _under(f"{here}.2.net.last", last.state())
+    # The names follow the two forms of a step in models/step.py.
+    folded = config.permutation.startswith("conv1x1")
+    actnorm, mix, coupling = ("0.actnorm", "0.conv", "1") if folded else ("0", "1", "2")
+    yield from _under(f"{here}.{actnorm}", {"bias": step.bias, "logs": step.logs, **seen})
+    yield from _under(f"{here}.{mix}", _mix(step.mix, len(step.bias), config.permutation))
+    coupling = f"{here}.{coupling}"
+    if config.kept_half == "second":
+        indices = swap_halves(len(step.bias)).state_dict()
+        yield from _under(f"{coupling}.bijections.0", indices)
+        yield from _under(f"{coupling}.bijections.2", indices)
+        coupling += ".bijections.1"
+    if step.entry:
+        yield from _under(
+            f"{coupling}.net.entry", dict(zip(("scale", "bias"), step.entry, strict=True))
+        )
+    if step.gain is not None:
+        yield f"{coupling}.transformer.gain", step.gain
+    yield from _under(f"{coupling}.net.first", first.state() | seen)
+    yield from _under(f"{coupling}.net.second", second.state() | seen)
+    yield from _under(f"{coupling}.net.last", last.state())
 
 
 def _mix(

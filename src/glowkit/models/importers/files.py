@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-def open_torch(path: Path) -> Contents:
+def open_torch(path: Path, wrapper: str | None = None) -> Contents:
     """The tensors of a PyTorch state dict; a `module.` that DataParallel added is taken off.
+
+    wrapper: the name under which a format keeps its state dict, beside figures of its training
+        that no model needs; the bare state dict is read too.
 
     Raises:
         GlowkitError: when the file holds code or other objects, is damaged, or is no state dict.
@@ -36,6 +39,8 @@ def open_torch(path: Path) -> Contents:
         raise GlowkitError(
             f"{path} is truncated, damaged or not a PyTorch file; copy it again"
         ) from error
+    if isinstance(held, dict) and wrapper in held:
+        held = held[wrapper]
     if not isinstance(held, dict) or not held:
         raise GlowkitError(f"{path} holds no state dict; save the model's state_dict()")
     others = [str(name) for name, value in held.items() if not isinstance(value, Tensor)]

@@ -74,12 +74,17 @@ class Indices:
 
 @dataclass(frozen=True)
 class Step:
-    """Actnorm (bias, logs); the mix of the channels, None for a reversal; the conditioner."""
+    """Actnorm (bias, logs); the mix of the channels, None for a reversal; the conditioner.
+
+    entry: scale and bias of a preactivation, gain: of a tanh-affine coupling, where there is one.
+    """
 
     bias: Tensor
     logs: Tensor
     mix: Tensor | Factors | Indices | None
     net: tuple[Scaled, Scaled, Scaled]
+    entry: tuple[Tensor, Tensor] | None = None
+    gain: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -92,13 +97,18 @@ class Level:
 
 @dataclass(frozen=True)
 class Weights:
-    """All of a Glow; `sides` are the image's height and width where the file determines them."""
+    """All of a Glow; `sides` are the image's height and width where the file determines them.
+
+    kept_half, preprocessing: as in `GlowConfig`, for all of a format alike.
+    """
 
     levels: list[Level]
     top: Scaled | None = None
     embedding: Scaled | None = None
     classifier: Scaled | None = None
     sides: tuple[int, int] | None = None
+    kept_half: str = "first"
+    preprocessing: str = "centre"
 
 
 def interleave(even: Tensor, odd: Tensor) -> Tensor:

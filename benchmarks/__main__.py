@@ -1,0 +1,137 @@
+"""Benchmarks of glowkit; what the figures mean is in docs/performance.md."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.case import Case
+from benchmarks.drift import measure_drift
+from benchmarks.memory import measure_memory
+from benchmarks.page import write_page
+from benchmarks.plan import PLANS
+from benchmarks.record import record, record_processes, record_steps
+from benchmarks.results import read_results
+from glowkit import GlowkitError
+
+app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
+
+Out = Annotated[Path, typer.Option(help="Results file; its other sections stay.")]
+Rounds = Annotated[int, typer.Option(min=1, help="Rounds, after one of warm-up.")]
+Threads = Annotated[int, typer.Option(min=1, help="Threads of torch.")]
+Widths = Annotated[str, typer.Option(help="Widths of the conditioners, with commas.")]
+Precisions = Annotated[str, typer.Option(help="float32, bfloat16 or both, with a comma.")]
+Depths = Annotated[str, typer.Option(help="Steps K of each level, with commas.")]
+Size = Annotated[int, typer.Option(help="Side of the images.")]
+Levels = Annotated[int, typer.Option(help="Levels L.")]
+Steps = Annotated[int, typer.Option(help="Steps K of each level.")]
+Width = Annotated[int, typer.Option(help="Width of the conditioners.")]
+Batch = Annotated[int, typer.Option(min=2, help="Images in a batch.")]
+RESULTS = Path("benchmark-results.json")
+DEPTHS = "4,8,16,32,64"
+
+
+@app.command("all")
+def everything(
+    plan: Annotated[str, typer.Option(help=f"{' or '.join(PLANS)}.")] = "full",
+    rounds: Rounds = 20,
+    threads: Threads = 2,
+    out: Out = RESULTS,
+) -> None:
+    """Every section, on the cases of a plan."""
+    if plan not in PLANS:
+        raise GlowkitError(f"plan {plan!r} does not exist; choose one of {', '.join(PLANS)}")
+    chosen = PLANS[plan]
+    record_steps(out, chosen.steps, rounds, threads)
+    record(out, "memory", lambda: measure_memory(chosen.deep, chosen.depths))
+    record(out, "drift", lambda: measure_drift(chosen.deep, chosen.depths))
+    record_processes(out, chosen.processes, rounds, threads)
+
+
+@app.command()
+def steps(
+    widths: Widths = "64",
+    precisions: Precisions = "float32",
+    size: Size = 32,
+    levels: Levels = 3,
+    steps: Steps = 8,
+    batch: Batch = 64,
+    rounds: Rounds = 20,
+    threads: Threads = 2,
+    out: Out = RESULTS,
+) -> None:
+    """Training step, density evaluation and sampling of every subject, in turns."""
+    cases = [
+        Case(size, levels, steps, width, batch, precision)
+        for width in _numbers(widths)
+        for precision in precisions.split(",")
+    ]
+    record_steps(out, cases, rounds, threads)
+
+
+@app.command()
+def memory(
+    depths: Depths = DEPTHS,
+    size: Size = 32,
+    levels: Levels = 3,
+    width: Width = 64,
+    batch: Batch = 8,
+    out: Out = RESULTS,
+) -> None:
+    """Peak memory of a training step of every subject against depth."""
+    case = Case(size, levels, width=width, batch=batch)
+    record(out, "memory", lambda: measure_memory(case, _numbers(depths)))
+
+
+@app.command()
+def drift(
+    depths: Depths = DEPTHS,
+    size: Size = 32,
+    levels: Levels = 3,
+    width: Width = 64,
+    batch: Batch = 8,
+    out: Out = RESULTS,
+) -> None:
+    """Errors of the memory modes' gradients against depth."""
+    case = Case(size, levels, width=width, batch=batch)
+    record(out, "drift", lambda: measure_drift(case, _numbers(depths)))
+
+
+@app.command()
+def ddp(
+    size: Size = 32,
+    levels: Levels = 3,
+    steps: Steps = 8,
+    width: Width = 64,
+    batch: Batch = 64,
+    rounds: Rounds = 20,
+    threads: Threads = 2,
+    out: Out = RESULTS,
+) -> None:
+    """A training step of two processes against one, on the same global batch."""
+    record_processes(out, Case(size, levels, steps, width, batch), rounds, threads)
+
+
+@app.command()
+def report(
+    results: Annotated[Path, typer.Argument(help="Results file.")],
+    docs: Annotated[Path, typer.Option(help="Folder of the page.")] = Path("docs"),
+) -> None:
+    """Write performance.md and its pictures from a results file."""
+    print(write_page(read_results(results), docs))
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(number) for number in text.split(",")]
+    except ValueError as error:
+        raise GlowkitError(f"{text!r} is not a list of whole numbers like 64,128") from error
+
+
+if __name__ == "__main__":
+    try:
+        app()
+    except GlowkitError as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        sys.exit(2)

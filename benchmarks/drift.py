@@ -1,0 +1,53 @@
+"""How far the gradients of a memory mode are from those of stored activations, against depth."""
+
+from dataclasses import asdict, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.case import Case
+from benchmarks.subjects.flow import Flow
+from benchmarks.subjects.ours import Ours
+from glowkit.core.memory import MEMORY_MODES
+
+STORED = "store"
+NOISE = 0.02
+"""Added to all parameters: couplings of a fresh Glow are constant, and would hide an error."""
+
+
+def gradient(model: Flow, images: Tensor) -> Tensor:
+    """All gradients of the mean log-likelihood, as one vector in float64."""
+    model.zero_grad()
+    model.log_prob(images).mean().backward()
+    return torch.cat([p.grad.double().flatten() for p in model.parameters() if p.grad is not None])
+
+
+def measure_drift(case: Case, depths: list[int]) -> list[dict[str, Any]]:
+    """‖g − g₆₄‖ / ‖g₆₄‖ of every mode in the case's precision; g₆₄ is stored, in float64.
+
+    That of "store" is the rounding which no mode can avoid.
+    """
+    rows = []
+    for steps in depths:
+        deep = replace(case, steps=steps)
+        models = {mode: Ours(deep, mode) for mode in MEMORY_MODES}
+        weights = _noisy(models[STORED])
+        for model in models.values():
+            model.load_state_dict(weights)
+        exact = Ours(replace(deep, precision="float32"), STORED)
+        exact.load_state_dict(weights)
+        images = case.images()
+        truth = gradient(exact.double(), images.double())
+        for mode, model in models.items():
+            error = (gradient(model, images) - truth).norm() / truth.norm()
+            rows.append({"mode": mode, "case": asdict(deep), "error": error.item()})
+    return rows
+
+
+@torch.no_grad()
+def _noisy(model: Flow) -> dict[str, Tensor]:
+    torch.manual_seed(0)
+    for parameter in model.parameters():
+        parameter.add_(NOISE * torch.randn_like(parameter))
+    return model.state_dict()

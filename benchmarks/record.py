@@ -1,0 +1,46 @@
+"""Measure a section, keep it and show it."""
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks.case import Case
+from benchmarks.ddp import time_processes
+from benchmarks.parameters import count_parameters
+from benchmarks.results import add_section
+from benchmarks.steps import time_steps
+from benchmarks.tables import tables
+
+PAGE_WIDTH = 140
+"""Columns of what is printed to a file, where nothing says how wide it may be."""
+
+
+def record(out: Path, name: str, measure: Callable[[], list[dict[str, Any]]]) -> None:
+    """Put what `measure` returns into the results file, with command and duration; print it."""
+    start = time.perf_counter()
+    rows = measure()
+    seconds = time.perf_counter() - start
+    command = " ".join(["python -m benchmarks", *sys.argv[1:]])
+    add_section(out, name, command, seconds, rows)
+    console = Console(width=None if sys.stdout.isatty() else PAGE_WIDTH)
+    for table in tables(name, rows):
+        console.print(table.rich())
+    console.print(f"{name}: {seconds:.0f} s, written to {out}")
+
+
+def record_steps(out: Path, cases: list[Case], rounds: int, threads: int) -> None:
+    """Parameter counts at every width, then the times of every case."""
+    widths = {case.width: case for case in cases}.values()
+    record(out, "parameters", lambda: [row for case in widths for row in count_parameters(case)])
+    record(
+        out, "steps", lambda: [row for case in cases for row in time_steps(case, rounds, threads)]
+    )
+
+
+def record_processes(out: Path, case: Case, rounds: int, threads: int) -> None:
+    """Two processes against one."""
+    record(out, "ddp", lambda: [time_processes(case, rounds, threads)])

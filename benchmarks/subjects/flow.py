@@ -1,0 +1,17 @@
+"""What every subject can do."""
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+
+class Flow(nn.Module, ABC):
+    """A Glow of some library."""
+
+    @abstractmethod
+    def log_prob(self, images: Tensor) -> Tensor:
+        """log p of noisy images in [0, 1), (N,) nats up to a constant."""
+
+    @abstractmethod
+    def sample(self, n: int) -> Tensor:
+        """n images, without gradients."""

@@ -1,0 +1,112 @@
+"""Tables of results, for the terminal and for a page."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from rich.table import Table as RichTable
+
+from benchmarks import limit
+from benchmarks.case import Case
+from benchmarks.floor import LAYOUTS
+from benchmarks.rounds import fastest, ratio
+from benchmarks.steps import STORED
+from benchmarks.subjects import PEERS
+
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A title, columns, and rows of text."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+
+    def markdown(self) -> str:
+        lines = [self.columns, ["---", *["---:"] * (len(self.columns) - 1)], *self.rows]
+        return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+    def rich(self) -> RichTable:
+        table = RichTable(title=self.title)
+        for index, column in enumerate(self.columns):
+            table.add_column(column, justify="right" if index else "left")
+        for row in self.rows:
+            table.add_row(*row)
+        return table
+
+
+def tables(name: str, rows: Rows) -> list[Table]:
+    """The tables of a section."""
+    return list({"steps": _steps}.get(name, _single)(name, rows))
+
+
+def describe(case: dict[str, Any]) -> str:
+    """A case in a few words."""
+    side, precision = case["size"], case["precision"]
+    k_and_l = f"K {case['steps']}, L {case['levels']}"
+    return f"{side}x{side}, {k_and_l}, width {case['width']}, batch {case['batch']}, {precision}"
+
+
+def _steps(name: str, rows: Rows) -> Iterator[Table]:
+    for task in dict.fromkeys(row["task"] for row in rows):
+        of_task = [row for row in rows if row["task"] == task]
+        subjects = [n for n in of_task[0]["times"] if n not in (*LAYOUTS, limit.NAME)]
+        columns = ["case", "ms", "against the best peer", *subjects, "floor / limit"]
+        yield Table(task, columns, [_times(row, subjects) for row in of_task])
+
+
+def _times(row: dict[str, Any], subjects: list[str]) -> list[str]:
+    times, case = row["times"], Case(**row["case"])
+    floor, peer = (fastest(times, list(others), STORED) for others in (LAYOUTS, PEERS))
+    against = ratio(times[STORED], times[peer])
+    bound = [seconds * limit.products(case, row["task"]) for seconds in times[limit.NAME]]
+    return [
+        describe(row["case"]),
+        f"{1e3 * median(times[STORED]):.1f}",
+        f"{against.median:.2f} ({against.low:.2f} to {against.high:.2f}) {peer}",
+        *[f"{ratio(times[subject], times[floor]).median:.2f}" for subject in subjects],
+        f"{ratio(times[floor], bound).median:.2f}",
+    ]
+
+
+def _single(name: str, rows: Rows) -> Iterator[Table]:
+    yield {"parameters": _parameters, "memory": _memory, "drift": _drift, "ddp": _processes}[name](
+        rows
+    )
+
+
+def _parameters(rows: Rows) -> Table:
+    counts = ["width", "total", "compared"]
+    body = [
+        [row["subject"], *[f"{row[n]:,}" for n in counts], f"{row['difference']:+.2%}"]
+        for row in rows
+    ]
+    return Table("parameters", ["subject", *counts, "difference"], body)
+
+
+def _memory(rows: Rows) -> Table:
+    return _by_depth("peak MiB", rows, "subject", lambda row: f"{row['bytes'] / 2**20:.1f}")
+
+
+def _drift(rows: Rows) -> Table:
+    return _by_depth("gradient error", rows, "mode", lambda row: f"{row['error']:.1e}")
+
+
+def _by_depth(title: str, rows: Rows, key: str, show: Any) -> Table:
+    depths = list(dict.fromkeys(row["case"]["steps"] for row in rows))
+    names = dict.fromkeys(row[key] for row in rows)
+    shown = {(row[key], row["case"]["steps"]): show(row) for row in rows}
+    body = [[name, *[shown[name, depth] for depth in depths]] for name in names]
+    return Table(title, [title, *[f"K = {depth}" for depth in depths]], body)
+
+
+def _processes(rows: Rows) -> Table:
+    body = []
+    for row in rows:
+        one, two = row["times"].values()
+        both = [f"{1e3 * median(times):.1f}" for times in (one, two)]
+        body.append([describe(row["case"]), *both, f"{ratio(two, one).median:.2f}"])
+    return Table("processes", ["case", "1 process, ms", "2 processes, ms", "two / one"], body)

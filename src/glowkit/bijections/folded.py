@@ -1,0 +1,58 @@
+"""Actnorm and the 1x1 convolution after it, as one product."""
+
+from torch import Tensor
+
+from glowkit.bijections.actnorm import Actnorm
+from glowkit.bijections.conv1x1 import Conv1x1, mix
+from glowkit.core import Bijection, constant_ladj
+
+
+class ActnormConv1x1(Bijection):
+    """Actnorm, then the 1x1 convolution, folded: y = W diag(s) x + W (s ∘ b), s = exp(3 · logs).
+
+    inverse: x = diag(1/s) W⁻¹ y − b; ladj = pixels · (3 Σ logs + ln |det W|). The same map as the
+    two layers in a chain, in one pass over the activations where they take three. The products of
+    parameters are made in float64. Shapes: (N, C, H, W), or (N, C) for vectors. Cost: C²
+    multiplications a pixel. Source: Glow, sections 3.1 and 3.2; folding them is ours.
+
+    Args:
+        actnorm: the first layer; `glowkit.initialize` sets it from data, as anywhere.
+        conv: the second.
+
+    Raises:
+        GlowkitError: when used before actnorm was initialised.
+
+    >>> import torch
+    >>> from glowkit.bijections import PlainMatrix
+    >>> layer = ActnormConv1x1(Actnorm(2), Conv1x1(PlainMatrix(2)))
+    >>> layer.actnorm.initialize_from(torch.tensor([[1.0, 0.0], [3.0, 4.0]]))
+    >>> x = torch.randn(1, 2)
+    >>> torch.allclose(layer(x)[0], layer.conv(layer.actnorm(x)[0])[0], atol=1e-5)
+    True
+    """
+
+    def __init__(self, actnorm: Actnorm, conv: Conv1x1) -> None:
+        super().__init__()
+        self.actnorm = actnorm
+        self.conv = conv
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        if not self.actnorm.ready():  # Apart, so that the first batch is seen by it.
+            x, ladj = self.actnorm(x)
+            y, more = self.conv(x)
+            return y, ladj + more
+        bias, scale = self._bias_and_scale()
+        matrix = self.conv.matrix.matrix() * scale
+        return mix(x, matrix, matrix @ bias), self._ladj(x)
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        self.actnorm.require_ready()
+        bias, scale = self._bias_and_scale()
+        return mix(y, self.conv.matrix.inverse() / scale[:, None], -bias), -self._ladj(y)
+
+    def _bias_and_scale(self) -> tuple[Tensor, Tensor]:
+        return self.actnorm.bias.double(), self.actnorm.log_scale().double().exp()
+
+    def _ladj(self, x: Tensor) -> Tensor:
+        each = self.actnorm.log_scale().double().sum() + self.conv.matrix.log_abs_det()
+        return constant_ladj(x, x[0, 0].numel() * each)

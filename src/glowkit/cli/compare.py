@@ -1,0 +1,80 @@
+"""`glowkit compare`: several models on the same noise."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from glowkit.cli.common import (
+    DEVICE,
+    JSON,
+    SEED,
+    Opened,
+    classes_in_turn,
+    open_image_model,
+    open_images,
+    show_json,
+)
+from glowkit.core.errors import GlowkitError
+
+
+def compare(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN RUN ...", help="Run or model folders.")
+    ],
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="Images a row.")] = 10,
+    temperature: Annotated[float, typer.Option(min=0, help="Of the noise.")] = 0.7,
+    out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("comparison.png"),
+    seed: Annotated[int, SEED] = 0,
+    device: Annotated[str, DEVICE] = "auto",
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Draw samples of several models from the same noise, a row each, beside their bits/dim.
+
+    Bits/dim are those of the test split of each run's own data; model folders have none.
+
+    Example: `glowkit compare runs/steps-2 runs/steps-4 runs/steps-8 runs/steps-16`
+    """
+    from glowkit.cli.assess import assess
+    from glowkit.cli.output import check_sheet
+
+    check_sheet(count * len(runs))
+    models = [open_image_model(run, device) for run in runs]
+    _check(models)
+
+    import torch
+
+    from glowkit.tasks.sheet import image_sheet, save_png
+
+    rows, figures = [], []
+    for opened in models:
+        generator = torch.Generator(opened.device).manual_seed(seed)
+        images = opened.model.sample(count, temperature, classes_in_turn(opened, count), generator)
+        name = opened.folder.resolve().name
+        about: dict[str, Any] = {"run": str(opened.folder), "bits_per_dim": None}
+        if opened.run is not None:
+            about |= assess(opened, open_images(opened, None), "test", 1, 100, seed)
+            name += f"  {about['bits_per_dim']:.3f} bits/dim"
+        rows.append((name, images.cpu()))
+        figures.append(about)
+    save_png(image_sheet(rows, models[0].model.config.pixel_levels), out)
+    if as_json:
+        show_json({"runs": figures, "path": str(out)})
+    else:
+        print("\n".join(name for name, _ in rows))
+        print(f"{count} samples of each of {len(rows)} model(s) from the same noise: {out}")
+
+
+def _check(models: list[Opened]) -> None:
+    """Refuse models that cannot be given the same noise."""
+    first, *others = models
+    for other in others:
+        for what, one, two in (
+            ("noises", first.model.noise_specs(), other.model.noise_specs()),
+            ("pixel levels", first.model.config.pixel_levels, other.model.config.pixel_levels),
+        ):
+            if one != two:
+                raise GlowkitError(
+                    f"{first.folder} and {other.folder} have different {what}, so that they cannot"
+                    " be compared; train them with the same data and number of levels"
+                )

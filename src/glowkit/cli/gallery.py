@@ -1,0 +1,173 @@
+"""The pictures of a full report, each with how to read it."""
+
+import io
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from glowkit.cli.assess import prepared, split_batches
+from glowkit.cli.common import Opened, classes_in_turn
+from glowkit.core import MIDPOINT
+from glowkit.data import Source
+from glowkit.tasks import interpolate, largest_pixel_error, nearest, reconstruct
+from glowkit.tasks.sheet import image_sheet
+from glowkit.training.report import Section
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+COLUMNS = 10
+TEMPERATURES = (0.0, 0.25, 0.5, 0.7, 0.85, 1.0)
+ASKED = 100  # samples and images whose nearest training images are looked for
+SHOWN, NEAREST = 6, 5  # of these samples, and training images beside each
+
+
+def gallery(
+    opened: Opened,
+    data: Source,
+    split: str,
+    bits: Tensor,
+    batch_size: int,
+    seed: int,
+    baselines: bool,
+) -> list[Section]:
+    """The sections of a full report, from bits/dim of each image of the split, (N,), and the model.
+
+    What does not apply is a section with a sentence instead of a picture.
+    """
+    return [
+        *([] if baselines else [_NO_BASELINES]),
+        _temperatures(opened, seed),
+        _neighbours(opened, data, split, batch_size, seed),
+        _interpolation(opened, data, split),
+        _reconstruction(opened, data, split),
+        _extremes(opened, data, split, bits),
+        _histogram(bits, split),
+    ]
+
+
+_NO_BASELINES = Section(
+    "Baselines",
+    "None were fitted: they take images of at most 256 values, or as many as 1024 with --baselines,"
+    " and ten training images.",
+)
+
+
+def _temperatures(opened: Opened, seed: int) -> Section:
+    context = classes_in_turn(opened, COLUMNS)
+    rows = []
+    for temperature in TEMPERATURES:
+        generator = torch.Generator(opened.device).manual_seed(seed)
+        images = opened.model.sample(COLUMNS, temperature, context, generator)
+        rows.append((f"temperature {temperature:g}", images.cpu()))
+    return Section(
+        "Temperatures",
+        "Samples, each column from the same noise times the temperature of its row. At 1 the model"
+        " is as it was trained; lower ones trade variety for likeliness.",
+        _png(image_sheet(rows, opened.model.config.pixel_levels)),
+    )
+
+
+def _neighbours(opened: Opened, data: Source, split: str, batch_size: int, seed: int) -> Section:
+    title = "Nearest training images"
+    if split == "train":
+        return Section(
+            title, "Left out: they say something beside images that were not trained on."
+        )
+    generator = torch.Generator(opened.device).manual_seed(seed)
+    samples = opened.model.sample(ASKED, 1.0, classes_in_turn(opened, ASKED), generator)
+    held_out, _ = _images(opened, data, split, range(min(ASKED, len(data.splits[split]))))
+    train = (images for images, _ in split_batches(opened, data, "train", batch_size))
+    places, distances = nearest(torch.cat([samples, held_out]), train, NEAREST)
+    ours, theirs = (d[:, 0].median().item() for d in distances.split((ASKED, len(held_out))))
+    rows = []
+    for sample, found in zip(samples[:SHOWN], places, strict=False):
+        images, _ = _images(opened, data, "train", found.tolist())
+        rows.append(("", torch.cat([sample[None], images]).cpu()))
+    order = ("1st", "2nd", "3rd", "4th", "5th")[: places.shape[1]]
+    copies = int((distances[:ASKED, 0] == 0).sum())
+    return Section(
+        title,
+        "Samples at temperature 1, each with the training images nearest to it: is it a copy?"
+        f" Half of {ASKED} samples are nearer than {ours:.3g} levels (root mean square) to a"
+        f" training image, and half of as many images of the {split} split nearer than"
+        f" {theirs:.3g}. {copies} of the samples equal a training image.",
+        _png(image_sheet(rows, opened.model.config.pixel_levels, headings=("sample", *order))),
+    )
+
+
+def _interpolation(opened: Opened, data: Source, split: str) -> Section:
+    number = min(5, len(data.splits[split]))
+    if number < 2:
+        return Section("Interpolation", "Left out: the split has one image only.")
+    images, context = _images(opened, data, split, range(number))
+    with torch.no_grad():
+        noises, _ = opened.model.encode(images, context, MIDPOINT)
+    strips = interpolate(opened.model, noises, COLUMNS, context=context).cpu()
+    return Section(
+        "Interpolation",
+        f"Ways from one image of the {split} split to the next through the latents, spherical; the"
+        " first and the last of each row are the images themselves.",
+        _png(image_sheet([("", strip) for strip in strips], opened.model.config.pixel_levels)),
+    )
+
+
+def _reconstruction(opened: Opened, data: Source, split: str) -> Section:
+    images, context = _images(opened, data, split, range(min(COLUMNS, len(data.splits[split]))))
+    again = reconstruct(opened.model, images, context)
+    rows = [("images", images.cpu()), ("decode(encode(x))", again.cpu())]
+    return Section(
+        "Reconstruction",
+        f"Images of the {split} split, and what is decoded from their latents: the largest"
+        f" difference of any value is {largest_pixel_error(images, again)} levels.",
+        _png(image_sheet(rows, opened.model.config.pixel_levels)),
+    )
+
+
+def _extremes(opened: Opened, data: Source, split: str, bits: Tensor) -> Section:
+    number = min(COLUMNS, len(bits))
+    rows = []
+    for name, order in (("most likely", bits.argsort()), ("least likely", bits.argsort().flip(0))):
+        images, _ = _images(opened, data, split, order[:number].tolist())
+        rows.append((name, images.cpu()))
+    return Section(
+        "Most and least likely images",
+        f"Of the {split} split, by bits/dim: from {bits.min():.3f} to {bits.max():.3f}. The least"
+        " likely are often odd ones, and sometimes mistakes in the data; plain images are likely"
+        " whatever they show.",
+        _png(image_sheet(rows, opened.model.config.pixel_levels)),
+    )
+
+
+def _histogram(bits: Tensor, split: str) -> Section:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure((5.5, 2.6), dpi=200, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    axes.hist(bits.numpy(), bins="auto")
+    axes.axvline(bits.mean().item(), color="0.2", linestyle="--", label="mean")
+    axes.legend(frameon=False)
+    axes.set(xlabel="bits/dim", ylabel="images")
+    axes.spines[["top", "right"]].set_visible(False)
+    drawn = io.BytesIO()
+    canvas.print_png(drawn)
+    return Section(
+        "How bits/dim are spread",
+        f"Bits/dim of each image of the {split} split.",
+        drawn.getvalue(),
+    )
+
+
+def _images(
+    opened: Opened, data: Source, split: str, rows: "range | list[int]"
+) -> tuple[Tensor, Tensor | None]:
+    return prepared(opened, data, data.splits[split], rows)
+
+
+def _png(image: "Image") -> bytes:
+    drawn = io.BytesIO()
+    image.save(drawn, format="PNG")
+    return drawn.getvalue()

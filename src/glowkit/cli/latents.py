@@ -1,0 +1,167 @@
+"""`glowkit encode` and `glowkit decode`: images to their latents in a file, and back."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from glowkit.cli.common import DEVICE, JSON, Opened, bar, open_image_model, show_json
+from glowkit.cli.naming import LABEL, NAMES, image_batches
+from glowkit.cli.output import KINDS
+from glowkit.core.errors import GlowkitError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from glowkit.tasks.arrays import Rows
+
+DTYPES = ("float32", "float64")
+BATCH = typer.Option("--batch-size", min=1, help="Images at a time.")
+
+
+def encode(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or model folder.")],
+    images: Annotated[list[str] | None, NAMES] = None,
+    out: Annotated[Path, typer.Option(metavar="FILE", help=".npz to write.")] = Path("latents.npz"),
+    split: Annotated[str, typer.Option(help="Of DATA: train, validation or test.")] = "test",
+    dtype: Annotated[
+        str, typer.Option(help="float32, or float64 for deep models that lose pixels.")
+    ] = "float32",
+    label: Annotated[str | None, LABEL] = None,
+    batch_size: Annotated[int, BATCH] = 100,
+    device: Annotated[str, DEVICE] = "auto",
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Write the latents of images into a .npz file, from which `glowkit decode` makes the images.
+
+    IMAGES may be DATA too, and are the run's own test split by default. The file holds `noises`,
+    a row for each image with all scales side by side; `sizes`, how many of its values belong to
+    each scale, the finest first; and `context`, the classes, for a conditional model. Images are
+    decoded again on the way, and the largest pixel error is printed.
+
+    Example: `glowkit encode runs/digits-glow-tiny --out latents.npz`
+    """
+    if dtype not in DTYPES:
+        raise GlowkitError(f"dtype {dtype!r} does not exist; choose one of {', '.join(DTYPES)}")
+    if out.suffix != ".npz":
+        raise GlowkitError(f"latents are written as .npz, not {out.name}; change --out")
+    opened = open_image_model(run, device)
+
+    import torch
+
+    from glowkit.core import MIDPOINT
+    from glowkit.tasks import join, largest_pixel_error
+    from glowkit.tasks.arrays import writing_rows
+    from glowkit.tasks.latent import noise_sizes
+
+    count, batches = image_batches(opened, images or [], split, batch_size, label)
+    model = opened.model.to(getattr(torch, dtype))
+    sizes = noise_sizes(model)
+    contexts: list[float] = []
+    others = {"sizes": sizes} | ({"context": contexts} if model.config.classes else {})
+    error = 0
+    with (
+        torch.no_grad(),
+        writing_rows(out, "noises", (count, sum(sizes)), dtype, others) as append,
+    ):
+        for batch, context in batches:
+            noises, _ = model.encode(batch, context, MIDPOINT)
+            error = max(error, largest_pixel_error(batch, model.decode(noises, context)[0]))
+            append(join(noises).cpu().numpy())
+            contexts += [] if context is None else context.tolist()
+    if as_json:
+        show_json({"images": count, "largest_pixel_error": error, "path": str(out)})
+        return
+    levels = model.config.pixel_levels
+    print(f"{count} image(s), largest pixel error {error} of {levels - 1}: {out}")
+    if error and dtype == "float32":
+        print("float32 is too coarse for this model; try --dtype float64")
+
+
+def decode(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or model folder.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `glowkit encode` wrote.")],
+    out: Annotated[
+        Path,
+        typer.Option(help=KINDS),
+    ] = Path("decoded.png"),
+    batch_size: Annotated[int, BATCH] = 100,
+    device: Annotated[str, DEVICE] = "auto",
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Make images of latents, those that `glowkit encode` wrote or any changed ones.
+
+    Computes in the floating-point type of the latents. An array holds the model's own integers,
+    the images bit for bit; PNG files hold 8 bits a channel.
+
+    Example: `glowkit decode runs/digits-glow-tiny latents.npz --out images.npz`
+    """
+    from glowkit.cli.output import check_out, check_sheet, is_sheet, write_images, write_sheet
+    from glowkit.tasks.arrays import Rows
+
+    check_out(out)
+    opened = open_image_model(run, device)
+    rows = Rows(file, "noises")
+    context = _check(opened, rows)
+    count = rows.shape[0]
+
+    import torch
+
+    opened.model.to(torch.float64 if rows.dtype.itemsize == 8 else torch.float32)
+    batches = _decoded(opened, rows, context, batch_size)
+    config = opened.model.config
+    if is_sheet(out):
+        check_sheet(count)
+        write_sheet(batches, out, config.pixel_levels)
+    else:
+        write_images(batches, out, count, config.image_shape, config.pixel_levels)
+    if as_json:
+        show_json({"images": count, "path": str(out)})
+    else:
+        print(f"{count} image(s): {out}")
+
+
+def _check(opened: Opened, rows: "Rows") -> "Tensor | None":
+    """Refuse latents of another model; the context that they were made with."""
+    import numpy as np
+    import torch
+
+    from glowkit.tasks.arrays import Rows
+    from glowkit.tasks.latent import noise_sizes
+
+    sizes = noise_sizes(opened.model)
+    if rows.dtype.kind != "f" or len(rows.shape) != 2 or rows.shape[1] != sum(sizes):
+        raise GlowkitError(
+            f"{rows.path} has noises of shape {rows.shape} and dtype {rows.dtype}, but this model"
+            f" takes (N, {sum(sizes)}) floats; were they encoded by another model?"
+        )
+    if not rows.shape[0]:
+        raise GlowkitError(f"{rows.path} holds no latents")
+    if not opened.model.config.classes:
+        return None
+    context = np.concatenate(list(Rows(rows.path, "context").batches(rows.shape[0])))
+    if context.shape != (rows.shape[0],) or context.dtype.kind not in "iu":
+        raise GlowkitError(f"{rows.path} needs one whole number a latent in its array 'context'")
+    return torch.from_numpy(context.astype("int64")).to(opened.device)
+
+
+def _decoded(
+    opened: Opened, rows: "Rows", context: "Tensor | None", batch_size: int
+) -> "Iterator[Tensor]":
+    import torch
+
+    from glowkit.tasks import part
+
+    model = opened.model
+    starts = range(0, rows.shape[0], batch_size)
+    for start, batch in zip(bar(starts, "decoding"), rows.batches(batch_size), strict=True):
+        latents = torch.tensor(batch).to(opened.device, model.anchor.dtype)
+        if not bool(latents.isfinite().all()):
+            raise GlowkitError(
+                f"{rows.path} has NaN or infinite latents among rows {start} to"
+                f" {start + len(batch) - 1}"
+            )
+        own = None if context is None else context[start : start + len(batch)]
+        with torch.no_grad():
+            yield model.decode(part(model, latents), own)[0]

@@ -1,0 +1,58 @@
+"""`glowkit report`: everything there is to say about a run, on one page."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from glowkit.cli.common import DEVICE, JSON, SEED, open_image_model, open_images, show, show_json
+
+
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    importance: Annotated[
+        int, typer.Option(help="Dequantization draws an image; more give a tighter bound.")
+    ] = 1,
+    baselines: Annotated[
+        bool, typer.Option("--baselines", help="Fit a Gaussian and a mixture to large images too.")
+    ] = False,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 100,
+    seed: Annotated[int, SEED] = 0,
+    device: Annotated[str, DEVICE] = "auto",
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Write RUN/report.html with all figures and pictures, in one file that needs no other.
+
+    Beyond what `train` and `evaluate` write there: samples over temperatures and the training
+    images nearest to them, interpolations, reconstructions, the most and the least likely images,
+    and how bits/dim are spread.
+
+    Example: `glowkit report runs/digits-glow-tiny --importance 16`
+    """
+    from glowkit.cli.assess import baseline_figures, figures_text, report_of, split_batches
+    from glowkit.cli.gallery import gallery
+    from glowkit.training import read_run
+
+    read_run(run)  # a model folder has no settings or curves to report
+    opened = open_image_model(run, device)
+    data = open_images(opened, None)
+    fitted = baseline_figures(opened, data, split, seed, asked=baselines)
+
+    import torch
+
+    from glowkit.tasks.evaluation import measure, summary
+
+    generator = torch.Generator(opened.device).manual_seed(seed)
+    batches = split_batches(opened, data, split, batch_size)
+    bits, error = measure(opened.model, batches, importance, generator)
+    figures = asdict(summary(opened.model, bits, error, importance))
+    sections = gallery(opened, data, split, bits, batch_size, seed, bool(fitted))
+    path = report_of(run, split, figures, fitted, sections)
+    if as_json:
+        baseline = {"baselines": fitted} if fitted else {}
+        show_json(figures | {"split": split, "path": str(path)} | baseline)
+    else:
+        show(f"{run} on the {split} split of {data.name}", figures_text(figures, fitted))
+        print(f"report: {path}")

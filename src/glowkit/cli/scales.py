@@ -1,0 +1,61 @@
+"""`glowkit scales`: what each scale of the latents holds."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from glowkit.cli.common import DEVICE, JSON, SEED, open_image_model, show_json
+from glowkit.cli.naming import LABEL, NAMES, name_each, named_images
+
+
+def scales(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or model folder.")],
+    images: Annotated[list[str] | None, NAMES] = None,
+    draws: Annotated[int, typer.Option(min=1, help="Columns of fresh noise a scale.")] = 3,
+    temperature: Annotated[float, typer.Option(min=0, help="Of the fresh noise.")] = 0.7,
+    label: Annotated[str | None, LABEL] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="PNG to write; by default RUN/samples/scales.png.")
+    ] = None,
+    seed: Annotated[int, SEED] = 0,
+    device: Annotated[str, DEVICE] = "auto",
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Keep only the coarse scales of images and draw the finer ones afresh.
+
+    A row for each image, by default test:0-7. The first column keeps all scales; then the finest
+    are drawn afresh, one more at a time. What stays the same is what the kept scales hold.
+
+    Example: `glowkit scales runs/digits-glow-tiny test:0-7`
+    """
+    from glowkit.cli.output import check_sheet
+
+    opened = open_image_model(run, device)
+    names = images or ["test:0-7"]
+    batch, context = named_images(opened, names, label)
+    check_sheet(len(batch) * (len(opened.model.noise_specs()) * draws + 1))
+
+    import torch
+
+    from glowkit.core import MIDPOINT
+    from glowkit.tasks import keep_coarse
+    from glowkit.tasks.sheet import image_sheet, save_png
+
+    model = opened.model
+    columns, headings = [], []
+    with torch.no_grad():
+        noises, _ = model.encode(batch, context, MIDPOINT)
+        for kept in range(len(noises), -1, -1):
+            generator = torch.Generator(opened.device).manual_seed(seed)
+            for _ in range(draws if kept < len(noises) else 1):
+                changed = keep_coarse(model, noises, kept, temperature, generator)
+                columns.append(model.decode(changed, context)[0])
+                headings.append(f"keep {kept}")
+    rows = list(zip(name_each(names), torch.stack(columns, 1), strict=True))
+    out = out or run / "samples" / "scales.png"
+    save_png(image_sheet(rows, model.config.pixel_levels, headings=headings), out)
+    if as_json:
+        show_json({"images": len(batch), "scales": len(noises), "path": str(out)})
+    else:
+        print(f"{len(batch)} image(s), {len(noises)} scale(s): {out}")

@@ -1,0 +1,173 @@
+"""Flow++: mixture-of-logistics couplings with attention, and variational dequantization."""
+
+from dataclasses import dataclass
+
+from glowkit.bijections import Inverse, Logit, Squeeze, block_major
+from glowkit.core import Bijection, Chain, GlowkitError
+from glowkit.core.memory import MEMORY_MODES
+from glowkit.densities import Dequantize, StandardNormal, Then
+from glowkit.models.checks import (
+    check_at_least,
+    check_choice,
+    check_no_classes,
+    check_sides,
+    check_untouched,
+)
+from glowkit.models.flowpp_noise import DEQUANTIZATIONS
+from glowkit.models.flowpp_unit import HEADS, PATTERNS, unit
+from glowkit.nets import PRECISIONS
+
+
+@dataclass(frozen=True)
+class FlowPPConfig:
+    """Settings of a Flow++.
+
+    Args:
+        image_shape: channels, height, width; sides divisible by 2^(scales − 1), and an even width
+            wherever columns are paired.
+        couplings: for each scale, how many channel couplings, then how many couplings of paired
+            columns, as in ((0, 4), (2, 3)). Between scales every 2x2 block becomes channels.
+        pattern: "stripes", which pairs even and odd columns as the reference does, or
+            "checkerboard", which pairs the two colours.
+        pointwise: whether each half of a coupling's channels is mixed before it.
+        width: channels of the conditioners' hidden layers.
+        blocks: gated blocks of each conditioner.
+        components: logistics in each mixture.
+        heads: of the attention in each block; 0 for no attention.
+        dropout: share of hidden activations dropped in training.
+        weight_norm: whether the networks' weights are normalised.
+        head: last layer of the conditioners: "linear", or "concat-elu" for one behind concat-ELU.
+        pixel_levels: the integers 0..pixel_levels−1 that a pixel can be.
+        classes: 0; Flow++ has no class conditions here.
+        memory: "store", "checkpoint" or "reversible", see `glowkit.Chain`; with dropout the last
+            becomes "checkpoint".
+        precision: "float32", or "bfloat16" for the conditioners alone.
+        dequantization: "variational", for noise that a flow draws given the image, or "uniform".
+        dequantization_couplings: couplings of paired columns in a "variational" dequantization.
+        dequantization_blocks: gated blocks of their conditioners.
+        dequantization_heads: of the attention in those; 0 for no attention.
+        context_blocks: gated blocks of the network that describes the image to them.
+        context_width: its channels.
+        context_heads: of the attention in its blocks; 0 for no attention.
+        context_norm: whether its layers are followed by layer norm.
+
+    Raises:
+        GlowkitError: for a setting that cannot be.
+    """
+
+    image_shape: tuple[int, int, int]
+    couplings: tuple[tuple[int, int], ...] = ((0, 4), (2, 3))
+    pattern: str = "stripes"
+    pointwise: bool = True
+    width: int = 96
+    blocks: int = 10
+    components: int = 32
+    heads: int = 4
+    dropout: float = 0.2
+    weight_norm: bool = False
+    head: str = "linear"
+    pixel_levels: int = 256
+    classes: int = 0
+    memory: str = "store"
+    precision: str = "float32"
+    dequantization: str = "variational"
+    dequantization_couplings: int = 4
+    dequantization_blocks: int = 2
+    dequantization_heads: int = 4
+    context_blocks: int = 3
+    context_width: int = 32
+    context_heads: int = 0
+    context_norm: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "image_shape", tuple(self.image_shape))
+        object.__setattr__(self, "couplings", _pairs(self.couplings))
+        check_at_least(self, width=1, blocks=0, components=1, heads=0, dropout=0)
+        check_at_least(self, dequantization_couplings=1, dequantization_blocks=0)
+        check_at_least(self, dequantization_heads=0, context_blocks=0)
+        check_at_least(self, context_width=1, context_heads=0)
+        check_sides(self.image_shape, len(self.couplings) - 1)
+        self._check_halves()
+        self._check_heads("heads", "width")
+        self._check_heads("dequantization_heads", "width")
+        self._check_heads("context_heads", "context_width")
+        if self.dropout >= 1:
+            raise GlowkitError(f"dropout is {self.dropout}; it must be below 1")
+        check_choice("pattern", self.pattern, PATTERNS)
+        check_choice("head", self.head, HEADS)
+        check_choice("memory", self.memory, MEMORY_MODES)
+        check_choice("precision", self.precision, PRECISIONS)
+        check_choice("dequantization", self.dequantization, DEQUANTIZATIONS)
+        if self.dequantization != "variational":
+            names = [name for name in vars(self) if name.startswith(("dequantization_", "context"))]
+            check_untouched(self, "dequantization 'variational'", *names)
+        check_no_classes("Flow++", self.classes)
+
+    def _check_halves(self) -> None:
+        channels, _, width = self.image_shape
+        if channels % 2 and self.couplings[0][0]:
+            raise GlowkitError(
+                f"channel couplings of the first scale need an even number of channels, not"
+                f" {channels}; let couplings begin with 0"
+            )
+        for scale, (_, columns) in enumerate(self.couplings):
+            if columns and width % 2 ** (scale + 1):
+                raise GlowkitError(
+                    f"{self.pattern} of scale {scale + 1} need a width divisible by"
+                    f" {2 ** (scale + 1)}, not {width}; use another width, or no such couplings"
+                )
+        if self.dequantization == "variational" and width % 2:
+            raise GlowkitError(
+                f"variational dequantization needs an even width, not {width}; use another width,"
+                " or dequantization 'uniform'"
+            )
+
+    def _check_heads(self, heads: str, width: str) -> None:
+        if getattr(self, heads) and getattr(self, width) % getattr(self, heads):
+            raise GlowkitError(
+                f"{heads} is {getattr(self, heads)}; it must divide {width}, which is"
+                f" {getattr(self, width)}"
+            )
+
+
+def build_flowpp(config: FlowPPConfig) -> Dequantize:
+    """Build a Flow++ as aravindsrinivas/flowpp runs it; see `FlowPPConfig`.
+
+    Logit with α = 0.05; at each scale couplings of halves of the channels, then of paired columns;
+    blocks of 2x2 pixels become channels between scales; nothing is factored out, and the prior is
+    standard normal. Each coupling is a unit: norm, pointwise, coupling, exchange of the halves.
+
+    Departures: paired columns are gathered into channels, where the reference holds two tensors:
+    the same numbers. Mixtures are evaluated and inverted in a form that is finite everywhere, in
+    float32 throughout. In conditioners without attention the positions, which nothing reads in the
+    reference, are added once. v = (x + u) / pixel_levels, so that the constant in bits/dim is here.
+    """
+    shape, steps = config.image_shape, list[Bijection]()
+    for scale, (channel, column) in enumerate(config.couplings):
+        if scale:
+            steps += [Squeeze(), block_major(4 * shape[0])]
+            shape = (4 * shape[0], shape[1] // 2, shape[2] // 2)
+        steps += [unit(config, shape, config.blocks, config.heads) for _ in range(channel)]
+        if column:
+            paired = (2 * shape[0], shape[1], shape[2] // 2)
+            steps.append(PATTERNS[config.pattern]())
+            steps += [unit(config, paired, config.blocks, config.heads) for _ in range(column)]
+            steps.append(Inverse(PATTERNS[config.pattern]()))
+    flow = Then(Chain(steps, config.memory), StandardNormal(shape))
+    noise = DEQUANTIZATIONS[config.dequantization](config)
+    return Dequantize(noise, Then(Logit(0.05), flow), config.pixel_levels)
+
+
+def _pairs(couplings: object) -> tuple[tuple[int, int], ...]:
+    """Couplings as nested tuples, whatever sequences a file holds."""
+    try:
+        pairs = tuple((channel, column) for channel, column in couplings)  # type: ignore[attr-defined]
+    except (TypeError, ValueError):
+        pairs = ()
+    counts = [count for pair in pairs for count in pair]
+    if any(type(count) is not int or count < 0 for count in counts) or sum(counts) < 1:
+        raise GlowkitError(
+            f"couplings is {couplings}; give two whole numbers for each scale, channel couplings"
+            " and couplings of paired columns, as in ((0, 4), (2, 3))"
+        )
+    return pairs

@@ -1,0 +1,153 @@
+"""Flow++'s conditioner: gated convolutions and gated self-attention."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, cat, nn
+from torch.nn import functional as F
+
+from glowkit.nets.precision import PRECISIONS, computing_in
+from glowkit.nets.standardized import ConvMaker, StandardizedConv2d
+
+BRANCH_DEVIATION = 0.1
+"""Of what a residual branch, or a whole conditioner, gives on the first batch."""
+
+
+class ConcatELU(nn.Module):
+    """ELU of x and of −x, side by side. Shapes: (N, C, H, W) to (N, 2C, H, W)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.elu(cat([x, -x], dim=1))
+
+
+class Positions(nn.Module):
+    """A learned vector for every pixel: x + p. Starts as N(0, 0.01²). Shapes: (N, C, H, W)."""
+
+    def __init__(self, channels: int, height: int, width: int) -> None:
+        super().__init__()
+        self.embedding = nn.Parameter(0.01 * torch.randn(channels, height, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.embedding
+
+
+class GatedLayer(nn.Module):
+    """What a `GatedNet` is made of: called with features, positions and context, as needed."""
+
+    def forward(self, x: Tensor, positions: nn.Module, context: Tensor | None) -> Tensor:
+        raise NotImplementedError
+
+
+class ChannelNorm(GatedLayer):
+    """Layer norm over the channels of each pixel, ε = 1e-5, with a learned scale and shift."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)
+
+    def forward(self, x: Tensor, positions: nn.Module, context: Tensor | None) -> Tensor:
+        return self.norm(x.movedim(1, -1)).movedim(-1, 1)
+
+
+class GatedConv(GatedLayer):
+    """x + p · σ(q), with (p, q) = conv(dropout(celu(conv3x3(celu(x)) + conv1x1(celu(context))))).
+
+    celu is `ConcatELU`. Shapes: (N, width, H, W) to the same; a context of `context_features`
+    channels is (N, features, H, W). Source: Flow++, appendix; aravindsrinivas/flowpp `gated_conv`.
+
+    Args:
+        kernel: of the second convolution.
+        dropout: the share of activations dropped in training.
+        conv: how convolutions are made, such as `StandardizedConv2d`.
+    """
+
+    context: nn.Module | None
+
+    def __init__(
+        self,
+        width: int,
+        kernel: int,
+        dropout: float,
+        conv: ConvMaker = StandardizedConv2d,
+        context_features: int = 0,
+    ) -> None:
+        super().__init__()
+        self.activation = ConcatELU()
+        self.first = conv(2 * width, width, 3)
+        self.context = conv(2 * context_features, width, 1) if context_features else None
+        self.dropout = nn.Dropout(dropout)
+        self.second = conv(2 * width, 2 * width, kernel, BRANCH_DEVIATION)
+
+    def forward(self, x: Tensor, positions: nn.Module, context: Tensor | None) -> Tensor:
+        h = self.first(self.activation(x))
+        if self.context is not None:
+            if context is None:
+                raise ValueError("this conditioner needs a context and got none")
+            h = h + self.context(self.activation(context))
+        return x + F.glu(self.second(self.dropout(self.activation(h))), dim=1)
+
+
+class GatedAttention(GatedLayer):
+    """x + p · σ(q), with (p, q) = conv1x1(dropout(attention(x + positions))).
+
+    Every pixel attends to all: softmax(q kᵀ / √d) v in each head. Shapes: (N, width, H, W) to the
+    same. Cost: 5·width² + 2·H·W·width multiplications a pixel. Source: Vaswani et al. 2017;
+    Flow++, section 4.2; aravindsrinivas/flowpp `gated_attn`.
+
+    Raises:
+        ValueError: when the heads do not divide the width.
+    """
+
+    def __init__(
+        self, width: int, heads: int, dropout: float, conv: ConvMaker = StandardizedConv2d
+    ) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"{heads} heads do not divide a width of {width}")
+        self.heads = heads
+        self.first = conv(width, 3 * width, 1)
+        self.dropout = nn.Dropout(dropout)
+        self.second = conv(width, 2 * width, 1, BRANCH_DEVIATION)
+
+    def forward(self, x: Tensor, positions: nn.Module, context: Tensor | None) -> Tensor:
+        parts = self.first(positions(x)).flatten(2).unflatten(1, (3, self.heads, -1))
+        q, k, v = parts.transpose(3, 4).unbind(1)
+        attended = F.scaled_dot_product_attention(q, k, v)
+        h = attended.transpose(2, 3).reshape(x.shape)
+        return x + F.glu(self.second(self.dropout(h)), dim=1)
+
+
+class GatedNet(nn.Module):
+    """entry → layers → head, with the positions that all attention layers share.
+
+    Shapes: (N, C, H, W) to whatever the head makes, at the same height and width; the context is
+    (N, features, H, W). Computed in `precision`. Source: Flow++, figure 2.
+
+    Args:
+        entry: makes features of the input.
+        layers: gated convolutions, channel norms and gated attention.
+        head: makes the output of the features.
+        positions: the `Positions` for attention layers; `nn.Identity()` where there are none.
+    """
+
+    def __init__(
+        self,
+        entry: nn.Module,
+        layers: Sequence[GatedLayer],
+        head: nn.Module,
+        positions: nn.Module,
+        precision: str = "float32",
+    ) -> None:
+        super().__init__()
+        self.dtype = PRECISIONS[precision]
+        self.entry = entry
+        self.positions = positions
+        self.layers = nn.ModuleList(layers)
+        self.head = head
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        with computing_in(self.dtype, x.device):
+            h = self.entry(x)
+            for layer in self.layers:
+                h = layer(h, self.positions, context)
+            return self.head(h).to(x.dtype)
