@@ -159,7 +159,7 @@ def test_conditional_and_fewer_levels(tmp_path: Path) -> None:
     model = replace(MODEL, classes=3, classifier_weight=0.01, pixel_levels=4)
     config = replace(CONFIG, epochs=1)
     result = train(tiny_source(True), model, config, tmp_path / "run", quiet=True)
-    assert 0 < result.best_bits_per_dim < 4
+    assert 0 < result.best_figure < 4
 
 
 def test_reading_settings_does_not_import_lightning() -> None:

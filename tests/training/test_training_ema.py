@@ -11,7 +11,7 @@ from glowkit.models import build, load
 from glowkit.training.batches import Prepare
 from glowkit.training.checkpoint import read_checkpoint
 from glowkit.training.ema import Ema
-from glowkit.training.evaluation import share_of_bits
+from glowkit.training.evaluation import share_of_figures
 from glowkit.training.schedule import ema_decay_at
 
 
@@ -60,9 +60,9 @@ def test_saved_model_is_the_average_and_gives_the_reported_figure(tmp_path: Path
     name = next(n for n, p in model.named_parameters() if p.requires_grad)
     assert torch.equal(model.state_dict()[name], checkpoint.ema[name])
     assert not torch.equal(model.state_dict()[name], checkpoint.model[name])
-    total = share_of_bits(
+    total = share_of_figures(
         model, tiny_source().splits["validation"], Prepare(8, 8, 0), 16, torch.device("cpu")
     )
     assert total is not None
     assert total[1] == 21
-    assert float(total[0] / total[1]) == pytest.approx(result.best_bits_per_dim, abs=1e-6)
+    assert float(total[0] / total[1]) == pytest.approx(result.best_figure, abs=1e-6)

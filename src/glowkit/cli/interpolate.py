@@ -12,7 +12,7 @@ from glowkit.cli.common import (
     SEED,
     Opened,
     classes_in_turn,
-    open_model,
+    open_image_model,
     say_lost,
     show_json,
 )
@@ -54,7 +54,7 @@ def interpolate(
 
     if (images is None) == (random is None):
         raise GlowkitError("name two images or more, such as test:3 test:12, or give --random 2")
-    opened = open_model(run, device)
+    opened = open_image_model(run, device)
     names, keys, noises, context = _ends(opened, images or [], random, temperature, seed, label)
 
     from glowkit.tasks import interpolate, largest_pixel_error

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from glowkit.cli.common import DEVICE, JSON, SEED, open_model, say_lost, show_json
+from glowkit.cli.common import DEVICE, JSON, SEED, open_image_model, say_lost, show_json
 from glowkit.cli.naming import LABEL, NAMES, name_each, named_images
 
 
@@ -31,7 +31,7 @@ def scales(
     """
     from glowkit.cli.output import check_sheet
 
-    opened = open_model(run, device)
+    opened = open_image_model(run, device)
     names = images or ["test:0-7"]
     batch, context = named_images(opened, names, label)
     check_sheet(len(batch) * (len(opened.model.noise_specs()) * draws + 1))

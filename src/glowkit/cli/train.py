@@ -15,7 +15,8 @@ def train(
         str | None,
         typer.Argument(
             metavar="DATA",
-            help="digits, fashion-mnist[:FOLDER], a folder of images, .npz or .npy, or hf:NAME.",
+            help="digits, points:NAME, fashion-mnist[:FOLDER], a folder of images, .npz or .npy, or"
+            " hf:NAME.",
         ),
     ] = None,
     preset: Annotated[
@@ -35,7 +36,9 @@ def train(
         bool, typer.Option("--conditional", help="Condition every part on the data's class labels.")
     ] = False,
     epochs: Annotated[float | None, typer.Option(help="Budget in passes over the data.")] = None,
-    minutes: Annotated[float | None, typer.Option(help="Budget in minutes (default 10).")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Budget in minutes (default 10; points 2).")
+    ] = None,
     size: Annotated[int | None, typer.Option(help="Resize and crop image files to this.")] = None,
     channels: Annotated[int | None, typer.Option(help="1, 3 or 4 channels.")] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Skip damaged images.")] = False,
@@ -73,6 +76,7 @@ def train(
     from glowkit.cli.plan import Request, free_folder, plan
     from glowkit.data import open_source
     from glowkit.training import train as run_training
+    from glowkit.training.subject import subject_of
 
     changes = {
         "batch_size": batch_size,
@@ -136,11 +140,13 @@ def train(
             }
         )
         return
+    subject = subject_of(model)
     trained = {
         "trained": f"{result.step} steps, {result.epochs:.1f} epochs,"
-        f" {result.elapsed_seconds / 60:.1f} minutes, {result.images_per_second:.0f} images/s",
+        f" {result.elapsed_seconds / 60:.1f} minutes,"
+        f" {result.images_per_second:.0f} {subject.things}/s",
         "skipped steps": str(result.skipped_steps),
-        "validation bits/dim": f"{result.best_bits_per_dim:.4f} (best, kept)",
+        f"validation {subject.unit}": f"{result.best_figure:.4f} (best, kept)",
     }
     show(f"{folder} on the test split of {images.name}", trained | figures_text(figures, fitted))
     print(f"model:   {folder / 'model'}\nsamples: {folder / 'samples'}\nreport:  {report}")
