@@ -144,6 +144,17 @@ def classes_in_turn(opened: Opened, count: int) -> "torch.Tensor | None":
     return torch.arange(count, device=opened.device) % classes if classes else None
 
 
+def say_lost(log_p: "torch.Tensor") -> None:
+    """Tell the user of decoded images that are none, which their integers cannot show."""
+    lost = int((~log_p.isfinite()).sum())
+    if lost:
+        typer.echo(
+            f"note: {lost} of {log_p.numel()} images are lost, since the model's inverse overflows"
+            " there; train it longer or on more images, or lower the temperature",
+            err=True,
+        )
+
+
 def bar(steps: Sequence[T], description: str) -> Iterator[T]:
     """The steps, with a progress bar on stderr where that is a terminal."""
     from rich.console import Console

@@ -13,6 +13,7 @@ from glowkit.cli.common import (
     Opened,
     classes_in_turn,
     open_image_model,
+    say_lost,
     show_json,
 )
 from glowkit.cli.naming import LABEL, NAMES, name_each, named_images
@@ -64,7 +65,9 @@ def interpolate(
         raise GlowkitError(f"path {path!r} does not exist; choose one of {', '.join(PATHS)}")
     check_sheet(frames * (frames if square else len(keys) - 1))
     shape = grid if square else legs
-    strips = interpolate(opened.model, noises, frames, PATHS[path], shape, context).cpu()
+    drawn, log_p = interpolate(opened.model, noises, frames, PATHS[path], shape, context)
+    say_lost(log_p)
+    strips = drawn.cpu()
     if square:
         corners = strips[[0, 0, -1, -1], [0, -1, 0, -1]]
     else:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glowkit.cli.common import DEVICE, JSON, Opened, bar, open_image_model, show_json
+from glowkit.cli.common import DEVICE, JSON, Opened, bar, open_image_model, say_lost, show_json
 from glowkit.cli.naming import LABEL, NAMES, image_batches
 from glowkit.cli.output import KINDS
 from glowkit.core.errors import GlowkitError
@@ -154,6 +154,7 @@ def _decoded(
     from glowkit.tasks import part
 
     model = opened.model
+    every = []
     starts = range(0, rows.shape[0], batch_size)
     for start, batch in zip(bar(starts, "decoding"), rows.batches(batch_size), strict=True):
         latents = torch.tensor(batch).to(opened.device, model.anchor.dtype)
@@ -164,4 +165,7 @@ def _decoded(
             )
         own = None if context is None else context[start : start + len(batch)]
         with torch.no_grad():
-            yield model.decode(part(model, latents), own)[0]
+            images, log_p = model.decode(part(model, latents), own)
+        every.append(log_p.cpu())
+        yield images
+    say_lost(torch.cat(every))

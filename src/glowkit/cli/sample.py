@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glowkit.cli.common import DEVICE, JSON, SEED, Opened, bar, open_model, show_json
+from glowkit.cli.common import DEVICE, JSON, SEED, Opened, bar, open_model, say_lost, show_json
 from glowkit.cli.output import KINDS
 from glowkit.cli.points import sample_points
 from glowkit.core.errors import GlowkitError
@@ -120,10 +120,16 @@ def _stream(
     import torch
 
     generator = torch.Generator(opened.device).manual_seed(seed)
+    every = []
     for start in bar(range(0, count, batch_size), "sampling"):
         number = min(batch_size, count - start)
         own = None if context is None else context[start : start + number]
-        yield opened.model.sample(number, temperature, own, generator)
+        noises = opened.model.draw_noises(number, temperature, generator)
+        with torch.no_grad():
+            images, log_p = opened.model.decode(noises, own)
+        every.append(log_p.cpu())
+        yield images
+    say_lost(torch.cat(every))
 
 
 def _temperatures(text: str) -> list[float]:

@@ -2,8 +2,10 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from glowkit.nets.convolution import ActnormConv2d, ZeroConv2d
+from glowkit.nets.fused import ThreeConvolutions
 from glowkit.nets.precision import PRECISIONS, computing_in
 
 
@@ -59,12 +61,24 @@ class GlowNet(nn.Module):
             nn.init.zeros_(self.context.weight)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        with computing_in(self.dtype, x.device):
-            # The layout lasts to the output: on a CPU it halves a convolution's time.
-            h = self.first(self.entry(x).contiguous(memory_format=torch.channels_last))
-            if self.context is not None:
-                if context is None:
-                    raise ValueError("this conditioner needs a context and got none")
-                h = h + self.context(context if context.dim() == 4 else context[:, :, None, None])
-            h = self.second(h.relu_())
-            return self.last(h.relu_()).to(x.dtype)
+        added = self._added(context)
+        x = self.entry(x)
+        if not (self.first.ready() and self.second.ready()):
+            return self._apart(x, added)
+        layers = (*self.first.scaled(), *self.second.scaled(), *self.last.scaled())
+        dtype = x.dtype if self.dtype == torch.float32 else self.dtype
+        return ThreeConvolutions.apply(dtype, x, added, *layers)
+
+    def _added(self, context: Tensor | None) -> Tensor | None:
+        if self.context is None:
+            return None
+        if context is None:
+            raise ValueError("this conditioner needs a context and got none")
+        with computing_in(self.dtype, context.device):
+            return self.context(context if context.dim() == 4 else context[:, :, None, None])
+
+    def _apart(self, x: Tensor, added: Tensor | None) -> Tensor:
+        """Layer by layer, so that each is initialised from what the one before makes."""
+        h = self.first(x)
+        h = self.second(F.relu(h if added is None else h + added))
+        return self.last(F.relu(h))
