@@ -29,6 +29,10 @@ from glowkit.training.seeds import permutation
         ({}, "either epochs or minutes"),
         ({"epochs": 1, "minutes": 1}, "either epochs or minutes"),
         ({"epochs": 1, "optimizer": "sgd"}, "unknown optimizer 'sgd'; choose adamax or adamw"),
+        (
+            {"epochs": 1, "precision": "int8"},
+            "unknown precision .int8.; choose float32 or bfloat16",
+        ),
         ({"epochs": 1, "batch_size": 0}, "batch_size 0 cannot work; give 1 or more"),
         ({"epochs": 1, "learning_rate": 0.0}, "learning_rate"),
         ({"epochs": 1, "clip_norm": 0.0}, "clip_norm"),

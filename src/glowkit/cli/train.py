@@ -30,7 +30,7 @@ def train(
         typer.Option("--set", metavar="NAME=VALUE", help="Change a setting of the model."),
     ] = None,
     precision: Annotated[
-        str | None, typer.Option(help="Of the conditioners: float32 or bfloat16.")
+        str | None, typer.Option(help="Of conditioners in training: float32 or bfloat16.")
     ] = None,
     conditional: Annotated[
         bool, typer.Option("--conditional", help="Condition every part on the data's class labels.")
@@ -85,6 +85,7 @@ def train(
         "warmup_steps": warmup_steps,
         "weight_decay": weight_decay,
         "clip_norm": clip_norm,
+        "precision": precision,
         "ema_decay": ema_decay,
         "evaluate_every": evaluate_every,
         "seed": seed,
@@ -92,8 +93,7 @@ def train(
         "minutes": minutes,
     }
     data = {"size": size, "channels": channels, "skip_bad": skip_bad or None}
-    settings = [*(settings or []), *([f"precision={precision}"] if precision else [])]
-    request = Request(source, preset, config, settings, conditional, changes, data)
+    request = Request(source, preset, config, settings or [], conditional, changes, data)
     if resume and out is None:
         raise GlowkitError("--resume needs to know which run: give its folder with --out")
     if out is None and (devices != "1" or nodes > 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1):

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from glowkit.nets.convolution import ActnormConv2d, ZeroConv2d
 from glowkit.nets.fused import ThreeConvolutions
-from glowkit.nets.precision import PRECISIONS, computing_in
+from glowkit.nets.precision import PrecisionNet, computing_in
 
 
 class Preactivation(nn.Module):
@@ -25,7 +25,7 @@ class Preactivation(nn.Module):
         return torch.relu(torch.addcmul(self.bias[:, None, None], x, self.scale[:, None, None]))
 
 
-class GlowNet(nn.Module):
+class GlowNet(PrecisionNet):
     """conv3x3 → actnorm → ReLU → conv1x1 → actnorm → ReLU → zero conv3x3.
 
     Shapes: (N, in_channels, H, W) to (N, out_channels, H, W). A context of `context_features`
@@ -49,8 +49,7 @@ class GlowNet(nn.Module):
         last_kernel: int = 3,
         entry: nn.Module | None = None,
     ) -> None:
-        super().__init__()
-        self.dtype = PRECISIONS[precision]
+        super().__init__(precision)
         self.entry = nn.Identity() if entry is None else entry
         self.first = ActnormConv2d(in_channels, width, kernel=3)
         self.second = ActnormConv2d(width, width, kernel=1)

@@ -9,6 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from glowkit.core.errors import GlowkitError
 from glowkit.models import save
+from glowkit.nets.precision import set_precision
 from glowkit.tasks.sheet import save_png
 from glowkit.training.batches import Split
 from glowkit.training.checkpoint import Checkpoint, write_checkpoint
@@ -59,6 +60,12 @@ class Conductor(Callback):
         state = module.run_state
         self.interruption.listen()
         self.ema = Ema(module.model, module.plan.config.ema_decay)
+        precision = module.plan.config.precision
+        # After the copy, which is what is evaluated and saved.
+        if precision and not set_precision(module.model, precision):
+            raise GlowkitError(
+                f"no conditioner of this model computes in {precision}; leave out --precision"
+            )
         self.started = time.monotonic() - state.elapsed
         self.saved_elapsed = state.elapsed
         if self.resumed is None:
