@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glowkit.cli.common import DEVICE, JSON, SEED, Opened, open_data, open_model, show_json
+from glowkit.cli.common import DEVICE, JSON, SEED, Opened, open_image_model, open_images, show_json
 from glowkit.core.errors import GlowkitError
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ def attributes(
 
     if method not in METHODS:
         raise GlowkitError(f"method {method!r} does not exist; choose one of {', '.join(METHODS)}")
-    opened = open_model(run, device)
-    data = open_data(opened, source)
+    opened = open_image_model(run, device)
+    data = open_images(opened, source)
     found, left_out = _fit(opened, data, labels, method, orthogonal_to or [], batch_size, seed)
     save_attributes(found, run / FILE, weights_of(opened))
     if as_json:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glowkit.cli.common import DEVICE, JSON, SEED, open_model, show_json
+from glowkit.cli.common import DEVICE, JSON, SEED, show_json
 from glowkit.cli.naming import LABEL, NAMES, name_each, named_images
 from glowkit.core.errors import GlowkitError
 
@@ -51,7 +51,7 @@ def edit(
     from glowkit.cli.output import check_sheet
 
     columns = _columns(attribute or [], sweep, frames)
-    opened = open_model(run, device)
+    opened = open_image_model(run, device)
 
     import torch
 

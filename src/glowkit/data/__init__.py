@@ -1,8 +1,9 @@
-"""Floor 3: where images come from."""
+"""Floor 3: where images and points come from."""
 
 from glowkit.data.attributes import AttributeTable
 from glowkit.data.labelled import attributes_of
 from glowkit.data.opening import list_sources, open_source
+from glowkit.data.points import PointSource
 from glowkit.data.quantize import requantize
 from glowkit.data.single import read_image
 from glowkit.data.source import Source
@@ -11,6 +12,7 @@ from glowkit.data.split import ImageSplit
 __all__ = [
     "AttributeTable",
     "ImageSplit",
+    "PointSource",
     "Source",
     "attributes_of",
     "list_sources",
