@@ -80,6 +80,12 @@ def test_samples_are_drawn_or_written(cli: Cli, points: Path, tmp_path: Path) ->
     assert (arrays[0] != arrays[2]).any()
 
 
+def test_lost_points_are_counted(cli: Cli, points: Path, tmp_path: Path) -> None:
+    outcome = cli("sample", points, "--temperature", "3e38", "--out", tmp_path / "a.png", "-n", 99)
+    assert outcome.code == 0
+    assert "points are not finite" in outcome.err
+
+
 def test_a_run_goes_on_and_draws_again(cli: Cli, points: Path) -> None:
     assert cli("train", "--resume", "--out", points, "--epochs", 3).code == 0
     with Image.open(points / "samples" / "training.gif") as animation:
