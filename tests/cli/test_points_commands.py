@@ -103,6 +103,7 @@ BAD = {
     "images and a model of points": ("train digits --preset glow-points --epochs 1", "images"),
     "points and a model of images": ("train points:moons --preset glow-tiny", "-points"),
     "classes": ("train points:moons --conditional", "--conditional"),
+    "precision": ("train points:moons --precision bfloat16", "leave out --precision"),
     "size": ("train points:moons --size 8", "--size"),
     "a setting of images": ("train points:moons --set levels=2", "levels"),
     "importance": ("evaluate {run} --importance 2", "--importance"),
