@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from glowkit.cli.main import COMMANDS
+
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -35,3 +37,9 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_the_readme_shows_a_picture_on_its_first_screen() -> None:
     first_screen = (ROOT / "README.md").read_text().splitlines()[:25]
     assert any(line.startswith("![") for line in first_screen)
+
+
+def test_the_readme_names_every_command() -> None:
+    rows = re.findall(r"^\| (`.*?) \|", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`([a-z-]+)", row)}
+    assert named == {command.__name__.rstrip("_") for command in COMMANDS}

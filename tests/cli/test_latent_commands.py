@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from cli.conftest import Cli
+from glowkit.cli.gallery import _histogram
 from glowkit.data import open_source
 
 
@@ -171,3 +173,14 @@ def test_lost_images_are_counted(cli: Cli, run: Path, tmp_path: Path) -> None:
     outcome = cli("decode", run, tmp_path / "latents.npz", "--out", tmp_path / "images.npy")
     assert outcome.code == 0
     assert "1 of 3 images are lost" in outcome.err
+    outcome = cli("sample", run, "--temperature", "0,1e30", "--out", tmp_path / "samples.png")
+    assert outcome.code == 0
+    assert "10 of 20 images are lost" in outcome.err
+
+
+def test_bits_that_are_no_numbers_are_counted_and_not_drawn() -> None:
+    bits = torch.tensor([2.0, 3.0, torch.nan, torch.inf, 1e9], dtype=torch.float64)
+    section = _histogram(bits, "test")
+    assert "2 of 5 are not finite" in section.text
+    assert section.png
+    assert _histogram(bits[2:4], "test").png is None

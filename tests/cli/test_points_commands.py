@@ -80,6 +80,12 @@ def test_samples_are_drawn_or_written(cli: Cli, points: Path, tmp_path: Path) ->
     assert (arrays[0] != arrays[2]).any()
 
 
+def test_lost_points_are_counted(cli: Cli, points: Path, tmp_path: Path) -> None:
+    outcome = cli("sample", points, "--temperature", "3e38", "--out", tmp_path / "a.png", "-n", 99)
+    assert outcome.code == 0
+    assert "points are not finite" in outcome.err
+
+
 def test_a_run_goes_on_and_draws_again(cli: Cli, points: Path) -> None:
     assert cli("train", "--resume", "--out", points, "--epochs", 3).code == 0
     with Image.open(points / "samples" / "training.gif") as animation:
@@ -97,6 +103,7 @@ BAD = {
     "images and a model of points": ("train digits --preset glow-points --epochs 1", "images"),
     "points and a model of images": ("train points:moons --preset glow-tiny", "-points"),
     "classes": ("train points:moons --conditional", "--conditional"),
+    "precision": ("train points:moons --precision bfloat16", "leave out --precision"),
     "size": ("train points:moons --size 8", "--size"),
     "a setting of images": ("train points:moons --set levels=2", "levels"),
     "importance": ("evaluate {run} --importance 2", "--importance"),

@@ -142,7 +142,8 @@ CLASSES = GlowConfig((1, 8, 8), levels=1, steps=1, width=4, classes=3, classifie
         (None, "class label from 0 to 2"),
         (torch.tensor([0, 1, 2, 3, 0, 0, 0, 0]), "class 3 does not exist"),
         (torch.tensor([0, 1, 2, -1, 0, 0, 0, 0]), "class -1 does not exist"),
-        (torch.zeros(8), "one integer an image"),
+        (torch.zeros(8), "one integer for each of 8"),
+        (torch.zeros(1, dtype=torch.int64), "one integer for each of 8"),
     ],
 )
 def test_bad_labels(labels: torch.Tensor | None, words: str) -> None:

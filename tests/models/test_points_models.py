@@ -118,6 +118,16 @@ def test_the_figures_of_a_model_that_is_known() -> None:
     assert abs(wider.paired_kl_nats - kl) < 4 * wider.paired_standard_error
 
 
+def test_a_point_that_does_not_come_back_is_seen() -> None:
+    model = glowkit.build(
+        PointsConfig(steps=1, coupling="additive", permutation="reverse", normalization="diagonal")
+    )
+    lost = torch.tensor([[0.0, 1.0], [torch.nan, 0.0]])
+    batches = [(torch.zeros(2, 2), None), (lost, None), (torch.zeros(2, 2), None)]
+    figures = evaluate_points(model, batches, 0.0, lambda points: points.double().sum(1))
+    assert math.isnan(figures.largest_error)
+
+
 @pytest.mark.parametrize(
     "wrong", [torch.zeros(4, 3), torch.zeros(4, 2, dtype=torch.int64), torch.zeros(4, 2, 1)]
 )

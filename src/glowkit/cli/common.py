@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 JSON = typer.Option("--json", help="Print one JSON object instead of text.")
 SEED = typer.Option("--seed", min=0, help="Seed of all randomness.")
 DEVICE = typer.Option("--device", help="auto, cpu, cuda, ...")
+SPLIT = typer.Option("--split", help="train, validation or test.")
+IMPORTANCE = typer.Option(
+    "--importance", help="Dequantization draws an image; more give a tighter bound."
+)
+BASELINES = typer.Option("--baselines", help="Fit a Gaussian and a mixture to large images too.")
+
+DTYPES = ("float32", "float64")
 
 
 MOST_NAMED = 10  # classes in a sentence
@@ -126,6 +133,12 @@ def open_images(opened: Opened, spec: str | None) -> "Source":
     return data
 
 
+def check_dtype(name: str) -> None:
+    """Refuse the name of a dtype that models are not computed in."""
+    if name not in DTYPES:
+        raise GlowkitError(f"dtype {name!r} does not exist; choose one of {', '.join(DTYPES)}")
+
+
 def _device(name: str) -> "torch.device":
     import torch
 
@@ -143,6 +156,21 @@ def classes_in_turn(opened: Opened, count: int) -> "torch.Tensor | None":
 
     classes = opened.model.config.classes
     return torch.arange(count, device=opened.device) % classes if classes else None
+
+
+def draw(
+    opened: Opened,
+    count: int,
+    temperature: float,
+    context: "torch.Tensor | None",
+    generator: "torch.Generator",
+) -> "tuple[torch.Tensor, torch.Tensor]":
+    """Samples and their log p, which `say_lost` is to be told of."""
+    import torch
+
+    with torch.no_grad():
+        noises = opened.model.draw_noises(count, temperature, generator)
+        return opened.model.decode(noises, context)
 
 
 def say_lost(log_p: "torch.Tensor") -> None:

@@ -11,8 +11,10 @@ from glowkit.cli.common import (
     SEED,
     Opened,
     classes_in_turn,
+    draw,
     open_image_model,
     open_images,
+    say_lost,
     show_json,
 )
 from glowkit.core.errors import GlowkitError
@@ -36,8 +38,9 @@ def compare(
     Example: `glowkit compare runs/steps-2 runs/steps-4 runs/steps-8 runs/steps-16`
     """
     from glowkit.cli.assess import assess
-    from glowkit.cli.output import check_sheet
+    from glowkit.cli.output import check_png, check_sheet
 
+    check_png(out)
     check_sheet(count * len(runs))
     models = [open_image_model(run, device) for run in runs]
     _check(models)
@@ -46,10 +49,12 @@ def compare(
 
     from glowkit.tasks.sheet import image_sheet, save_png
 
-    rows, figures = [], []
+    rows, figures, every = [], [], []
     for opened in models:
         generator = torch.Generator(opened.device).manual_seed(seed)
-        images = opened.model.sample(count, temperature, classes_in_turn(opened, count), generator)
+        context = classes_in_turn(opened, count)
+        images, log_p = draw(opened, count, temperature, context, generator)
+        every.append(log_p.cpu())
         name = opened.folder.resolve().name
         about: dict[str, Any] = {"run": str(opened.folder), "bits_per_dim": None}
         if opened.run is not None:
@@ -57,6 +62,7 @@ def compare(
             name += f"  {about['bits_per_dim']:.3f} bits/dim"
         rows.append((name, images.cpu()))
         figures.append(about)
+    say_lost(torch.cat(every))
     save_png(image_sheet(rows, models[0].model.config.pixel_levels), out)
     if as_json:
         show_json({"runs": figures, "path": str(out)})

@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from glowkit.cli.common import DEVICE, JSON, SEED, open_data, open_model, show, show_json
+from glowkit.cli.common import (
+    BASELINES,
+    DEVICE,
+    IMPORTANCE,
+    JSON,
+    SEED,
+    SPLIT,
+    open_data,
+    open_model,
+    show,
+    show_json,
+)
 
 
 def evaluate(
@@ -14,13 +25,9 @@ def evaluate(
         str | None,
         typer.Argument(metavar="DATA", help="Data; by default what the run was trained on."),
     ] = None,
-    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
-    importance: Annotated[
-        int, typer.Option(help="Dequantization draws an image; more give a tighter bound.")
-    ] = 1,
-    baselines: Annotated[
-        bool, typer.Option("--baselines", help="Fit a Gaussian and a mixture to large images too.")
-    ] = False,
+    split: Annotated[str, SPLIT] = "test",
+    importance: Annotated[int, IMPORTANCE] = 1,
+    baselines: Annotated[bool, BASELINES] = False,
     tell: Annotated[
         bool,
         typer.Option(

@@ -145,24 +145,28 @@ def _extremes(opened: Opened, data: Source, split: str, bits: Tensor) -> Section
 
 
 def _histogram(bits: Tensor, split: str) -> Section:
+    title, text = "How bits/dim are spread", f"Bits/dim of each image of the {split} split."
+    shown = bits[bits.isfinite()]
+    if len(shown) < len(bits):
+        text += f" {len(bits) - len(shown)} of {len(bits)} are not finite, and not drawn."
+    if not len(shown):
+        return Section(title, text)
+
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure((5.5, 2.6), dpi=200, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     axes = figure.subplots()
-    axes.hist(bits.numpy(), bins="auto")
-    axes.axvline(bits.mean().item(), color="0.2", linestyle="--", label="mean")
+    # Rules that follow the spread ask for millions of bins where one image is far out.
+    axes.hist(shown.numpy(), bins="sqrt")
+    axes.axvline(shown.mean().item(), color="0.2", linestyle="--", label="mean")
     axes.legend(frameon=False)
     axes.set(xlabel="bits/dim", ylabel="images")
     axes.spines[["top", "right"]].set_visible(False)
     drawn = io.BytesIO()
     canvas.print_png(drawn)
-    return Section(
-        "How bits/dim are spread",
-        f"Bits/dim of each image of the {split} split.",
-        drawn.getvalue(),
-    )
+    return Section(title, text, drawn.getvalue())
 
 
 def _images(

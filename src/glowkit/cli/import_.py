@@ -5,10 +5,8 @@ from typing import Annotated
 
 import typer
 
-from glowkit.cli.common import JSON, show, show_json
+from glowkit.cli.common import JSON, check_dtype, show, show_json
 from glowkit.core.errors import GlowkitError
-
-DTYPES = ("float32", "float64")
 
 
 def import_(
@@ -40,8 +38,8 @@ def import_(
 
     Example: `glowkit import glow.pt --format rosinality --out models/faces --size 64 --levels 32`
     """
-    if dtype not in (None, *DTYPES):
-        raise GlowkitError(f"dtype {dtype!r} does not exist; choose one of {', '.join(DTYPES)}")
+    if dtype is not None:
+        check_dtype(dtype)
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise GlowkitError(f"{out} exists already; give a new folder with --out")
 

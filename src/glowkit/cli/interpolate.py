@@ -27,7 +27,8 @@ def interpolate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or model folder.")],
     images: Annotated[list[str] | None, NAMES] = None,
     random: Annotated[
-        int | None, typer.Option("--random", help="Between this many samples instead of images.")
+        int | None,
+        typer.Option("--random", min=2, help="Between this many samples instead of images."),
     ] = None,
     frames: Annotated[int, typer.Option(help="Images from one to the next, ends included.")] = 9,
     path: Annotated[str, typer.Option(help="spherical or linear.")] = "spherical",
@@ -50,8 +51,9 @@ def interpolate(
 
     Example: `glowkit interpolate runs/digits-glow-tiny test:3 test:12 test:40`
     """
-    from glowkit.cli.output import check_sheet
+    from glowkit.cli.output import check_png, check_sheet
 
+    check_png(out)
     if (images is None) == (random is None):
         raise GlowkitError("name two images or more, such as test:3 test:12, or give --random 2")
     opened = open_image_model(run, device)
@@ -76,7 +78,7 @@ def interpolate(
         corners = torch.cat([strips[:, 0], strips[-1:, -1]])
     error = largest_pixel_error(keys.cpu(), corners)
     levels = opened.model.config.pixel_levels
-    strip = (out or run / "samples" / "interpolation").with_suffix(".png")
+    strip = out or run / "samples" / "interpolation.png"
     named = [f"{a} to {b}" for a, b in pairwise(names)]
     labels = [""] * frames if square else named
     save_png(image_sheet(list(zip(labels, strips, strict=True)), levels), strip)

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glowkit.cli.common import DEVICE, JSON, Opened, bar, open_image_model, say_lost, show_json
+from glowkit.cli.common import (
+    DEVICE,
+    JSON,
+    Opened,
+    bar,
+    check_dtype,
+    open_image_model,
+    say_lost,
+    show_json,
+)
 from glowkit.cli.naming import LABEL, NAMES, image_batches
 from glowkit.cli.output import KINDS
 from glowkit.core.errors import GlowkitError
@@ -16,7 +25,6 @@ if TYPE_CHECKING:
 
     from glowkit.tasks.arrays import Rows
 
-DTYPES = ("float32", "float64")
 BATCH = typer.Option("--batch-size", min=1, help="Images at a time.")
 
 
@@ -42,9 +50,8 @@ def encode(
 
     Example: `glowkit encode runs/digits-glow-tiny --out latents.npz`
     """
-    if dtype not in DTYPES:
-        raise GlowkitError(f"dtype {dtype!r} does not exist; choose one of {', '.join(DTYPES)}")
-    if out.suffix != ".npz":
+    check_dtype(dtype)
+    if out.suffix.lower() != ".npz":
         raise GlowkitError(f"latents are written as .npz, not {out.name}; change --out")
     opened = open_image_model(run, device)
 
@@ -97,7 +104,14 @@ def decode(
 
     Example: `glowkit decode runs/digits-glow-tiny latents.npz --out images.npz`
     """
-    from glowkit.cli.output import check_out, check_sheet, is_sheet, write_images, write_sheet
+    from glowkit.cli.output import (
+        OFF_A_SHEET,
+        check_out,
+        check_sheet,
+        is_sheet,
+        write_images,
+        write_sheet,
+    )
     from glowkit.tasks.arrays import Rows
 
     check_out(out)
@@ -112,7 +126,7 @@ def decode(
     batches = _decoded(opened, rows, context, batch_size)
     config = opened.model.config
     if is_sheet(out):
-        check_sheet(count)
+        check_sheet(count, OFF_A_SHEET)
         write_sheet(batches, out, config.pixel_levels)
     else:
         write_images(batches, out, count, config.image_shape, config.pixel_levels)

@@ -40,7 +40,7 @@ COMMANDS = (
 )
 
 app = typer.Typer(
-    help="Exact-likelihood generative models of images: train, evaluate, sample, reconstruct.",
+    help="Exact-likelihood generative models of images, and of points in the plane.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,

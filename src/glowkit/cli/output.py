@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 KINDS = "A .png for a sheet, .npy or .npz for an array (N, C, H, W), else a folder of PNG files."
+OFF_A_SHEET = "name a folder, .npy or .npz with --out"
 OTHERS = (".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff")
 MOST_TILES = 1000  # on a sheet
 
@@ -19,13 +20,18 @@ def is_sheet(out: Path) -> bool:
     return out.suffix.lower() == ".png"
 
 
-def check_sheet(tiles: int) -> None:
-    """Refuse a sheet of so many images that nobody could look at it."""
+def check_sheet(tiles: int, instead: str = "ask for fewer") -> None:
+    """Refuse a sheet of so many images that nobody could look at it; `instead` says what to do."""
     if tiles > MOST_TILES:
         raise GlowkitError(
-            f"{tiles} images do not fit on a sheet, which takes {MOST_TILES}; name a folder,"
-            " .npy or .npz with --out"
+            f"{tiles} images do not fit on a sheet, which takes {MOST_TILES}; {instead}"
         )
+
+
+def check_png(out: Path | None) -> None:
+    """Refuse another name for what is a PNG file."""
+    if out is not None and not is_sheet(out):
+        raise GlowkitError(f"this command draws a PNG, not {out.name}; give --out a name in .png")
 
 
 def check_out(out: Path) -> None:

@@ -5,6 +5,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from glowkit.core.errors import GlowkitError
 
 if TYPE_CHECKING:
@@ -69,6 +71,7 @@ def sample_points(
     for temperature in temperatures:
         generator = torch.Generator(opened.device).manual_seed(seed)
         drawn.append(opened.model.sample(count, temperature, generator=generator).cpu())
+    _say_lost(drawn)
     if out.suffix == ".npy":
         _save_array(drawn[0], out)
     else:
@@ -78,6 +81,17 @@ def sample_points(
         show_json({"points": total, "temperatures": list(temperatures), "path": str(out)})
     else:
         print(f"{count} points at each of {len(temperatures)} temperature(s): {out}")
+
+
+def _say_lost(drawn: "Sequence[Tensor]") -> None:
+    """Tell the user of points that are none, which a picture cannot show."""
+    lost = sum(int((~points.isfinite().all(1)).sum()) for points in drawn)
+    if lost:
+        typer.echo(
+            f"note: {lost} points are not finite, since the model's inverse overflows there;"
+            " train it longer, or lower the temperature",
+            err=True,
+        )
 
 
 def _save_array(points: "Tensor", out: Path) -> None:
@@ -100,7 +114,9 @@ def _save_picture(
     if opened.model.config.dimensions != 2:
         raise GlowkitError("only points in the plane can be drawn; give --out a name in .npy")
     # A square that holds all but the most far-flung of the points, and something at temperature 0.
-    half_side = 1.2 * float(torch.cat(list(drawn)).abs().amax(1).quantile(0.995))
+    farthest = torch.cat(list(drawn)).abs().amax(1)
+    farthest = farthest[farthest.isfinite()]
+    half_side = 1.2 * float(farthest.quantile(0.995)) if len(farthest) else 1.0
     panels: list[Panel] = [
         (f"temperature {temperature:g}", points)
         for temperature, points in zip(temperatures, drawn, strict=True)

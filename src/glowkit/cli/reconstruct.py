@@ -7,6 +7,7 @@ import typer
 
 from glowkit.cli.common import DEVICE, JSON, Opened, open_image_model, show_json
 from glowkit.cli.naming import image_batches, named_images, names_data
+from glowkit.cli.output import check_png
 from glowkit.core.errors import GlowkitError
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def reconstruct(
     """
     if count < 1:
         raise GlowkitError(f"cannot reconstruct {count} images; give --count 1 or more")
+    check_png(out)
     opened = open_image_model(run, device)
     batch, context = _images(opened, images, count, label)
 

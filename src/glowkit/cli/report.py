@@ -6,18 +6,25 @@ from typing import Annotated
 
 import typer
 
-from glowkit.cli.common import DEVICE, JSON, SEED, open_image_model, open_images, show, show_json
+from glowkit.cli.common import (
+    BASELINES,
+    DEVICE,
+    IMPORTANCE,
+    JSON,
+    SEED,
+    SPLIT,
+    open_image_model,
+    open_images,
+    show,
+    show_json,
+)
 
 
 def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
-    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
-    importance: Annotated[
-        int, typer.Option(help="Dequantization draws an image; more give a tighter bound.")
-    ] = 1,
-    baselines: Annotated[
-        bool, typer.Option("--baselines", help="Fit a Gaussian and a mixture to large images too.")
-    ] = False,
+    split: Annotated[str, SPLIT] = "test",
+    importance: Annotated[int, IMPORTANCE] = 1,
+    baselines: Annotated[bool, BASELINES] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 100,
     seed: Annotated[int, SEED] = 0,
     device: Annotated[str, DEVICE] = "auto",

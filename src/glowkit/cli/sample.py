@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glowkit.cli.common import DEVICE, JSON, SEED, Opened, bar, open_model, say_lost, show_json
+from glowkit.cli.common import (
+    DEVICE,
+    JSON,
+    SEED,
+    Opened,
+    bar,
+    classes_in_turn,
+    draw,
+    open_model,
+    say_lost,
+    show_json,
+)
 from glowkit.cli.output import KINDS
 from glowkit.cli.points import sample_points
 from glowkit.core.errors import GlowkitError
@@ -56,7 +67,7 @@ def sample(
 
     Example: `glowkit sample runs/digits-glow-tiny --temperature 0,0.5,0.7,1.0 -n 12`
     """
-    from glowkit.cli.output import check_out, check_sheet, is_sheet, write_images
+    from glowkit.cli.output import OFF_A_SHEET, check_out, check_sheet, is_sheet, write_images
 
     opened = open_model(run, device)
     if opened.of_points:
@@ -70,8 +81,9 @@ def sample(
     temperatures = _temperatures(temperature or ("0.7,1.0" if is_sheet(out) else "1.0"))
     if count < 1:
         raise GlowkitError(f"cannot draw {count} samples; give --count 1 or more")
+    rows_each = len(opened.class_names) if each else 1
     if is_sheet(out):
-        check_sheet(count * len(temperatures))
+        check_sheet(count * len(temperatures) * rows_each, OFF_A_SHEET)
     elif len(temperatures) > 1:
         raise GlowkitError("several temperatures make a sheet; give one, or a .png as --out")
     check_out(out)
@@ -94,12 +106,14 @@ def sample(
 
     from glowkit.tasks.sheet import image_sheet, save_png
 
-    rows = []
+    rows, every = [], []
     wanted = [(value, *named) for value in temperatures for named in contexts]
     for value, name, context in bar(wanted, "sampling"):
         generator = torch.Generator(opened.device).manual_seed(seed)
-        images = opened.model.sample(count, value, context, generator)
+        images, log_p = draw(opened, count, value, context, generator)
         rows.append((name + f"temperature {value:g}", images.cpu()))
+        every.append(log_p.cpu())
+    say_lost(torch.cat(every))
     save_png(image_sheet(rows, opened.model.config.pixel_levels), out)
     if as_json:
         show_json({"samples": count * len(rows), "temperatures": temperatures, "path": str(out)})
@@ -124,9 +138,7 @@ def _stream(
     for start in bar(range(0, count, batch_size), "sampling"):
         number = min(batch_size, count - start)
         own = None if context is None else context[start : start + number]
-        noises = opened.model.draw_noises(number, temperature, generator)
-        with torch.no_grad():
-            images, log_p = opened.model.decode(noises, own)
+        images, log_p = draw(opened, number, temperature, own, generator)
         every.append(log_p.cpu())
         yield images
     say_lost(torch.cat(every))
@@ -166,4 +178,4 @@ def _contexts(
         return [(f"{name}, ", all_of(number)) for number, name in enumerate(opened.class_names)]
     if label is not None:
         return [("", all_of(opened.class_number(label)))]
-    return [("", torch.arange(count, device=opened.device) % classes if classes else None)]
+    return [("", classes_in_turn(opened, count))]

@@ -29,8 +29,9 @@ def scales(
 
     Example: `glowkit scales runs/digits-glow-tiny test:0-7`
     """
-    from glowkit.cli.output import check_sheet
+    from glowkit.cli.output import check_png, check_sheet
 
+    check_png(out)
     opened = open_image_model(run, device)
     names = images or ["test:0-7"]
     batch, context = named_images(opened, names, label)

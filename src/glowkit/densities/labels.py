@@ -12,7 +12,7 @@ class WithLabels(Density):
     """Turn integer labels (N,) into one-hot vectors (N, classes) for everything inside.
 
     Raises:
-        GlowkitError: when labels are missing, or one is not in 0..classes−1.
+        GlowkitError: when labels are missing, not one for each image, or not in 0..classes−1.
     """
 
     def __init__(self, classes: int, density: Density) -> None:
@@ -20,17 +20,17 @@ class WithLabels(Density):
         self.classes = classes
         self.density = density
 
-    def one_hot(self, labels: Tensor | None) -> Tensor:
+    def one_hot(self, labels: Tensor | None, examples: int) -> Tensor:
         """One-hot vectors of the labels, (N, classes), in the model's dtype."""
         last = self.classes - 1
         if labels is None:
             raise GlowkitError(
                 f"this model is conditional: give each image a class label from 0 to {last}"
             )
-        if labels.dim() != 1 or labels.is_floating_point():
+        if tuple(labels.shape) != (examples,) or labels.is_floating_point():
             raise GlowkitError(
-                f"class labels must be one integer an image, not {tuple(labels.shape)} of"
-                f" {labels.dtype}"
+                f"class labels must be one integer for each of {examples} image(s), not"
+                f" {tuple(labels.shape)} of {labels.dtype}"
             )
         wrong = labels[(labels < 0) | (labels > last)]
         if len(wrong):
@@ -43,12 +43,12 @@ class WithLabels(Density):
     def encode(
         self, x: Tensor, context: Tensor | None = None, generator: Generator = None
     ) -> tuple[list[Tensor], Tensor]:
-        return self.density.encode(x, self.one_hot(context), generator)
+        return self.density.encode(x, self.one_hot(context, len(x)), generator)
 
     def decode(
         self, noises: Sequence[Tensor], context: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        return self.density.decode(noises, self.one_hot(context))
+        return self.density.decode(noises, self.one_hot(context, len(noises[0])))
 
     def noise_specs(self) -> list[NoiseSpec]:
         return self.density.noise_specs()

@@ -11,11 +11,16 @@ from glowkit.core import Density, Generator, GlowkitError, NoiseSpec
 class WithVectors(Density):
     """Check context vectors (N, features), such as angles or attributes, for everything inside.
 
-    Scale each feature to be of order one: they reach the networks as they are.
+    log p(x | c) is that of the density inside. Scale each feature to be of order one: they reach
+    the networks as they are.
 
     Raises:
         GlowkitError: when vectors are missing, of another shape, not numbers with fractions, or
             hold NaN or infinity.
+
+    >>> from glowkit.densities import StandardNormal
+    >>> WithVectors(2, StandardNormal((3,))).log_prob(torch.zeros(1, 3), torch.zeros(1, 2)).shape
+    torch.Size([1])
     """
 
     def __init__(self, features: int, density: Density) -> None:

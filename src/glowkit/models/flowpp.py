@@ -15,6 +15,7 @@ from glowkit.models.checks import (
 )
 from glowkit.models.flowpp_noise import DEQUANTIZATIONS
 from glowkit.models.flowpp_unit import HEADS, PATTERNS, unit
+from glowkit.models.realnvp import LOGIT_ALPHA
 from glowkit.nets import PRECISIONS
 
 
@@ -155,7 +156,7 @@ def build_flowpp(config: FlowPPConfig) -> Dequantize:
             steps.append(Inverse(PATTERNS[config.pattern]()))
     flow = Then(Chain(steps, config.memory), StandardNormal(shape))
     noise = DEQUANTIZATIONS[config.dequantization](config)
-    return Dequantize(noise, Then(Logit(0.05), flow), config.pixel_levels)
+    return Dequantize(noise, Then(Logit(LOGIT_ALPHA), flow), config.pixel_levels)
 
 
 def _pairs(couplings: object) -> tuple[tuple[int, int], ...]:

@@ -21,11 +21,9 @@ from glowkit.densities import (
 )
 from glowkit.models.checks import check_at_least, check_choice, check_sides, check_untouched
 from glowkit.models.dequantization import DEQUANTIZATIONS
+from glowkit.models.realnvp import LOGIT_ALPHA
 from glowkit.models.step import COUPLINGS, ENTRIES, HALVES, MOST_BINS, PERMUTATIONS, step
 from glowkit.nets import PRECISIONS, ZeroConv2d, ZeroLinear
-
-LOGIT_ALPHA = 0.05
-"""How far "logit" keeps pixels from 0 and 1 (RealNVP, section 4.1)."""
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,8 @@ class PointsConfig:
         bins: bins of a "spline" coupling.
         prior: "normal" or "logistic".
         classes: 0; these flows have no class conditions.
-        memory: "store" or "checkpoint", see `glowkit.Chain`.
+        memory: "store", "checkpoint" or "reversible", see `glowkit.Chain`; with batch norm the last
+            becomes "checkpoint".
 
     Raises:
         GlowkitError: for a setting that cannot be.

@@ -26,6 +26,9 @@ from glowkit.models.checks import (
 )
 from glowkit.nets import MaskedSignPairs, ResidualNet, SignPairs
 
+LOGIT_ALPHA = 0.05
+"""How far logits keep pixels from 0 and 1 (RealNVP, section 4.1); Flow++ took it over."""
+
 
 @dataclass(frozen=True)
 class RealNVPConfig:
@@ -77,7 +80,7 @@ def build_realnvp(config: RealNVPConfig) -> Dequantize:
     Departures: the images are any integers and not 8-bit alone; running moments start at those of
     the first batch; no L2 penalty on magnitudes and gains (use `--weight-decay`).
     """
-    density = Then(Logit(0.05), _level(config, 0, config.image_shape))
+    density = Then(Logit(LOGIT_ALPHA), _level(config, 0, config.image_shape))
     return Dequantize(Uniform(config.image_shape), density, config.pixel_levels)
 
 

@@ -35,14 +35,17 @@ class PrecisionNet(nn.Module):
         self.dtype = PRECISIONS[precision]
 
 
-def set_precision(model: nn.Module, precision: str) -> int:
-    """Let all conditioners of a model compute in a precision; says how many there are.
+def precision_nets(model: nn.Module) -> list[PrecisionNet]:
+    """The conditioners of a model whose precision can be chosen.
 
     >>> from glowkit.nets import GlowNet
-    >>> set_precision(GlowNet(2, 4, width=8), "bfloat16")
+    >>> len(precision_nets(GlowNet(2, 4, width=8)))
     1
     """
-    nets = [module for module in model.modules() if isinstance(module, PrecisionNet)]
-    for net in nets:
+    return [module for module in model.modules() if isinstance(module, PrecisionNet)]
+
+
+def set_precision(model: nn.Module, precision: str) -> None:
+    """Let all those conditioners compute in a precision."""
+    for net in precision_nets(model):
         net.dtype = PRECISIONS[precision]
-    return len(nets)

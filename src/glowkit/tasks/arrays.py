@@ -1,6 +1,7 @@
 """Arrays on disk, row by row: .npy and .npz files that need not fit into memory."""
 
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -104,7 +105,7 @@ class Rows:
                     yield member
         except GlowkitError:
             raise
-        except (zipfile.BadZipFile, OSError, EOFError, ValueError) as error:
+        except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError) as error:
             raise GlowkitError(f"{self.path} is not a .npz file, or damaged: {error}") from error
 
 

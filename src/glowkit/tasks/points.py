@@ -66,20 +66,21 @@ def evaluate_points(
     """
     losses: list[Tensor] = []
     ratios: list[Tensor] = []
-    error = 0.0
+    errors: list[Tensor] = []
     for points, context in batches:
         each = nll(model, points, context).double().cpu()
         losses.append(each)
         ratios.append(log_p(points) + each)
         again, _ = model.decode(model.encode(points, context)[0], context)
-        error = max(error, float((again - points).abs().max()))
+        errors.append((again - points).abs().max().cpu())
     count = sum(map(len, losses))
     if count < 2:
         raise GlowkitError(f"an evaluation needs at least 2 points, not {count}")
     mean, standard_error = mean_and_error(torch.cat(losses))
     paired, paired_error = mean_and_error(torch.cat(ratios))
+    largest = torch.stack(errors).max().item()  # of torch, whose max is NaN where one is
     return PointsEvaluation(
-        mean, standard_error, entropy, mean - entropy, paired, paired_error, count, error
+        mean, standard_error, entropy, mean - entropy, paired, paired_error, count, largest
     )
 
 

@@ -61,11 +61,8 @@ class Conductor(Callback):
         self.interruption.listen()
         self.ema = Ema(module.model, module.plan.config.ema_decay)
         precision = module.plan.config.precision
-        # After the copy, which is what is evaluated and saved.
-        if precision and not set_precision(module.model, precision):
-            raise GlowkitError(
-                f"no conditioner of this model computes in {precision}; leave out --precision"
-            )
+        if precision:  # after the copy, which is what is evaluated and saved
+            set_precision(module.model, precision)
         self.started = time.monotonic() - state.elapsed
         self.saved_elapsed = state.elapsed
         if self.resumed is None:

@@ -29,6 +29,7 @@ from glowkit.training.quiet import quiet_lightning
 from glowkit.training.result import TrainResult
 from glowkit.training.seeds import INITIALIZATION, mixed_seed
 from glowkit.training.start import (
+    check_precision,
     check_run,
     initialize_from,
     make_tensorboard,
@@ -79,6 +80,7 @@ def train(
         )
         torch.manual_seed(mixed_seed(INITIALIZATION, train_config.seed))
         model = build(model_config)
+        check_precision(model, train_config.precision)
         resumed = resume_point(folder, plan, model) if resume else None
         if resumed is None:
             initialize_from(model, split, prepare, train_config.seed)

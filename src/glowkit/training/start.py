@@ -11,6 +11,7 @@ from glowkit.core.density import Density
 from glowkit.core.errors import GlowkitError
 from glowkit.core.initialization import initialize
 from glowkit.models.presets import Config
+from glowkit.nets.precision import precision_nets
 from glowkit.training.batches import Preparation, Split
 from glowkit.training.checkpoint import Checkpoint, read_checkpoint
 from glowkit.training.folder import RunFolder, read_run
@@ -35,6 +36,14 @@ def check_run(folder: RunFolder, model_config: Config, resume: bool) -> None:
         raise GlowkitError(
             f"{folder.path} already holds a run; resume it with --resume, or choose another "
             "folder with --out"
+        )
+
+
+def check_precision(model: Density, precision: str | None) -> None:
+    """Refuse a precision that no part of the model would compute in."""
+    if precision and not precision_nets(model):
+        raise GlowkitError(
+            f"no conditioner of this model computes in {precision}; leave out --precision"
         )
 
 

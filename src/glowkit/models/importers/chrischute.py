@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from glowkit.core import GlowkitError
-from glowkit.models.glow import LOGIT_ALPHA
 from glowkit.models.importers.contents import Contents
 from glowkit.models.importers.parts import Level, Scaled, Step, Weights, interleave
+from glowkit.models.realnvp import LOGIT_ALPHA
 from glowkit.nets.convolution import LOG_SCALE_FACTOR
 
 MARK = r"flows\.(?:next\.)*steps\.\d+\."
