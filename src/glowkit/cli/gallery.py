@@ -11,6 +11,7 @@ from glowkit.cli.common import Opened, classes_in_turn
 from glowkit.core import MIDPOINT
 from glowkit.data import Source
 from glowkit.tasks import interpolate, largest_pixel_error, nearest, reconstruct
+from glowkit.tasks.histogram import histogram
 from glowkit.tasks.sheet import image_sheet
 from glowkit.training.report import Section
 
@@ -141,23 +142,10 @@ def _extremes(opened: Opened, data: Source, split: str, bits: Tensor) -> Section
 
 
 def _histogram(bits: Tensor, split: str) -> Section:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure((5.5, 2.6), dpi=200, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    axes.hist(bits.numpy(), bins="auto")
-    axes.axvline(bits.mean().item(), color="0.2", linestyle="--", label="mean")
-    axes.legend(frameon=False)
-    axes.set(xlabel="bits/dim", ylabel="images")
-    axes.spines[["top", "right"]].set_visible(False)
-    drawn = io.BytesIO()
-    canvas.print_png(drawn)
     return Section(
         "How bits/dim are spread",
         f"Bits/dim of each image of the {split} split.",
-        drawn.getvalue(),
+        histogram(bits, {"mean": bits.mean().item()}),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import typer
 
+from glowkit.cli.app import app
 from glowkit.cli.compare import compare
 from glowkit.cli.evaluate import evaluate
 from glowkit.cli.import_ import import_
@@ -31,11 +32,12 @@ COMMANDS = (
     encode,
     decode,
     import_,
+    app,
     presets,
     data,
 )
 
-app = typer.Typer(
+table = typer.Typer(
     help="Exact-likelihood generative models of images: train, evaluate, sample, reconstruct.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
@@ -43,7 +45,7 @@ app = typer.Typer(
 )
 for command in COMMANDS:
     # `import` is a word of Python's own: its function has a trailing underscore.
-    app.command(command.__name__.removesuffix("_"))(command)
+    table.command(command.__name__.removesuffix("_"))(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -53,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # a shorter spin costs nothing measurable. Read when torch is first imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
-        code = app(arguments, standalone_mode=False)
+        code = table(arguments, standalone_mode=False)
     except KeyboardInterrupt:
         print("glowkit: interrupted", file=sys.stderr)
         sys.exit(130)
