@@ -10,10 +10,13 @@ from benchmarks.case import Case
 from benchmarks.subjects.flow import Flow
 from benchmarks.subjects.ours import Ours
 from glowkit.core.memory import MEMORY_MODES
+from glowkit.training.optimizers import make_optimizer
 
 STORED = "store"
-NOISE = 0.02
-"""Added to all parameters: couplings of a fresh Glow are constant, and would hide an error."""
+TRAINED = 20
+"""Training steps beforehand: couplings of a fresh Glow are constant, and would hide an error."""
+
+LEARNING_RATE = 1e-3
 
 
 def gradient(model: Flow, images: Tensor) -> Tensor:
@@ -31,13 +34,14 @@ def measure_drift(case: Case, depths: list[int]) -> list[dict[str, Any]]:
     rows = []
     for steps in depths:
         deep = replace(case, steps=steps)
+        images = case.images()
+        torch.manual_seed(0)
         models = {mode: Ours(deep, mode) for mode in MEMORY_MODES}
-        weights = _noisy(models[STORED])
+        weights = _trained(models[STORED], images)
         for model in models.values():
             model.load_state_dict(weights)
         exact = Ours(replace(deep, precision="float32"), STORED)
         exact.load_state_dict(weights)
-        images = case.images()
         truth = gradient(exact.double(), images.double())
         for mode, model in models.items():
             error = (gradient(model, images) - truth).norm() / truth.norm()
@@ -45,9 +49,10 @@ def measure_drift(case: Case, depths: list[int]) -> list[dict[str, Any]]:
     return rows
 
 
-@torch.no_grad()
-def _noisy(model: Flow) -> dict[str, Tensor]:
-    torch.manual_seed(0)
-    for parameter in model.parameters():
-        parameter.add_(NOISE * torch.randn_like(parameter))
+def _trained(model: Flow, images: Tensor) -> dict[str, Tensor]:
+    optimizer = make_optimizer("adamw", model.parameters(), LEARNING_RATE, 0.0)
+    for _ in range(TRAINED):
+        optimizer.zero_grad()
+        (-model.log_prob(images).mean()).backward()
+        optimizer.step()
     return model.state_dict()

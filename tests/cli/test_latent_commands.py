@@ -162,3 +162,12 @@ def test_report_holds_every_picture(cli: Cli, run: Path) -> None:
 def test_a_report_says_what_it_leaves_out(cli: Cli, run: Path) -> None:
     assert cli("report", run, "--split", "train").code == 0
     assert "not trained on" in (run / "report.html").read_text()
+
+
+def test_lost_images_are_counted(cli: Cli, run: Path, tmp_path: Path) -> None:
+    latents = np.zeros((3, 64), np.float32)
+    latents[1] = 1e30  # finite, but its log p is not
+    np.savez(tmp_path / "latents.npz", noises=latents)
+    outcome = cli("decode", run, tmp_path / "latents.npz", "--out", tmp_path / "images.npy")
+    assert outcome.code == 0
+    assert "1 of 3 images are lost" in outcome.err

@@ -174,6 +174,17 @@ def test_autocast_is_entered_again_and_nowhere_else() -> None:
     assert seen[-2:] == [(torch.float32, False), (torch.float32, True)]
 
 
+def test_only_conditioners_give_way_to_autocast() -> None:
+    chain, x = deep(), torch.randn(SHAPE)
+    with torch.autocast("cpu", torch.bfloat16):
+        y, ladj = chain(x)
+        back, _ = chain.inverse(y)
+    assert y.dtype == ladj.dtype == torch.float32
+    assert (back - x).abs().max() < 1e-5
+    stored = outcome(with_memory(chain, "store"), x, dtype=torch.bfloat16)
+    assert_same(stored, outcome(chain, x, dtype=torch.bfloat16), 1e-2)
+
+
 def test_the_same_weights_twice_in_one_autocast() -> None:
     """Autocast keeps the weights it casts, and would keep those cast outside of the graph."""
     torch.manual_seed(0)

@@ -156,6 +156,7 @@ def refused(spec, words, **how):
 def test_list_of_sources_names_every_kind():
     assert [row.spec for row in list_sources()] == [
         "digits",
+        "points:NAME",
         "fashion-mnist[:FOLDER]",
         "FOLDER",
         "FILE.npy, FILE.npz[:NAME]",

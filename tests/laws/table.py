@@ -18,6 +18,7 @@ from glowkit.models.flowpp import FlowPPConfig, build_flowpp
 from glowkit.models.flowpp_unit import unit
 from glowkit.models.glow import GlowConfig, build_glow
 from glowkit.models.nice import NICEConfig, build_nice
+from glowkit.models.points import PointsConfig, build_points
 from glowkit.models.realnvp import RealNVPConfig, build_realnvp
 from glowkit.nets import (
     MLP,
@@ -158,6 +159,7 @@ BIJECTIONS = [
     Row("coupling-spline", lambda: _coupling(b.RationalQuadraticSpline(5, 2.0)), IMAGE),
     Row("coupling-spline-vector", lambda: _vector_coupling(b.RationalQuadraticSpline(8, 3)), (5,)),
     Row("coupling-tanh-affine", lambda: _coupling(b.TanhAffine(1)), IMAGE),
+    Row("coupling-bounded-affine", lambda: _vector_coupling(b.BoundedAffine()), (5,)),
     Row("coupling-tanh-affine-channels", lambda: _coupling(b.TanhAffine(1, (2, 1, 1))), IMAGE),
     Row("coupling-preactivation", _preactivated, IMAGE, context=(3,)),
     Row("coupling-checkerboard", lambda: _masked(b.TanhAffine(1)), BOARD),
@@ -165,6 +167,7 @@ BIJECTIONS = [
     Row("coupling-residual", lambda: b.Coupling(2, _residual(), b.TanhAffine(1)), IMAGE),
     Row("batch-norm-board", lambda: b.MaskedBatchNorm(2, b.checkerboard(4, 3, 0)), BOARD),
     Row("batch-norm-channels", lambda: b.MaskedBatchNorm(4, HALF), IMAGE),
+    Row("batch-norm-vector", lambda: b.MaskedBatchNorm(5, torch.ones(5)), (5,)),
     Row("step", _step, IMAGE),
     Row("step-context", lambda: _step(3), IMAGE, context=(3,)),
     Row("chain-checkpoint", lambda: Chain([_step(), _step()], "checkpoint"), IMAGE),
@@ -199,6 +202,24 @@ def _realnvp(**settings: Any) -> Density:
     """Without its logit, whose domain is the unit interval."""
     config = RealNVPConfig((1, 4, 8), **{"levels": 2, "blocks": 1, "width": 4, **settings})
     return build_realnvp(config).density.density
+
+
+REALNVP = {
+    "coupling": "bounded-affine",
+    "permutation": "reverse",
+    "normalization": "batch-norm",
+}
+NICE = {
+    "coupling": "additive",
+    "permutation": "reverse",
+    "normalization": "diagonal",
+    "prior": "logistic",
+    "memory": "checkpoint",
+}
+
+
+def _points(dimensions: int = 2, **settings: Any) -> Density:
+    return build_points(PointsConfig(dimensions, steps=3, width=8, **settings))
 
 
 def _flowpp(**settings: Any) -> Density:
@@ -313,6 +334,11 @@ DENSITIES = [
     Row("nice-normal", lambda: _nice(prior="normal", memory="checkpoint"), (1, 3, 3)),
     Row("realnvp", _realnvp, (1, 4, 8)),
     Row("realnvp-single", lambda: _realnvp(levels=1, memory="checkpoint"), (1, 4, 8)),
+    Row("points-glow", lambda: _points(coupling="affine"), (2,)),
+    Row("points-realnvp", lambda: _points(**REALNVP), (2,)),
+    Row("points-spline", lambda: _points(coupling="spline", bins=5), (2,)),
+    Row("points-mixture", lambda: _points(5, coupling="mixture", components=3), (5,)),
+    Row("points-nice", lambda: _points(5, **NICE), (5,)),
     Row("flowpp", _flowpp, (1, 4, 4)),
     Row("flowpp-checkerboard", lambda: _flowpp(pattern="checkerboard", heads=0), (1, 4, 4)),
     Row("flowpp-checkpoint", lambda: _flowpp(memory="checkpoint", dropout=0.5), (1, 4, 4)),

@@ -49,7 +49,9 @@ def test_part_refuses_another_models_latents(model: Density) -> None:
 @pytest.mark.parametrize("shape", [legs, grid], ids=["legs", "grid"])
 def test_the_ends_are_the_images(model: Density, images: Tensor, path: Path, shape: object) -> None:
     wanted = images[:4]
-    found = interpolate(model, latents(model, wanted), 5, path, shape, batch_size=3)  # type: ignore[arg-type]
+    found, log_p = interpolate(model, latents(model, wanted), 5, path, shape, batch_size=3)  # type: ignore[arg-type]
+    assert log_p.shape == found.shape[:2]
+    assert log_p.isfinite().all()
     if shape is grid:
         assert found.shape == (5, 5, 1, 8, 8)
         corners = found[[0, 0, -1, -1], [0, -1, 0, -1]]
@@ -91,7 +93,7 @@ def test_frames_have_the_context_of_the_nearer_end() -> None:
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
     noises = [noise[:1].repeat(2, 1, 1, 1) for noise in model.draw_noises(1)]
-    frames = interpolate(model, noises, 4, linear, context=torch.tensor([0, 1]))[0]
+    frames = interpolate(model, noises, 4, linear, context=torch.tensor([0, 1]))[0][0]
     assert torch.equal(frames[0], frames[1])
     assert not torch.equal(frames[1], frames[2])
     assert torch.equal(frames[2], frames[3])

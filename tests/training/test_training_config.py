@@ -29,6 +29,10 @@ from glowkit.training.seeds import permutation
         ({}, "either epochs or minutes"),
         ({"epochs": 1, "minutes": 1}, "either epochs or minutes"),
         ({"epochs": 1, "optimizer": "sgd"}, "unknown optimizer 'sgd'; choose adamax or adamw"),
+        (
+            {"epochs": 1, "precision": "int8"},
+            "unknown precision .int8.; choose float32 or bfloat16",
+        ),
         ({"epochs": 1, "batch_size": 0}, "batch_size 0 cannot work; give 1 or more"),
         ({"epochs": 1, "learning_rate": 0.0}, "learning_rate"),
         ({"epochs": 1, "clip_norm": 0.0}, "clip_norm"),
@@ -159,7 +163,7 @@ def test_conditional_and_fewer_levels(tmp_path: Path) -> None:
     model = replace(MODEL, classes=3, classifier_weight=0.01, pixel_levels=4)
     config = replace(CONFIG, epochs=1)
     result = train(tiny_source(True), model, config, tmp_path / "run", quiet=True)
-    assert 0 < result.best_bits_per_dim < 4
+    assert 0 < result.best_figure < 4
 
 
 def test_reading_settings_does_not_import_lightning() -> None:

@@ -13,6 +13,7 @@ from glowkit.core.errors import GlowkitError
 from glowkit.training import checkpoint, conductor
 from glowkit.training.metrics import MetricsFile
 from glowkit.training.rows import read_rows
+from glowkit.training.subject import IMAGES
 
 
 def test_full_disk_keeps_the_previous_checkpoint(
@@ -58,14 +59,14 @@ def test_run_folder_that_cannot_be(tmp_path: Path) -> None:
 
 def test_rows_after_the_checkpoint_and_torn_rows_are_dropped(tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
-    first = MetricsFile(path, 0)
+    first = MetricsFile(path, 0, IMAGES.columns)
     for step in (1, 2, 3):
         first.log_metrics({"train_bits_per_dim": step / 2}, step)
     first.finalize("")
     with path.open("a") as file:
         file.write("4,0.5,1")
     assert [row["step"] for row in read_rows(path)] == ["1", "2", "3"]
-    second = MetricsFile(path, 2)
+    second = MetricsFile(path, 2, IMAGES.columns)
     second.log_metrics({"train_bits_per_dim": 9.0}, 3)
     second.finalize("")
     assert [row["train_bits_per_dim"] for row in read_rows(path)] == ["0.5", "1.0", "9.0"]

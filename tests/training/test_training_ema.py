@@ -1,5 +1,6 @@
 """The averaged weights are what is evaluated and saved; the raw ones are what is trained."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -8,10 +9,12 @@ from training_runs import MODEL, tiny_run, tiny_source
 
 from glowkit.core.initialization import initialize
 from glowkit.models import build, load
+from glowkit.nets.precision import PrecisionNet
 from glowkit.training.batches import Prepare
 from glowkit.training.checkpoint import read_checkpoint
 from glowkit.training.ema import Ema
-from glowkit.training.evaluation import share_of_bits
+from glowkit.training.evaluation import share_of_figures
+from glowkit.training.rows import read_rows
 from glowkit.training.schedule import ema_decay_at
 
 
@@ -60,9 +63,19 @@ def test_saved_model_is_the_average_and_gives_the_reported_figure(tmp_path: Path
     name = next(n for n, p in model.named_parameters() if p.requires_grad)
     assert torch.equal(model.state_dict()[name], checkpoint.ema[name])
     assert not torch.equal(model.state_dict()[name], checkpoint.model[name])
-    total = share_of_bits(
+    total = share_of_figures(
         model, tiny_source().splits["validation"], Prepare(8, 8, 0), 16, torch.device("cpu")
     )
     assert total is not None
     assert total[1] == 21
-    assert float(total[0] / total[1]) == pytest.approx(result.best_bits_per_dim, abs=1e-6)
+    assert float(total[0] / total[1]) == pytest.approx(result.best_figure, abs=1e-6)
+
+
+def test_training_in_bfloat16_keeps_a_model_that_computes_in_float32(tmp_path: Path) -> None:
+    low = tiny_run(tmp_path / "low", precision="bfloat16")
+    tiny_run(tmp_path / "high")
+    assert math.isfinite(low.best_figure)
+    model = load(tmp_path / "low" / "model")
+    assert {m.dtype for m in model.modules() if isinstance(m, PrecisionNet)} == {torch.float32}
+    steps = [read_rows(tmp_path / name / "metrics.csv")[-1] for name in ("low", "high")]
+    assert steps[0]["train_bits_per_dim"] != steps[1]["train_bits_per_dim"]

@@ -78,6 +78,6 @@ def test_no_finite_evaluation_is_an_error(tmp_path: Path, monkeypatch: pytest.Mo
         return bits(*args) if torch.is_grad_enabled() else bits(*args) * math.nan
 
     monkeypatch.setattr(likelihood, "bits_per_dim", bad)
-    with pytest.raises(GlowkitError, match="no evaluation gave a finite bits/dim"):
+    with pytest.raises(GlowkitError, match="no evaluation gave finite bits/dim"):
         tiny_run(tmp_path / "run", epochs=1)
     assert read_rows(tmp_path / "run" / "metrics.csv")[-1]["validation_bits_per_dim"] == "nan"

@@ -12,7 +12,7 @@ from training_runs import repeatable_rows, slow_run, start, tiny_run, wait_for_r
 
 from glowkit.core.errors import GlowkitError
 from glowkit.tasks import likelihood
-from glowkit.training import conductor, evaluation
+from glowkit.training import conductor
 from glowkit.training.checkpoint import read_checkpoint
 
 
@@ -79,7 +79,7 @@ def test_interrupted_in_an_evaluation(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     monkeypatch.setattr(conductor, "LOG_EVERY_STEPS", 1)
-    bits = evaluation.likelihood.bits_per_dim
+    bits = likelihood.bits_per_dim
     calls = []
 
     def interrupting(*args: object) -> torch.Tensor:
@@ -89,7 +89,7 @@ def test_interrupted_in_an_evaluation(
                 os.kill(os.getpid(), signal.SIGINT)
         return bits(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(evaluation.likelihood, "bits_per_dim", interrupting)
+    monkeypatch.setattr(likelihood, "bits_per_dim", interrupting)
     run = tmp_path / "run"
     result = tiny_run(run)
     assert result.interrupted

@@ -2,6 +2,7 @@
 
 from glowkit.bijections.actnorm import Actnorm
 from glowkit.bijections.batchnorm import MaskedBatchNorm
+from glowkit.bijections.bounded import BoundedAffine
 from glowkit.bijections.columns import Checkerboard, Stripes
 from glowkit.bijections.conv1x1 import Conv1x1
 from glowkit.bijections.coupling import Coupling
@@ -38,6 +39,7 @@ __all__ = [
     "ActnormConv1x1",
     "Additive",
     "Affine",
+    "BoundedAffine",
     "Checkerboard",
     "Conv1x1",
     "Coupling",

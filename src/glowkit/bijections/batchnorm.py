@@ -12,7 +12,8 @@ class MaskedBatchNorm(Bijection):
 
     inverse: x = y · √(v + ε) + μ; ladj = −½ Σ ln(v + ε) over the elements under the mask. μ and v
     are moments over the batch and the whole grid, with zeros where the mask is 0, as in the
-    reference: on half a grid v is about half the variance. Shapes: (N, C, H, W). Cost: two passes.
+    reference: on half a grid v is about half the variance. Shapes: (N, C, H, W),
+    or (N, C) for vectors. Cost: two passes.
 
     In training μ and v are the batch's, gradients flow through them, and ladj is that of the map
     with both held fixed. Evaluation and the inverse use running moments: each example by itself.
@@ -21,7 +22,7 @@ class MaskedBatchNorm(Bijection):
 
     Args:
         channels: C.
-        mask: 1 where x is normalised, of a shape that broadcasts to (C, H, W).
+        mask: 1 where x is normalised, of a shape that broadcasts to (C, H, W), or (C,).
 
     Raises:
         GlowkitError: by the inverse in training, which does not know the batch it would undo.
@@ -37,8 +38,8 @@ class MaskedBatchNorm(Bijection):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         mean, variance = self.moments(x * self.mask)
-        std = (variance + EPSILON).sqrt().view(-1, 1, 1)
-        y = (x - mean.view(-1, 1, 1)) / std
+        shape = (-1, *[1] * (x.dim() - 2))
+        y = (x - mean.view(shape)) / (variance + EPSILON).sqrt().view(shape)
         return torch.where(self.mask > 0, y, x), self._ladj(x, variance)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -48,10 +49,10 @@ class MaskedBatchNorm(Bijection):
                 " call model.eval() before sampling or decoding"
             )
         mean, variance = self.moments(y * self.mask)
-        std = (variance + EPSILON).sqrt().view(-1, 1, 1)
-        x = y * std + mean.view(-1, 1, 1)
+        shape = (-1, *[1] * (y.dim() - 2))
+        x = y * (variance + EPSILON).sqrt().view(shape) + mean.view(shape)
         return torch.where(self.mask > 0, x, y), -self._ladj(y, variance)
 
     def _ladj(self, x: Tensor, variance: Tensor) -> Tensor:
-        cells = self.mask.expand(x.shape[1:]).sum((1, 2))
+        cells = self.mask.expand(x.shape[1:]).reshape(len(variance), -1).sum(1)
         return constant_ladj(x, -0.5 * (cells * (variance + EPSILON).log()).sum())

@@ -7,30 +7,42 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glowkit.cli.common import Opened, bar
+from glowkit.cli.points import assess_points, points_text
 from glowkit.core.errors import GlowkitError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from glowkit.data import ImageSplit, Source
+    from glowkit.data import PointSource, Source
+    from glowkit.training.batches import Split
     from glowkit.training.report import Section
 
 
 def assess(
-    opened: Opened, data: "Source", split: str, importance: int, batch_size: int, seed: int
+    opened: Opened,
+    data: "Source | PointSource",
+    split: str,
+    importance: int,
+    batch_size: int,
+    seed: int,
 ) -> dict[str, Any]:
     """Evaluate a model on one split of the data; the figures by their plain names."""
     import torch
 
+    from glowkit.data import Source
     from glowkit.tasks import evaluate
 
+    if not isinstance(data, Source):
+        if importance != 1:
+            raise GlowkitError("points are not dequantized: leave out --importance")
+        return assess_points(opened, data, split, batch_size)
     generator = torch.Generator(opened.device).manual_seed(seed)
     batches = split_batches(opened, data, split, batch_size)
     return asdict(evaluate(opened.model, batches, importance, generator))
 
 
 def classified(
-    opened: Opened, data: "Source", split: str, batch_size: int, seed: int
+    opened: Opened, data: "Source | PointSource", split: str, batch_size: int, seed: int
 ) -> dict[str, Any]:
     """How well a conditional model tells the classes of a split, by the figures' plain names."""
     from glowkit.tasks.classification import classify
@@ -42,32 +54,29 @@ def classified(
 
 
 def split_batches(
-    opened: Opened, data: "Source", split: str, batch_size: int
+    opened: Opened, data: "Source | PointSource", split: str, batch_size: int
 ) -> "Iterator[tuple[Tensor, Tensor | None]]":
-    """The images of a split, ready for the model, with a progress bar on stderr."""
+    """The examples of a split, ready for the model, with a progress bar on stderr."""
     if split not in data.splits:
         raise GlowkitError(f"there is no split {split!r}; choose one of {', '.join(data.splits)}")
-    images = data.splits[split]
-    for start in bar(range(0, len(images), batch_size), f"{split} split"):
-        rows = range(start, min(start + batch_size, len(images)))
-        yield prepared(opened, data, images, rows)
+    examples: Split = data.splits[split]
+    for start in bar(range(0, len(examples), batch_size), f"{split} split"):
+        rows = range(start, min(start + batch_size, len(examples)))
+        yield prepared(opened, data, examples, rows)
 
 
 def prepared(
-    opened: Opened, data: "Source", images: "ImageSplit", rows: Sequence[int]
+    opened: Opened, data: "Source | PointSource", examples: "Split", rows: Sequence[int]
 ) -> "tuple[Tensor, Tensor | None]":
-    """These rows of a split, ready for the model: images and context."""
-    from glowkit.training import Prepare, check_images
+    """These rows of a split, ready for the model: examples and context."""
+    from glowkit.training import preparation
 
-    config = opened.model.config
-    check_images(data, config)
-    prepare = Prepare(data.pixel_levels, config.pixel_levels, config.classes)
-    batch, context = prepare(images.__getitems__(list(rows)))
+    batch, context = preparation(data, opened.model.config)(examples.__getitems__(list(rows)))
     return batch.to(opened.device), None if context is None else context.to(opened.device)
 
 
 def baseline_figures(
-    opened: Opened, data: "Source", split: str, seed: int, asked: bool = False
+    opened: Opened, data: "Source | PointSource", split: str, seed: int, asked: bool = False
 ) -> dict[str, float]:
     """Bits/dim of a Gaussian and of a mixture of Gaussians, fitted to the same training images.
 
@@ -75,8 +84,13 @@ def baseline_figures(
     """
     import torch
 
+    from glowkit.data import Source
     from glowkit.tasks.baselines import FEW_DIMENSIONS, gaussian_baselines
 
+    if not isinstance(data, Source):
+        if asked:
+            raise GlowkitError("the baselines are for images: leave out --baselines")
+        return {}
     left_out = len(data.splits["train"]) < 10 or math.prod(data.image_shape) > FEW_DIMENSIONS
     if left_out and not asked:
         return {}
@@ -84,12 +98,14 @@ def baseline_figures(
     def images(name: str) -> "Tensor":
         return torch.cat([batch.cpu() for batch, _ in split_batches(opened, data, name, 1000)])
 
-    levels = opened.model.config.pixel_levels
-    return gaussian_baselines(images("train"), images(split), levels, seed)
+    train, asked_about = images("train"), images(split)  # which refuse a model of points
+    return gaussian_baselines(train, asked_about, opened.model.config.pixel_levels, seed)
 
 
 def figures_text(figures: Mapping[str, Any], baselines: Mapping[str, float]) -> dict[str, str]:
     """Figures and baselines as a person reads them."""
+    if "nll_nats" in figures:
+        return points_text(figures)
     bound = figures["importance_samples"]
     text = {
         "bits/dim": f"{figures['bits_per_dim']:.4f} ± {figures['standard_error']:.4f}"
@@ -118,10 +134,11 @@ def report_of(
     from glowkit.models import to_settings
     from glowkit.training import RunFolder, read_run
     from glowkit.training.report import write_report
+    from glowkit.training.subject import subject_of
 
     settings = read_run(run)
     folder = RunFolder(run)
-    drawn = sorted(folder.path.glob("samples/*.png"))
+    drawn = [*sorted(folder.path.glob("samples/*.gif")), *sorted(folder.path.glob("samples/*.png"))]
     latest = [sheet for sheet in drawn if sheet.stem.startswith("step-")][-1:]
     # With sections of their own, other sheets would only repeat them.
     others = [s for s in drawn if not s.stem.startswith("step-") and not sections]
@@ -137,6 +154,7 @@ def report_of(
         curves=folder.metrics,
         baselines=baselines or None,
         command=f"glowkit train --config {folder.config}",
+        subject=subject_of(settings.model),
         sections=sections,
     )
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
 
     from glowkit.core import Density
-    from glowkit.data import Source
+    from glowkit.data import PointSource, Source
     from glowkit.training import RunSettings
 
 JSON = typer.Option("--json", help="Print one JSON object instead of text.")
@@ -35,6 +35,13 @@ class Opened:
     device: "torch.device"
     run: "RunSettings | None"
     folder: Path
+
+    @property
+    def of_points(self) -> bool:
+        """Whether the model is one of points, not of images."""
+        from glowkit.models import PointsConfig
+
+        return isinstance(self.model.config, PointsConfig)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -81,18 +88,41 @@ def open_model(run: Path, device: str = "auto") -> Opened:
     return Opened(load(folder).to(torch.device(place)), place, settings, run)
 
 
-def open_data(opened: Opened, spec: str | None, skip_bad: bool = False) -> "Source":
+def open_image_model(run: Path, device: str = "auto") -> Opened:
+    """`open_model`, for a command that is about images."""
+    opened = open_model(run, device)
+    if opened.of_points:
+        raise GlowkitError(
+            f"{run} is a model of points, and this command is for images; glowkit evaluate and"
+            " glowkit sample take points"
+        )
+    return opened
+
+
+def open_data(opened: Opened, spec: str | None, skip_bad: bool = False) -> "Source | PointSource":
     """Open DATA as the model needs it, or the data its run was trained on."""
     from glowkit.data import open_source
 
     if spec is not None:
-        channels, height, width = opened.model.config.image_shape
         files = spec.startswith("hf:") or Path(spec).expanduser().is_dir()
-        fit = {"size": height, "channels": channels} if files and height == width else {}
+        if not files or opened.of_points:
+            return open_source(spec, skip_bad=skip_bad)
+        channels, height, width = opened.model.config.image_shape
+        fit = {"size": height, "channels": channels} if height == width else {}
         return open_source(spec, skip_bad=skip_bad, **fit)
     if opened.run is None:
         raise GlowkitError(f"{opened.folder} is a model without a run; name the DATA to use")
     return open_source(**opened.run.data)
+
+
+def open_images(opened: Opened, spec: str | None) -> "Source":
+    """`open_data`, for a command that is about images."""
+    from glowkit.data import Source
+
+    data = open_data(opened, spec)
+    if not isinstance(data, Source):
+        raise GlowkitError(f"{data.name} are points, and this command is for images; name others")
+    return data
 
 
 def _device(name: str) -> "torch.device":
@@ -112,6 +142,17 @@ def classes_in_turn(opened: Opened, count: int) -> "torch.Tensor | None":
 
     classes = opened.model.config.classes
     return torch.arange(count, device=opened.device) % classes if classes else None
+
+
+def say_lost(log_p: "torch.Tensor") -> None:
+    """Tell the user of decoded images that are none, which their integers cannot show."""
+    lost = int((~log_p.isfinite()).sum())
+    if lost:
+        typer.echo(
+            f"note: {lost} of {log_p.numel()} images are lost, since the model's inverse overflows"
+            " there; train it longer or on more images, or lower the temperature",
+            err=True,
+        )
 
 
 def bar(steps: Sequence[T], description: str) -> Iterator[T]:

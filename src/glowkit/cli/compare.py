@@ -11,8 +11,8 @@ from glowkit.cli.common import (
     SEED,
     Opened,
     classes_in_turn,
-    open_data,
-    open_model,
+    open_image_model,
+    open_images,
     show_json,
 )
 from glowkit.core.errors import GlowkitError
@@ -39,7 +39,7 @@ def compare(
     from glowkit.cli.output import check_sheet
 
     check_sheet(count * len(runs))
-    models = [open_model(run, device) for run in runs]
+    models = [open_image_model(run, device) for run in runs]
     _check(models)
 
     import torch
@@ -53,7 +53,7 @@ def compare(
         name = opened.folder.resolve().name
         about: dict[str, Any] = {"run": str(opened.folder), "bits_per_dim": None}
         if opened.run is not None:
-            about |= assess(opened, open_data(opened, None), "test", 1, 100, seed)
+            about |= assess(opened, open_images(opened, None), "test", 1, 100, seed)
             name += f"  {about['bits_per_dim']:.3f} bits/dim"
         rows.append((name, images.cpu()))
         figures.append(about)

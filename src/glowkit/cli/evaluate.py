@@ -1,4 +1,4 @@
-"""`glowkit evaluate`: how good is a model, in bits/dim."""
+"""`glowkit evaluate`: how good is a model, in bits/dim, or of points in nats."""
 
 from pathlib import Path
 from typing import Annotated
@@ -35,6 +35,8 @@ def evaluate(
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Bits/dim of a whole split with its standard error, and the largest round-trip pixel error.
+
+    Of points: the negative log-likelihood and the KL from the true density, in nats.
 
     Example: `glowkit evaluate runs/digits-glow-tiny --importance 16`
     """

@@ -92,7 +92,7 @@ def _neighbours(opened: Opened, data: Source, split: str, batch_size: int, seed:
         title,
         "Samples at temperature 1, each with the training images nearest to it: is it a copy?"
         f" Half of {ASKED} samples are nearer than {ours:.3g} levels (root mean square) to a"
-        f" training image, and half of as many images of the {split} split nearer than"
+        f" training image, and half of {len(held_out)} images of the {split} split nearer than"
         f" {theirs:.3g}. {copies} of the samples equal a training image.",
         _png(image_sheet(rows, opened.model.config.pixel_levels, headings=("sample", *order))),
     )
@@ -105,12 +105,16 @@ def _interpolation(opened: Opened, data: Source, split: str) -> Section:
     images, context = _images(opened, data, split, range(number))
     with torch.no_grad():
         noises, _ = opened.model.encode(images, context, MIDPOINT)
-    strips = interpolate(opened.model, noises, COLUMNS, context=context).cpu()
+    strips, log_p = interpolate(opened.model, noises, COLUMNS, context=context)
+    lost = int((~log_p.isfinite()).sum())
     return Section(
         "Interpolation",
         f"Ways from one image of the {split} split to the next through the latents, spherical; the"
-        " first and the last of each row are the images themselves.",
-        _png(image_sheet([("", strip) for strip in strips], opened.model.config.pixel_levels)),
+        " first and the last of each row are the images themselves."
+        + (f" {lost} frames are black, since the model's inverse overflows there." if lost else ""),
+        _png(
+            image_sheet([("", strip) for strip in strips.cpu()], opened.model.config.pixel_levels)
+        ),
     )
 
 

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glowkit.cli.common import DEVICE, JSON, SEED, Opened, classes_in_turn, open_model, show_json
+from glowkit.cli.common import (
+    DEVICE,
+    JSON,
+    SEED,
+    Opened,
+    classes_in_turn,
+    open_image_model,
+    say_lost,
+    show_json,
+)
 from glowkit.cli.naming import LABEL, NAMES, name_each, named_images
 from glowkit.core.errors import GlowkitError
 
@@ -45,7 +54,7 @@ def interpolate(
 
     if (images is None) == (random is None):
         raise GlowkitError("name two images or more, such as test:3 test:12, or give --random 2")
-    opened = open_model(run, device)
+    opened = open_image_model(run, device)
     names, keys, noises, context = _ends(opened, images or [], random, temperature, seed, label)
 
     from glowkit.tasks import interpolate, largest_pixel_error
@@ -56,7 +65,9 @@ def interpolate(
         raise GlowkitError(f"path {path!r} does not exist; choose one of {', '.join(PATHS)}")
     check_sheet(frames * (frames if square else len(keys) - 1))
     shape = grid if square else legs
-    strips = interpolate(opened.model, noises, frames, PATHS[path], shape, context).cpu()
+    drawn, log_p = interpolate(opened.model, noises, frames, PATHS[path], shape, context)
+    say_lost(log_p)
+    strips = drawn.cpu()
     if square:
         corners = strips[[0, 0, -1, -1], [0, -1, 0, -1]]
     else:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glowkit.cli.common import DEVICE, JSON, Opened, bar, open_model, show_json
+from glowkit.cli.common import DEVICE, JSON, Opened, bar, open_image_model, say_lost, show_json
 from glowkit.cli.naming import LABEL, NAMES, image_batches
 from glowkit.cli.output import KINDS
 from glowkit.core.errors import GlowkitError
@@ -46,7 +46,7 @@ def encode(
         raise GlowkitError(f"dtype {dtype!r} does not exist; choose one of {', '.join(DTYPES)}")
     if out.suffix != ".npz":
         raise GlowkitError(f"latents are written as .npz, not {out.name}; change --out")
-    opened = open_model(run, device)
+    opened = open_image_model(run, device)
 
     import torch
 
@@ -101,7 +101,7 @@ def decode(
     from glowkit.tasks.arrays import Rows
 
     check_out(out)
-    opened = open_model(run, device)
+    opened = open_image_model(run, device)
     rows = Rows(file, "noises")
     context = _check(opened, rows)
     count = rows.shape[0]
@@ -154,6 +154,7 @@ def _decoded(
     from glowkit.tasks import part
 
     model = opened.model
+    every = []
     starts = range(0, rows.shape[0], batch_size)
     for start, batch in zip(bar(starts, "decoding"), rows.batches(batch_size), strict=True):
         latents = torch.tensor(batch).to(opened.device, model.anchor.dtype)
@@ -164,4 +165,7 @@ def _decoded(
             )
         own = None if context is None else context[start : start + len(batch)]
         with torch.no_grad():
-            yield model.decode(part(model, latents), own)[0]
+            images, log_p = model.decode(part(model, latents), own)
+        every.append(log_p.cpu())
+        yield images
+    say_lost(torch.cat(every))

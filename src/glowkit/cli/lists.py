@@ -8,6 +8,7 @@ import typer
 from glowkit.cli.common import JSON, show, show_json
 
 if TYPE_CHECKING:
+    from glowkit.data import PointSource
     from glowkit.models import Config
 
 
@@ -22,25 +23,34 @@ def presets(as_json: Annotated[bool, JSON] = False) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from glowkit.models import DEFAULT_PRESET, PRESETS, count_parameters
+    from glowkit.models import DEFAULT_POINTS_PRESET, DEFAULT_PRESET, PRESETS, count_parameters
 
     counts = {name: count_parameters(config) for name, config in PRESETS.items()}
     if as_json:
         show_json({name: {"parameters": count} for name, count in counts.items()})
         return
-    table = Table("preset", "image", "pixel levels", "settings")
+    marks = {DEFAULT_PRESET: " (default)", DEFAULT_POINTS_PRESET: " (default of points)"}
+    table = Table("preset", "takes", "pixel levels", "settings")
     table.add_column("parameters", justify="right")
     for name, config in PRESETS.items():
-        mark = " (default)" if name == DEFAULT_PRESET else ""
+        mark = marks.get(name, "")
         table.add_row(
             name + mark,
-            "x".join(map(str, config.image_shape)),
-            str(config.pixel_levels),
+            *_takes(config),
             " ".join(f"{setting}={value}" for setting, value in _own(config).items()),
             f"{counts[name]:,}",
         )
     Console(width=max(100, Console().width)).print(table)
     print("The image size, levels of pixels and classes of a preset follow your data.")
+
+
+def _takes(config: "Config") -> tuple[str, str]:
+    """The shape of what a preset takes, and its levels; points have none."""
+    from glowkit.models import PointsConfig
+
+    if isinstance(config, PointsConfig):
+        return f"points ({config.dimensions}-D)", ""
+    return "x".join(map(str, config.image_shape)), str(config.pixel_levels)
 
 
 def _own(config: "Config") -> dict[str, Any]:
@@ -49,7 +59,8 @@ def _own(config: "Config") -> dict[str, Any]:
     return {
         name: value
         for name, value in asdict(config).items()
-        if name not in ("image_shape", "pixel_levels") and (value != usual[name] or name in SHAPING)
+        if name not in ("image_shape", "pixel_levels", "dimensions")
+        and (value != usual[name] or name in SHAPING)
     }
 
 
@@ -66,7 +77,7 @@ def data(
 
     Example: `glowkit data photos/ --size 64`
     """
-    from glowkit.data import list_sources, open_source
+    from glowkit.data import PointSource, list_sources, open_source
 
     if source is None:
         rows = list_sources()
@@ -74,9 +85,13 @@ def data(
             show_json({row.spec: row._asdict() for row in rows})
             return
         for row in rows:
-            print(f"{row.spec}\n    {row.description} ({row.shape}, {row.levels} levels)")
+            levels = f", {row.levels} levels" if row.levels else ""
+            print(f"{row.spec}\n    {row.description} ({row.shape}{levels})")
         return
     opened = open_source(source, size=size, channels=channels, skip_bad=skip_bad)
+    if isinstance(opened, PointSource):
+        _describe_points(opened, as_json)
+        return
     figures = {
         "images": {name: len(split) for name, split in opened.splits.items()},
         "image_shape": list(opened.image_shape),
@@ -95,3 +110,13 @@ def data(
         "classes": ", ".join(opened.class_names) or "none",
     }
     show(source, text | {f"note {i}": note for i, note in enumerate(opened.notes, 1)})
+
+
+def _describe_points(points: "PointSource", as_json: bool) -> None:
+    counts = {name: len(split) for name, split in points.splits.items()}
+    entropy = points.density.entropy()
+    if as_json:
+        show_json({"points": counts, "entropy_nats": entropy})
+        return
+    text = ", ".join(f"{count} {name}" for name, count in counts.items())
+    show(points.name, {"points": text, "shape": "2 coordinates", "entropy": f"{entropy:.6f} nats"})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from glowkit.cli.common import Opened, open_data
+from glowkit.cli.common import Opened, open_images
 from glowkit.core.errors import GlowkitError
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def image_batches(
         return len(images), zip(batches, contexts, strict=True)
     if label is not None:
         raise GlowkitError("--class is for an image file and a conditional model; leave it out")
-    data = open_data(opened, names[0] if names else None)
+    data = open_images(opened, names[0] if names else None)
     return len(data.splits.get(split, ())), split_batches(opened, data, split, batch_size)
 
 
@@ -108,7 +108,7 @@ def _of_own_data(
 ) -> "tuple[Tensor, Tensor | None]":
     from glowkit.cli.assess import prepared
 
-    data = open_data(opened, None)
+    data = open_images(opened, None)
     images = data.splits[split]
     start, stop = int(first), int(last or first) + 1
     if not start < stop <= len(images):

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 from glowkit.core.errors import GlowkitError
 
 if TYPE_CHECKING:
-    from glowkit.data import Source
-    from glowkit.models import Config
+    from glowkit.data import PointSource, Source
+    from glowkit.models import Config, ImageConfig
     from glowkit.training import RunSettings, TrainConfig
 
 DEFAULT_MINUTES = 10.0
+POINTS_MINUTES = 2.0
+POINTS_TRAINING = {"batch_size": 512, "learning_rate": 5e-3}
+"""How points are trained where the options do not say otherwise."""
 
 
 @dataclass(frozen=True)
@@ -41,17 +44,25 @@ class Planned:
     conditional: bool
     settings: Mapping[str, Any]
 
-    def model_for(self, source: "Source") -> "Config":
-        """The model's config, fitted to the images."""
+    def model_for(self, source: "Source | PointSource") -> "Config":
+        """The model's config, fitted to the images; points and models of them are as they are."""
+        from glowkit.data import Source
+        from glowkit.models import PointsConfig
+
         if self.fixed:
             return self.model
+        if isinstance(self.model, PointsConfig) or not isinstance(source, Source):
+            if self.conditional:
+                raise GlowkitError("points have no class labels; leave out --conditional")
+            return _replace(self.model, self.settings)
+        return _replace(self.model, self._fitted(self.model, source) | dict(self.settings))
+
+    def _fitted(self, model: "ImageConfig", source: "Source") -> dict[str, Any]:
         fitted: dict[str, Any] = {"image_shape": source.image_shape}
         # A preset for fewer levels, such as 5 bits, keeps them where they divide the data's.
-        if self.model.pixel_levels > source.pixel_levels or (
-            source.pixel_levels % self.model.pixel_levels
-        ):
+        if model.pixel_levels > source.pixel_levels or (source.pixel_levels % model.pixel_levels):
             fitted["pixel_levels"] = source.pixel_levels
-        if self.conditional or self.model.classes:
+        if self.conditional or model.classes:
             if not source.class_names:
                 raise GlowkitError(
                     f"{source.name} has no class labels, which a conditional model needs; name"
@@ -59,9 +70,9 @@ class Planned:
                 )
             fitted["classes"] = len(source.class_names)
             # A preset with classes says itself what they reach; some families take none anywhere.
-            if not self.model.classes and hasattr(self.model, "conditioning"):
+            if not model.classes and hasattr(model, "conditioning"):
                 fitted["conditioning"] = "everywhere"
-        return _replace(self.model, fitted | dict(self.settings))
+        return fitted
 
 
 def plan(request: Request, resumed: Path | None) -> Planned:
@@ -69,7 +80,7 @@ def plan(request: Request, resumed: Path | None) -> Planned:
 
     Raises GlowkitError for options that contradict each other or do not exist.
     """
-    from glowkit.models import DEFAULT_PRESET, preset
+    from glowkit.models import DEFAULT_POINTS_PRESET, DEFAULT_PRESET, preset
     from glowkit.training import TrainConfig
 
     given = {name: value for name, value in request.training.items() if value is not None}
@@ -78,12 +89,15 @@ def plan(request: Request, resumed: Path | None) -> Planned:
     if start is None:
         if request.source is None:
             raise GlowkitError("name the DATA to train on, for example: glowkit train digits")
-        name = request.preset or DEFAULT_PRESET
+        points = request.source.startswith("points:")
+        name = request.preset or (DEFAULT_POINTS_PRESET if points else DEFAULT_PRESET)
         if not given.keys() & {"epochs", "minutes"}:
-            given["minutes"] = DEFAULT_MINUTES
+            given["minutes"] = POINTS_MINUTES if points else DEFAULT_MINUTES
+        if points:
+            given = POINTS_TRAINING | given
         if "minutes" in given and "evaluate_every" not in given:
-            # An epoch can be a second or an hour: twenty evaluations a run, a quarter minute apart.
-            given["evaluate_every"] = max(0.25, given["minutes"] / 20)
+            # An epoch can be a second or an hour: twenty evaluations a run, and not too close.
+            given["evaluate_every"] = max(0.1 if points else 0.25, given["minutes"] / 20)
         return Planned(
             f"{_word(request.source)}-{name}",
             {"spec": absolute(request.source), **data},
@@ -118,7 +132,7 @@ def absolute(spec: str) -> str:
     'digits'
     """
     kind, _, rest = spec.partition(":")
-    if spec == "digits" or not spec:
+    if spec == "digits" or kind == "points" or not spec:
         return spec
     if kind in ("fashion-mnist", "hf"):
         found = rest and Path(rest).expanduser().exists()

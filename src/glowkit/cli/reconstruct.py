@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glowkit.cli.common import DEVICE, JSON, Opened, open_model, show_json
+from glowkit.cli.common import DEVICE, JSON, Opened, open_image_model, show_json
 from glowkit.cli.naming import image_batches, named_images, names_data
 from glowkit.core.errors import GlowkitError
 
@@ -38,7 +38,7 @@ def reconstruct(
     """
     if count < 1:
         raise GlowkitError(f"cannot reconstruct {count} images; give --count 1 or more")
-    opened = open_model(run, device)
+    opened = open_image_model(run, device)
     batch, context = _images(opened, images, count, label)
 
     from glowkit.tasks import largest_pixel_error, reconstruct

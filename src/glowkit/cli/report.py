@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from glowkit.cli.common import DEVICE, JSON, SEED, open_data, open_model, show, show_json
+from glowkit.cli.common import DEVICE, JSON, SEED, open_image_model, open_images, show, show_json
 
 
 def report(
@@ -36,8 +36,8 @@ def report(
     from glowkit.training import read_run
 
     read_run(run)  # a model folder has no settings or curves to report
-    opened = open_model(run, device)
-    data = open_data(opened, None)
+    opened = open_image_model(run, device)
+    data = open_images(opened, None)
     fitted = baseline_figures(opened, data, split, seed, asked=baselines)
 
     import torch

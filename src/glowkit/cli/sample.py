@@ -1,4 +1,4 @@
-"""`glowkit sample`: draw images."""
+"""`glowkit sample`: draw images, or points."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glowkit.cli.common import DEVICE, JSON, SEED, Opened, bar, open_model, show_json
+from glowkit.cli.common import DEVICE, JSON, SEED, Opened, bar, open_model, say_lost, show_json
 from glowkit.cli.output import KINDS
+from glowkit.cli.points import sample_points
 from glowkit.core.errors import GlowkitError
 
 if TYPE_CHECKING:
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 
 def sample(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or model folder.")],
-    count: Annotated[int, typer.Option("--count", "-n", help="Images a row.")] = 10,
+    count: Annotated[
+        int | None, typer.Option("--count", "-n", help="Images a row (10), or points (5000).")
+    ] = None,
     temperature: Annotated[
         str | None,
         typer.Option(
@@ -49,10 +52,20 @@ def sample(
     A conditional model draws its classes in turn, or one (--class), or a row of each (--each-class)
     where the images of a column differ in nothing but their class.
 
+    Of points: a panel for each temperature, beside the density; or an array, with --out NAME.npy.
+
     Example: `glowkit sample runs/digits-glow-tiny --temperature 0,0.5,0.7,1.0 -n 12`
     """
     from glowkit.cli.output import check_out, check_sheet, is_sheet, write_images
 
+    opened = open_model(run, device)
+    if opened.of_points:
+        if label is not None or each:
+            raise GlowkitError("points have no classes; leave out --class and --each-class")
+        count = 5000 if count is None else count
+        sample_points(opened, count, _temperatures(temperature or "1.0"), out, seed, as_json)
+        return
+    count = 10 if count is None else count
     out = out or run / "samples" / "samples.png"
     temperatures = _temperatures(temperature or ("0.7,1.0" if is_sheet(out) else "1.0"))
     if count < 1:
@@ -62,7 +75,6 @@ def sample(
     elif len(temperatures) > 1:
         raise GlowkitError("several temperatures make a sheet; give one, or a .png as --out")
     check_out(out)
-    opened = open_model(run, device)
     contexts = _contexts(opened, label, each, count)
 
     if not is_sheet(out):
@@ -108,10 +120,16 @@ def _stream(
     import torch
 
     generator = torch.Generator(opened.device).manual_seed(seed)
+    every = []
     for start in bar(range(0, count, batch_size), "sampling"):
         number = min(batch_size, count - start)
         own = None if context is None else context[start : start + number]
-        yield opened.model.sample(number, temperature, own, generator)
+        noises = opened.model.draw_noises(number, temperature, generator)
+        with torch.no_grad():
+            images, log_p = opened.model.decode(noises, own)
+        every.append(log_p.cpu())
+        yield images
+    say_lost(torch.cat(every))
 
 
 def _temperatures(text: str) -> list[float]:

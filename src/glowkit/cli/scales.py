@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from glowkit.cli.common import DEVICE, JSON, SEED, open_model, show_json
+from glowkit.cli.common import DEVICE, JSON, SEED, open_image_model, say_lost, show_json
 from glowkit.cli.naming import LABEL, NAMES, name_each, named_images
 
 
@@ -31,7 +31,7 @@ def scales(
     """
     from glowkit.cli.output import check_sheet
 
-    opened = open_model(run, device)
+    opened = open_image_model(run, device)
     names = images or ["test:0-7"]
     batch, context = named_images(opened, names, label)
     check_sheet(len(batch) * (len(opened.model.noise_specs()) * draws + 1))
@@ -43,15 +43,18 @@ def scales(
     from glowkit.tasks.sheet import image_sheet, save_png
 
     model = opened.model
-    columns, headings = [], []
+    columns, headings, every = [], [], []
     with torch.no_grad():
         noises, _ = model.encode(batch, context, MIDPOINT)
         for kept in range(len(noises), -1, -1):
             generator = torch.Generator(opened.device).manual_seed(seed)
             for _ in range(draws if kept < len(noises) else 1):
                 changed = keep_coarse(model, noises, kept, temperature, generator)
-                columns.append(model.decode(changed, context)[0])
+                drawn, log_p = model.decode(changed, context)
+                columns.append(drawn)
+                every.append(log_p)
                 headings.append(f"keep {kept}")
+    say_lost(torch.cat(every))
     rows = list(zip(name_each(names), torch.stack(columns, 1), strict=True))
     out = out or run / "samples" / "scales.png"
     save_png(image_sheet(rows, model.config.pixel_levels, headings=headings), out)

@@ -15,7 +15,8 @@ def train(
         str | None,
         typer.Argument(
             metavar="DATA",
-            help="digits, fashion-mnist[:FOLDER], a folder of images, .npz or .npy, or hf:NAME.",
+            help="digits, points:NAME, fashion-mnist[:FOLDER], a folder of images, .npz or .npy, or"
+            " hf:NAME.",
         ),
     ] = None,
     preset: Annotated[
@@ -29,13 +30,15 @@ def train(
         typer.Option("--set", metavar="NAME=VALUE", help="Change a setting of the model."),
     ] = None,
     precision: Annotated[
-        str | None, typer.Option(help="Of the conditioners: float32 or bfloat16.")
+        str | None, typer.Option(help="Of conditioners in training: float32 or bfloat16.")
     ] = None,
     conditional: Annotated[
         bool, typer.Option("--conditional", help="Condition every part on the data's class labels.")
     ] = False,
     epochs: Annotated[float | None, typer.Option(help="Budget in passes over the data.")] = None,
-    minutes: Annotated[float | None, typer.Option(help="Budget in minutes (default 10).")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Budget in minutes (default 10; points 2).")
+    ] = None,
     size: Annotated[int | None, typer.Option(help="Resize and crop image files to this.")] = None,
     channels: Annotated[int | None, typer.Option(help="1, 3 or 4 channels.")] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Skip damaged images.")] = False,
@@ -73,6 +76,7 @@ def train(
     from glowkit.cli.plan import Request, free_folder, plan
     from glowkit.data import open_source
     from glowkit.training import train as run_training
+    from glowkit.training.subject import subject_of
 
     changes = {
         "batch_size": batch_size,
@@ -81,6 +85,7 @@ def train(
         "warmup_steps": warmup_steps,
         "weight_decay": weight_decay,
         "clip_norm": clip_norm,
+        "precision": precision,
         "ema_decay": ema_decay,
         "evaluate_every": evaluate_every,
         "seed": seed,
@@ -88,8 +93,7 @@ def train(
         "minutes": minutes,
     }
     data = {"size": size, "channels": channels, "skip_bad": skip_bad or None}
-    settings = [*(settings or []), *([f"precision={precision}"] if precision else [])]
-    request = Request(source, preset, config, settings, conditional, changes, data)
+    request = Request(source, preset, config, settings or [], conditional, changes, data)
     if resume and out is None:
         raise GlowkitError("--resume needs to know which run: give its folder with --out")
     if out is None and (devices != "1" or nodes > 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1):
@@ -136,11 +140,13 @@ def train(
             }
         )
         return
+    subject = subject_of(model)
     trained = {
         "trained": f"{result.step} steps, {result.epochs:.1f} epochs,"
-        f" {result.elapsed_seconds / 60:.1f} minutes, {result.images_per_second:.0f} images/s",
+        f" {result.elapsed_seconds / 60:.1f} minutes,"
+        f" {result.images_per_second:.0f} {subject.things}/s",
         "skipped steps": str(result.skipped_steps),
-        "validation bits/dim": f"{result.best_bits_per_dim:.4f} (best, kept)",
+        f"validation {subject.unit}": f"{result.best_figure:.4f} (best, kept)",
     }
     show(f"{folder} on the test split of {images.name}", trained | figures_text(figures, fitted))
     print(f"model:   {folder / 'model'}\nsamples: {folder / 'samples'}\nreport:  {report}")

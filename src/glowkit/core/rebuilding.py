@@ -1,12 +1,12 @@
 """Rebuilding: gradients of a chain of bijections from its output alone."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.func import functional_call
 
 from glowkit.core.bijection import Bijection
 from glowkit.core.conditioned import Conditioned
@@ -25,9 +25,9 @@ def rebuilt(
     tape = _Tape(x.device.type)
     total = x.new_zeros(x.shape[0])
     for i, bijection in enumerate(bijections):
-        used = {f"bijection.{n}": p for n, p in bijection.named_parameters() if p.requires_grad}
-        local, last = _Local(bijection), i == len(bijections) - 1
-        x, ladj = _Rebuilding.apply(tape, local, list(used), last, x, context, *used.values())
+        places, last = _places(bijection), i == len(bijections) - 1
+        slots = list(places.values())
+        x, ladj = _Rebuilding.apply(tape, bijection, slots, last, x, context, *places)
         total = total + ladj
     return x, total
 
@@ -50,24 +50,44 @@ class _Tape:
         return torch.autocast(self.kind, self.dtype, self.enabled, cache_enabled=False)
 
 
-class _Local(nn.Module):
-    """A bijection at one y: x, the leaves whose gradients add up to x's, and forward(x)."""
+Slots = list[tuple[dict[str, Any], str]]
 
-    def __init__(self, bijection: Bijection) -> None:
-        super().__init__()
-        self.bijection = bijection
 
-    def forward(
-        self, y: Tensor, context: Tensor | None
-    ) -> tuple[Tensor, list[Tensor], tuple[Tensor, Tensor]]:
-        bijection = self.bijection
-        if not isinstance(bijection, Conditioned):
-            x = _leaf(bijection.inverse, y, context)
-            return x, [x], bijection(x, context)
-        read = y.detach().requires_grad_()
-        h = bijection.condition(read, context)
-        x = _leaf(bijection.inverse_given, y, h)
-        return x, [x, read], bijection.forward_given(x, h)
+def _places(bijection: Bijection) -> dict[Tensor, Slots]:
+    """Where each parameter that is trained stands: in several modules, if it is shared."""
+    places: dict[Tensor, Slots] = {}
+    for module in bijection.modules():
+        for name, parameter in module._parameters.items():
+            if parameter is not None and parameter.requires_grad:
+                places.setdefault(parameter, []).append((module._parameters, name))
+    return places
+
+
+@contextmanager
+def _standing_in(places: list[Slots], tensors: list[Tensor]) -> Iterator[None]:
+    """As `torch.func.functional_call` does it, but without a walk through the modules each time."""
+    before = [(home, name, home[name]) for slots in places for home, name in slots]
+    try:
+        for slots, tensor in zip(places, tensors, strict=True):
+            for home, name in slots:
+                home[name] = tensor
+        yield
+    finally:
+        for home, name, parameter in before:
+            home[name] = parameter
+
+
+def _around(
+    bijection: Bijection, y: Tensor, context: Tensor | None
+) -> tuple[Tensor, list[Tensor], tuple[Tensor, Tensor]]:
+    """x, the leaves whose gradients add up to the gradient by x, and forward(x)."""
+    if not isinstance(bijection, Conditioned):
+        x = _leaf(bijection.inverse, y, context)
+        return x, [x], bijection(x, context)
+    read = y.detach().requires_grad_()
+    h = bijection.condition(read, context)
+    x = _leaf(bijection.inverse_given, y, h)
+    return x, [x, read], bijection.forward_given(x, h)
 
 
 def _leaf(inverse: Callable[..., tuple[Tensor, Tensor]], *given: Tensor | None) -> Tensor:
@@ -80,16 +100,16 @@ class _Rebuilding(torch.autograd.Function):
     def forward(
         ctx: Any,
         tape: _Tape,
-        local: _Local,
-        names: list[str],
+        bijection: Bijection,
+        places: list[Slots],
         last: bool,
         x: Tensor,
         context: Tensor | None,
         *parameters: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        ctx.tape, ctx.local, ctx.names = tape, local, names
+        ctx.tape, ctx.bijection, ctx.places = tape, bijection, places
         with tape.autocast():
-            y, ladj = local.bijection(x, context)
+            y, ladj = bijection(x, context)
         ctx.save_for_backward(y if last else None, context, *parameters)
         return y, ladj
 
@@ -105,9 +125,8 @@ class _Rebuilding(torch.autograd.Function):
         if context is not None:
             context = context.detach().requires_grad_(ctx.needs_input_grad[5])
             around = [context] if context.requires_grad else []
-        with torch.enable_grad(), ctx.tape.autocast():
-            named = dict(zip(ctx.names, own, strict=True))
-            x, leaves, outputs = functional_call(ctx.local, named, (y, context))
+        with torch.enable_grad(), ctx.tape.autocast(), _standing_in(ctx.places, own):
+            x, leaves, outputs = _around(ctx.bijection, y, context)
         # A ladj that depends on nothing has no graph.
         pairs = zip(outputs, (grad_y, grad_ladj), strict=True)
         roots, gradients = zip(*(pair for pair in pairs if pair[0].requires_grad), strict=True)

@@ -1,9 +1,18 @@
-"""Floor 3: where images come from."""
+"""Floor 3: where images and points come from."""
 
 from glowkit.data.opening import list_sources, open_source
+from glowkit.data.points import PointSource
 from glowkit.data.quantize import requantize
 from glowkit.data.single import read_image
 from glowkit.data.source import Source
 from glowkit.data.split import ImageSplit
 
-__all__ = ["ImageSplit", "Source", "list_sources", "open_source", "read_image", "requantize"]
+__all__ = [
+    "ImageSplit",
+    "PointSource",
+    "Source",
+    "list_sources",
+    "open_source",
+    "read_image",
+    "requantize",
+]

@@ -5,9 +5,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from glowkit.core.errors import GlowkitError
+from glowkit.data.points import POINTS, PointSource, open_points
 from glowkit.data.source import Source, require_shape
 
-KINDS = "digits, fashion-mnist[:FOLDER], a folder of images, an .npz or .npy file, or hf:NAME"
+KINDS = (
+    "digits, points:NAME, fashion-mnist[:FOLDER], a folder of images, an .npz or .npy file, or"
+    " hf:NAME"
+)
 
 
 class SourceRow(NamedTuple):
@@ -27,6 +31,12 @@ def list_sources() -> list[SourceRow]:
     """
     return [
         SourceRow("digits", "8x8 handwritten digits bundled with scikit-learn", "1x8x8", "17"),
+        SourceRow(
+            "points:NAME",
+            f"points of a 2-D density whose entropy is known: {', '.join(POINTS)}",
+            "2 coordinates",
+            "",
+        ),
         SourceRow(
             "fashion-mnist[:FOLDER]",
             "Fashion-MNIST as IDX files; Debian package dataset-fashion-mnist, or a folder",
@@ -60,11 +70,11 @@ def open_source(
     size: int | None = None,
     channels: int | None = None,
     skip_bad: bool = False,
-) -> Source:
-    """Open DATA: images in three splits, every one of them checked.
+) -> Source | PointSource:
+    """Open DATA: images in three splits, every one of them checked, or points in three splits.
 
-    spec: "digits", "fashion-mnist[:FOLDER]", a folder of images, an .npy or .npz file, or
-    "hf:NAME". size: side in pixels to which image files are resized and centre-cropped.
+    spec: "digits", "points:NAME", "fashion-mnist[:FOLDER]", a folder of images, an .npy or .npz
+    file, or "hf:NAME". size: side in pixels to which image files are resized and centre-cropped.
     channels: 1, 3 or 4 in place of what the files suggest. skip_bad: leave out image files that
     cannot be decoded, and count them in the notes.
 
@@ -72,9 +82,8 @@ def open_source(
     progress bar on stderr when that takes long; later opens map the result from disk.
     Raises GlowkitError for anything wrong with the request or the data.
 
-    >>> source = open_source("digits")
-    >>> source.image_shape, source.pixel_levels, len(source.splits["train"])
-    ((1, 8, 8), 17, 1297)
+    >>> [len(open_source(spec).splits["train"]) for spec in ("digits", "points:moons")]
+    [1297, 65536]
     """
     if size is not None and size < 1:
         raise GlowkitError(f"size {size} is not a side in pixels: give a whole number above 0")
@@ -86,6 +95,10 @@ def open_source(
         from glowkit.data.digits import open_digits
 
         return _checked(open_digits(), size, channels)
+    if kind == "points":
+        if size is not None or channels is not None:
+            raise GlowkitError(f"{spec} are no images: leave out --size and --channels")
+        return open_points(spec, rest)
     if kind == "fashion-mnist":
         from glowkit.data.fashion import DEBIAN_FOLDER, open_fashion
 

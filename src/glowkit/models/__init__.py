@@ -9,17 +9,28 @@ from glowkit.models.build import (
 from glowkit.models.flowpp import FlowPPConfig
 from glowkit.models.glow import GlowConfig
 from glowkit.models.nice import NICEConfig
-from glowkit.models.presets import DEFAULT_PRESET, PRESETS, Config, preset
+from glowkit.models.points import PointsConfig
+from glowkit.models.presets import (
+    DEFAULT_POINTS_PRESET,
+    DEFAULT_PRESET,
+    PRESETS,
+    Config,
+    ImageConfig,
+    preset,
+)
 from glowkit.models.realnvp import RealNVPConfig
 from glowkit.models.store import load, save
 
 __all__ = [
+    "DEFAULT_POINTS_PRESET",
     "DEFAULT_PRESET",
     "PRESETS",
     "Config",
     "FlowPPConfig",
     "GlowConfig",
+    "ImageConfig",
     "NICEConfig",
+    "PointsConfig",
     "RealNVPConfig",
     "build",
     "count_parameters",

@@ -10,6 +10,7 @@ from glowkit.core import Density, GlowkitError
 from glowkit.models.flowpp import FlowPPConfig, build_flowpp
 from glowkit.models.glow import GlowConfig, build_glow
 from glowkit.models.nice import NICEConfig, build_nice
+from glowkit.models.points import PointsConfig, build_points
 from glowkit.models.presets import Config, preset
 from glowkit.models.realnvp import RealNVPConfig, build_realnvp
 
@@ -17,6 +18,7 @@ FAMILIES: dict[str, tuple[type[Config], Callable[[Any], Density]]] = {
     "flowpp": (FlowPPConfig, build_flowpp),
     "glow": (GlowConfig, build_glow),
     "nice": (NICEConfig, build_nice),
+    "points": (PointsConfig, build_points),
     "realnvp": (RealNVPConfig, build_realnvp),
 }
 """Each family's name in files, its config, and its recipe."""

@@ -6,10 +6,14 @@ from glowkit.core import GlowkitError
 from glowkit.models.flowpp import FlowPPConfig
 from glowkit.models.glow import GlowConfig
 from glowkit.models.nice import NICEConfig
+from glowkit.models.points import PointsConfig
 from glowkit.models.realnvp import RealNVPConfig
 
-Config = FlowPPConfig | GlowConfig | NICEConfig | RealNVPConfig
-"""Settings of a model of any family; all have image_shape, pixel_levels and classes."""
+ImageConfig = FlowPPConfig | GlowConfig | NICEConfig | RealNVPConfig
+"""Settings of a model of images; all have image_shape, pixel_levels and classes."""
+
+Config = ImageConfig | PointsConfig
+"""Settings of a model of any family."""
 
 CIFAR = (3, 32, 32)
 
@@ -50,6 +54,23 @@ PRESETS: dict[str, Config] = {
     "nice-tiny": NICEConfig((1, 8, 8), width=172, depth=2, pixel_levels=17),
     "realnvp-cifar10": RealNVPConfig(CIFAR),
     "realnvp-tiny": RealNVPConfig((1, 8, 8), blocks=1, width=16, pixel_levels=17),
+    "spline-points": PointsConfig(),
+    "mixture-points": PointsConfig(coupling="mixture"),
+    "glow-points": PointsConfig(steps=32, width=32, coupling="affine"),
+    "realnvp-points": PointsConfig(
+        steps=32,
+        width=32,
+        coupling="bounded-affine",
+        permutation="reverse",
+        normalization="batch-norm",
+    ),
+    "nice-points": PointsConfig(
+        steps=16,
+        coupling="additive",
+        permutation="reverse",
+        normalization="diagonal",
+        prior="logistic",
+    ),
     "flowpp-cifar10": FlowPPConfig(CIFAR),
     "flowpp-imagenet32": FlowPPConfig(
         CIFAR,
@@ -91,10 +112,12 @@ PRESETS: dict[str, Config] = {
 """Settings of the published models (Glow's from openai/glow's README), by name, and ours for a CPU.
 
 Those called tiny are for the digits, of about equally many parameters; `glow-small` has what pays
-most there: mixture couplings behind 1x1 convolutions, and variational dequantization.
+most there: mixture couplings behind 1x1 convolutions, and variational dequantization. Those whose
+name ends in -points are for points in the plane.
 """
 
 DEFAULT_PRESET = "glow-tiny"
+DEFAULT_POINTS_PRESET = "spline-points"
 
 
 def preset(name: str) -> Config:
@@ -103,8 +126,8 @@ def preset(name: str) -> Config:
     Raises:
         GlowkitError: when there is none of that name.
 
-    >>> preset("nice-mnist").image_shape
-    (1, 28, 28)
+    >>> preset("nice-mnist").depth
+    5
     """
     if name not in PRESETS:
         raise GlowkitError(f"there is no preset {name!r}; choose one of {', '.join(PRESETS)}")

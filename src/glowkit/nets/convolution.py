@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from glowkit.nets.bordered import BorderedConv
+from glowkit.nets.border import border_map
 from glowkit.nets.statistics import channel_statistics
 
 LOG_SCALE_FACTOR = 3.0
@@ -32,12 +32,16 @@ class ScaledConv2d(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.logs = nn.Parameter(torch.zeros(out_channels))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def scaled(self) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Weight, bias and the border's filters, the scale folded into each."""
         scale = torch.exp(LOG_SCALE_FACTOR * self.logs)
-        weight = self.weight * scale[:, None, None, None]
-        if self.edge is None:
-            return F.conv2d(x, weight, self.bias * scale)
-        return BorderedConv.apply(x, weight, self.bias * scale, self.edge * scale[:, None, None])
+        edge = None if self.edge is None else self.edge * scale[:, None, None]
+        return self.weight * scale[:, None, None, None], self.bias * scale, edge
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, bias, edge = self.scaled()
+        y = F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
+        return y if edge is None else y + border_map(edge, *x.shape[-2:]).to(y.dtype)
 
 
 class ActnormConv2d(ScaledConv2d):
@@ -55,6 +59,13 @@ class ActnormConv2d(ScaledConv2d):
         if self.edge is not None:
             nn.init.normal_(self.edge, std=0.05)
         self.register_buffer("initialized", torch.tensor(False))
+        self._ready = False
+
+    def ready(self) -> bool:
+        """Whether it has seen data, or was loaded with weights that have."""
+        # Asked until it is: reading the flag at every call would stall a GPU.
+        self._ready = self._ready or bool(self.initialized)
+        return self._ready
 
     def initialize_from(self, x: Tensor, *_: Tensor) -> None:
         self.bias.zero_()

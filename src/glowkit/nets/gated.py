@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, cat, nn
 from torch.nn import functional as F
 
-from glowkit.nets.precision import PRECISIONS, computing_in
+from glowkit.nets.precision import PrecisionNet, computing_in
 from glowkit.nets.standardized import ConvMaker, StandardizedConv2d
 
 BRANCH_DEVIATION = 0.1
@@ -117,7 +117,7 @@ class GatedAttention(GatedLayer):
         return x + F.glu(self.second(self.dropout(h)), dim=1)
 
 
-class GatedNet(nn.Module):
+class GatedNet(PrecisionNet):
     """entry → layers → head, with the positions that all attention layers share.
 
     Shapes: (N, C, H, W) to whatever the head makes, at the same height and width; the context is
@@ -138,8 +138,7 @@ class GatedNet(nn.Module):
         positions: nn.Module,
         precision: str = "float32",
     ) -> None:
-        super().__init__()
-        self.dtype = PRECISIONS[precision]
+        super().__init__(precision)
         self.entry = entry
         self.positions = positions
         self.layers = nn.ModuleList(layers)

@@ -1,14 +1,14 @@
 """A network that describes an image at half its resolution."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from glowkit.nets.convolution import ActnormConv2d
-from glowkit.nets.precision import PRECISIONS, computing_in
+from glowkit.nets.precision import PrecisionNet, computing_in
 
 
-class HalfSizeNet(nn.Module):
+class HalfSizeNet(PrecisionNet):
     """squeeze → conv3x3 → actnorm → ReLU → conv3x3 → actnorm → ReLU: context for couplings.
 
     Shapes: (N, C, H, W) to (N, features, H/2, W/2); H and W even. Nothing in it starts as zero,
@@ -17,8 +17,7 @@ class HalfSizeNet(nn.Module):
     """
 
     def __init__(self, in_channels: int, features: int, precision: str = "float32") -> None:
-        super().__init__()
-        self.dtype = PRECISIONS[precision]
+        super().__init__(precision)
         self.first = ActnormConv2d(4 * in_channels, features, kernel=3)
         self.second = ActnormConv2d(features, features, kernel=3)
 

@@ -6,15 +6,18 @@ from glowkit.tasks.interpolation import interpolate
 from glowkit.tasks.latent import join, keep_coarse, part
 from glowkit.tasks.likelihood import bits_per_dim, training_loss
 from glowkit.tasks.neighbours import nearest
+from glowkit.tasks.points import PointsEvaluation, evaluate_points, share_between_modes
 from glowkit.tasks.reconstruction import largest_pixel_error, reconstruct
 
 __all__ = [
     "Classification",
     "Evaluation",
+    "PointsEvaluation",
     "bits_per_dim",
     "class_log_probs",
     "classify",
     "evaluate",
+    "evaluate_points",
     "interpolate",
     "join",
     "keep_coarse",
@@ -22,5 +25,6 @@ __all__ = [
     "nearest",
     "part",
     "reconstruct",
+    "share_between_modes",
     "training_loss",
 ]

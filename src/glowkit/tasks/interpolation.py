@@ -79,11 +79,13 @@ def interpolate(
     shape: Callable[[Tensor, int, Path], Tensor] = legs,
     context: Tensor | None = None,
     batch_size: int = 100,
-) -> Tensor:
-    """Decode the paths between K examples given as noises: (K − 1, frames, C, H, W), or as a grid.
+) -> tuple[Tensor, Tensor]:
+    """Decode the paths between K examples given as noises: images (K − 1, frames, C, H, W), log p.
 
-    All noises of an example are one vector, so that its scales go together. Each frame has the
-    context of the example it is nearest to. Costs a decoding of every frame.
+    log p, (K − 1, frames) in nats, is not finite where the inverse of a poor model overflows, of
+    which integer images say nothing. All noises of an example are one vector, so that its scales go
+    together. Each frame has the context of the example it is nearest to. Costs a decoding of every
+    frame.
 
     Args:
         shape: `legs`, from each example to the next, or `grid`, between the corners of a square.
@@ -93,16 +95,16 @@ def interpolate(
 
     >>> from glowkit.densities import StandardNormal
     >>> ends = [torch.tensor([[0.0, 1.0], [2.0, 3.0]])]
-    >>> interpolate(StandardNormal((2,)), ends, 3, linear)[0].tolist()
+    >>> interpolate(StandardNormal((2,)), ends, 3, linear)[0][0].tolist()
     [[0.0, 1.0], [1.0, 2.0], [2.0, 3.0]]
     """
     keys = join(noises)
     latents = shape(keys, frames, path)
     every = latents.flatten(0, -2)
     nearest = shape(torch.eye(len(keys), device=keys.device), frames, linear).argmax(-1).flatten()
-    images = [
+    decoded = [
         model.decode(part(model, every[rows]), None if context is None else context[nearest[rows]])
         for rows in torch.arange(len(every), device=keys.device).split(batch_size)
     ]
-    decoded = torch.cat([batch for batch, _ in images])
-    return decoded.reshape(*latents.shape[:-1], *decoded.shape[1:])
+    images, log_p = (torch.cat(parts) for parts in zip(*decoded, strict=True))
+    return images.unflatten(0, latents.shape[:-1]), log_p.reshape(latents.shape[:-1])

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from glowkit.core import Density, Generator, GlowkitError
 from glowkit.densities import Classified
+from glowkit.models import PointsConfig
 
 
 def to_bits_per_dim(log_p: Tensor, images: Tensor) -> Tensor:
@@ -30,13 +31,19 @@ def bits_per_dim(
     length in bits of each of the D integers, so figures compare only at equal pixel levels.
 
     Raises:
-        GlowkitError: for fewer than one importance sample, or images the model does not take.
+        GlowkitError: for fewer than one importance sample, images the model does not take, or a
+            model of points.
 
     >>> from glowkit.densities import Dequantize, StandardNormal, Uniform
     >>> model = Dequantize(Uniform((1, 1, 1)), StandardNormal((1, 1, 1)), levels=256)
     >>> bits_per_dim(model, torch.zeros(2, 1, 1, 1, dtype=torch.uint8)).shape
     torch.Size([2])
     """
+    if isinstance(model.config, PointsConfig):
+        raise GlowkitError(
+            "bits/dim counts whole numbers, such as pixels, and this is a model of points; use"
+            " model.log_prob(points), in nats"
+        )
     if importance_samples < 1:
         raise GlowkitError(f"importance samples must be at least 1, not {importance_samples}")
     if importance_samples == 1:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from glowkit._lazy import lazy_names
-from glowkit.training.batches import Prepare, check_images
+from glowkit.training.batches import preparation
 from glowkit.training.config import TrainConfig
 from glowkit.training.folder import RunFolder, RunSettings, read_run, read_settings
 from glowkit.training.result import TrainResult
@@ -12,12 +12,11 @@ if TYPE_CHECKING:
     from glowkit.training.fit import train
 
 __all__ = [
-    "Prepare",
     "RunFolder",
     "RunSettings",
     "TrainConfig",
     "TrainResult",
-    "check_images",
+    "preparation",
     "read_run",
     "read_settings",
     "train",

@@ -1,7 +1,8 @@
 """Which images make each batch, and the batch made ready for the model."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,14 +10,21 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from glowkit.core.errors import GlowkitError
+from glowkit.data.points import PointSource, PointSplit
 from glowkit.data.quantize import requantize
 from glowkit.data.source import Source
 from glowkit.data.split import ImageSplit
+from glowkit.models.points import PointsConfig
 from glowkit.models.presets import Config
 from glowkit.training.seeds import ORDER, permutation
 
 Batch = tuple[Tensor, Tensor | None]
-"""Images at the model's levels, and the context: class labels or None."""
+"""Images at the model's levels or points, and the context: class labels or None."""
+
+Split = ImageSplit | PointSplit
+
+Preparation = Callable[[Any], Batch]
+"""Turns what a split returns into what the model takes; also the collate function."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,7 @@ def plan_epochs(images: int, batch_size: int, seed: int, ranks: int) -> Epochs:
 
 @dataclass(frozen=True)
 class Prepare:
-    """Turns what a split returns into what the model takes; also the collate function.
+    """The preparation of images.
 
     Raises GlowkitError for labels that a class-conditional model cannot use.
     """
@@ -90,14 +98,36 @@ class Prepare:
         return images, labels
 
 
-def check_images(source: Source, model_config: Config) -> None:
-    """Refuse images of another shape than the model's."""
+def take_points(points: Tensor) -> Batch:
+    """The preparation of points: nothing is done to them."""
+    return points, None
+
+
+def preparation(source: Source | PointSource, model_config: Config) -> Preparation:
+    """How a source's batches become a model's.
+
+    Raises GlowkitError for images of another shape than the model's, for points and a model of
+    images, and for images and a model of points.
+    """
+    if isinstance(source, PointSource):
+        if not isinstance(model_config, PointsConfig) or model_config.dimensions != 2:
+            raise GlowkitError(
+                f"{source.name} are points in the plane, which this model does not take; use a"
+                " preset whose name ends in -points"
+            )
+        return take_points
+    if isinstance(model_config, PointsConfig):
+        raise GlowkitError(
+            f"{source.name} are images, but the model takes points; use another preset, or data"
+            " such as points:8gaussians"
+        )
     wanted, have = tuple(model_config.image_shape), tuple(source.image_shape)
     if wanted != have:
         raise GlowkitError(
             f"the model takes images of shape {_by(wanted)} (channels x height x width), but those "
             f"of {source.name} are {_by(have)}; set the model's image_shape, or --size, to match"
         )
+    return Prepare(source.pixel_levels, model_config.pixel_levels, model_config.classes)
 
 
 def _by(shape: tuple[int, ...]) -> str:
@@ -118,9 +148,9 @@ class _Stream:
 
 
 def train_loader(
-    split: ImageSplit,
+    split: Split,
     epochs: Epochs,
-    prepare: Prepare,
+    prepare: Preparation,
     step: int,
     rank: int,
     ranks: int,
@@ -128,9 +158,9 @@ def train_loader(
 ) -> "DataLoader[tuple[Tensor, int]]":
     """Endless batches from `step` on. Workers read ahead without changing what is read."""
     return DataLoader(
-        split,
+        split,  # type: ignore[arg-type]
         batch_sampler=_Stream(epochs, step, rank, ranks),  # type: ignore[arg-type]
-        collate_fn=prepare,  # type: ignore[arg-type]
+        collate_fn=prepare,
         num_workers=workers,
         worker_init_fn=_leave_interrupts_to_parent if workers else None,
         pin_memory=workers > 0 and torch.cuda.is_available(),

@@ -8,18 +8,18 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from glowkit.core.errors import GlowkitError
-from glowkit.data.split import ImageSplit
 from glowkit.models import save
+from glowkit.nets.precision import set_precision
 from glowkit.tasks.sheet import save_png
+from glowkit.training.batches import Split
 from glowkit.training.checkpoint import Checkpoint, write_checkpoint
 from glowkit.training.ema import Ema
-from glowkit.training.evaluation import share_of_bits
+from glowkit.training.evaluation import share_of_figures
 from glowkit.training.folder import RunFolder
 from glowkit.training.interrupt import Interruption
 from glowkit.training.metrics import MetricsFile
 from glowkit.training.module import FlowModule
 from glowkit.training.progress import Report
-from glowkit.training.samples import draw_samples
 from glowkit.training.writing import sentences
 
 LOG_EVERY_STEPS = 25
@@ -38,7 +38,7 @@ class Conductor(Callback):
     def __init__(
         self,
         folder: RunFolder,
-        validation: ImageSplit,
+        validation: Split,
         interruption: Interruption,
         report: Report,
         metrics: MetricsFile,
@@ -60,6 +60,12 @@ class Conductor(Callback):
         state = module.run_state
         self.interruption.listen()
         self.ema = Ema(module.model, module.plan.config.ema_decay)
+        precision = module.plan.config.precision
+        # After the copy, which is what is evaluated and saved.
+        if precision and not set_precision(module.model, precision):
+            raise GlowkitError(
+                f"no conditioner of this model computes in {precision}; leave out --precision"
+            )
         self.started = time.monotonic() - state.elapsed
         self.saved_elapsed = state.elapsed
         if self.resumed is None:
@@ -128,11 +134,11 @@ class Conductor(Callback):
         return float(every[:, 0].mean()), float(every[:, 1].max()), bool(every[:, 2].max())
 
     def _evaluate(self, trainer: Trainer, module: FlowModule) -> None:
-        """Bits/dim of the averaged weights on the validation split; keep the best; save."""
+        """The figure of the averaged weights on the validation split; keep the best; save."""
         state, plan = module.run_state, module.plan
         self.ema.copy_buffers()
         alone = trainer.world_size == 1
-        total = share_of_bits(
+        total = share_of_figures(
             self.ema.model,
             self.validation,
             module.prepare,
@@ -149,24 +155,24 @@ class Conductor(Callback):
             return
         if not alone:
             total = trainer.strategy.all_gather(total.to(module.device)).sum(0)
-        bits = float(total[0] / total[1])
+        figure = float(total[0] / total[1])
         _, state.elapsed, _ = self._agree(trainer, module)
         state.evaluated_step, state.evaluated_elapsed = state.step, state.elapsed
         state.finished = plan.progress(state) >= 1
         # False for NaN, which therefore is shown but never kept.
-        if bits < state.best_bits_per_dim:
-            state.best_bits_per_dim, state.best_step = bits, state.step
+        if figure < state.best_figure:
+            state.best_figure, state.best_step = figure, state.step
             if trainer.is_global_zero:
                 save(self.ema.model, self.folder.model)
-        if trainer.is_global_zero and math.isfinite(bits):
+        if trainer.is_global_zero and math.isfinite(figure):
             self._draw_samples(module)
-        self._log(trainer, module, bits)
+        self._log(trainer, module, figure)
         self._save(trainer, module)
 
     def _draw_samples(self, module: FlowModule) -> None:
         step = module.run_state.step
         try:
-            sheet = draw_samples(self.ema.model, module.device)
+            sheet = module.subject.draw(self.ema.model, module.device, self.validation)
         except GlowkitError as error:  # such as samples that are not numbers: no reason to stop
             self.report.note(f"no samples at step {step}: {error}")
             return
@@ -174,18 +180,18 @@ class Conductor(Callback):
 
     def _log(self, trainer: Trainer, module: FlowModule, validation: float | None = None) -> None:
         """One row: means since the last one, NaN where a step of them was."""
-        state, plan = module.run_state, module.plan
+        state, plan, subject = module.run_state, module.plan, module.subject
         row = {
             "epoch": plan.epoch(state),
             "elapsed_seconds": state.elapsed,
-            "train_bits_per_dim": state.window_bits_per_dim,
+            f"train_{subject.figure}": state.window_figure,
             "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
             "gradient_norm": state.window_gradient_norm,
-            "images_per_second": plan.images_per_second(state),
+            f"{subject.things}_per_second": plan.images_per_second(state),
             "skipped_steps": state.skipped_steps,
         }
         if validation is not None:
-            row["validation_bits_per_dim"] = validation
+            row[f"validation_{subject.figure}"] = validation
             self.report.evaluation(plan, state, validation)
         for logger in trainer.loggers:
             with sentences(self.folder.path):

@@ -13,10 +13,11 @@ from rich.console import Console
 
 from glowkit.core.chain import fall_back
 from glowkit.core.errors import GlowkitError
+from glowkit.data.points import PointSource
 from glowkit.data.source import Source
 from glowkit.models.build import build
 from glowkit.models.presets import Config
-from glowkit.training.batches import Prepare, check_images, plan_epochs
+from glowkit.training.batches import Split, plan_epochs, preparation
 from glowkit.training.conductor import Conductor
 from glowkit.training.config import TrainConfig
 from glowkit.training.folder import RunFolder, write_settings
@@ -35,10 +36,11 @@ from glowkit.training.start import (
     resume_point,
 )
 from glowkit.training.state import Plan, RunState
+from glowkit.training.subject import subject_of
 
 
 def train(
-    source: Source,
+    source: Source | PointSource,
     model_config: Config,
     train_config: TrainConfig,
     run: str | Path,
@@ -68,9 +70,9 @@ def train(
         trainer = make_trainer(folder, accelerator, devices, num_nodes)
         if trainer.is_global_zero:
             check_run(folder, model_config, resume)
-        check_images(source, model_config)
-        prepare = Prepare(source.pixel_levels, model_config.pixel_levels, model_config.classes)
-        split = source.splits["train"]
+        prepare = preparation(source, model_config)
+        split: Split = source.splits["train"]
+        subject = subject_of(model_config)
         plan = Plan(
             train_config,
             plan_epochs(len(split), train_config.batch_size, train_config.seed, trainer.world_size),
@@ -87,11 +89,12 @@ def train(
                 data or {"spec": source.name},
                 model_config,
                 train_config,
-                source.class_names,
+                () if isinstance(source, PointSource) else source.class_names,
             )
-        metrics = MetricsFile(folder.metrics, state.step)
+        metrics = MetricsFile(folder.metrics, state.step, subject.columns)
         shown = trainer.is_global_zero and not quiet
-        report = Report(Console(stderr=True) if shown else Console(file=io.StringIO()))
+        console = Console(stderr=True) if shown else Console(file=io.StringIO())
+        report = Report(console, subject)
         for reason in fall_back(model.train()):
             report.note(f"note: {reason}")
         conductor = Conductor(
@@ -100,14 +103,16 @@ def train(
         trainer.loggers = [metrics, make_tensorboard(folder, state.step)]
         trainer.callbacks.append(conductor)  # type: ignore[attr-defined]
         _fit(trainer, FlowModule(model, plan, state, split, prepare), interruption)
-    if not conductor.interrupted and not math.isfinite(state.best_bits_per_dim):
+    if trainer.is_global_zero:
+        subject.finish(folder)
+    if not conductor.interrupted and not math.isfinite(state.best_figure):
         raise GlowkitError(
-            "no evaluation gave a finite bits/dim, so no model was kept; try a lower "
+            f"no evaluation gave finite {subject.unit}, so no model was kept; try a lower "
             "--learning-rate or a longer warm-up"
         )
     return TrainResult(
         folder.path,
-        state.best_bits_per_dim,
+        state.best_figure,
         conductor.saved_step if conductor.interrupted else state.step,
         plan.epoch(state),
         state.elapsed,

@@ -55,6 +55,14 @@ class RunFolder:
     def samples(self, step: int) -> Path:
         return self.path / "samples" / f"step-{step:07d}.png"
 
+    def all_samples(self) -> list[Path]:
+        """The pictures that `samples` named and that are there, in order."""
+        return sorted((self.path / "samples").glob("step-*.png"))
+
+    @property
+    def animation(self) -> Path:
+        return self.path / "samples" / "training.gif"
+
 
 def write_settings(
     run: Path,

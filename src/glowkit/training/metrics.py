@@ -4,6 +4,7 @@ import csv
 import io
 import os
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from glowkit.core.files import write_atomically
-from glowkit.training.rows import COLUMNS, read_rows
+from glowkit.training.rows import read_rows
 from glowkit.training.writing import sentences
 
 
@@ -23,8 +24,9 @@ class MetricsFile(Logger):
     folder that is not written whole; a torn last row is dropped the same way.
     """
 
-    def __init__(self, path: Path, after_step: int) -> None:
+    def __init__(self, path: Path, after_step: int, columns: Sequence[str]) -> None:
         super().__init__()
+        self.columns = columns
         self.path = path
         self._file: io.TextIOWrapper | None = None
         self._keep(after_step)
@@ -44,7 +46,7 @@ class MetricsFile(Logger):
     def _keep(self, after_step: int) -> None:
         rows = [row for row in read_rows(self.path) if int(row["step"]) <= after_step]
         text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(text, self.columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
         write_atomically(self.path, text.getvalue().encode())
@@ -55,7 +57,7 @@ class MetricsFile(Logger):
         with sentences(self.path):
             if self._file is None:
                 self._file = self.path.open("a", newline="")
-            writer = csv.DictWriter(self._file, COLUMNS, lineterminator="\n")
+            writer = csv.DictWriter(self._file, self.columns, lineterminator="\n")
             writer.writerow({"step": step, **metrics})
             self._file.flush()
 

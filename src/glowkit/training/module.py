@@ -10,14 +10,13 @@ from torch.utils.data import DataLoader
 
 from glowkit.core.density import Density
 from glowkit.core.errors import GlowkitError
-from glowkit.data.split import ImageSplit
 from glowkit.nets.batchnorm import following_moments
-from glowkit.tasks import likelihood
-from glowkit.training.batches import Batch, Prepare, train_loader
+from glowkit.training.batches import Batch, Preparation, Split, train_loader
 from glowkit.training.optimizers import make_optimizer
 from glowkit.training.schedule import learning_rate_factor
 from glowkit.training.seeds import TRAIN_NOISE, mixed_seed
 from glowkit.training.state import Plan, RunState
+from glowkit.training.subject import subject_of
 
 MOST_SKIPPED_IN_A_ROW = 50
 
@@ -30,10 +29,11 @@ class FlowModule(LightningModule):
     """
 
     def __init__(
-        self, model: Density, plan: Plan, state: RunState, split: ImageSplit, prepare: Prepare
+        self, model: Density, plan: Plan, state: RunState, split: Split, prepare: Preparation
     ) -> None:
         super().__init__()
         self.model = model
+        self.subject = subject_of(model.config)
         self.plan = plan
         self.run_state = state
         self.split = split
@@ -71,12 +71,12 @@ class FlowModule(LightningModule):
         )
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Mean bits/dim of a batch, plus what a classifier head adds.
+        """Mean figure of a batch, plus what a classifier head adds.
 
         All randomness is seeded by the step, so that a step taken again is the same: the
         dequantization by a generator, dropout by torch's own.
         """
-        images, context = batch
+        x, context = batch
         seed = mixed_seed(TRAIN_NOISE, self.plan.config.seed, self.run_state.step, self.global_rank)
         # Not torch.manual_seed, which takes milliseconds to seed devices that are not there.
         torch.default_generator.manual_seed(seed)
@@ -84,8 +84,8 @@ class FlowModule(LightningModule):
             torch.get_device_module(self.device).manual_seed(seed)
         generator = torch.Generator(self.device).manual_seed(seed)
         with following_moments(self.model):
-            loss, bits = likelihood.training_loss(self.model, images, context, generator)
-        self.last_loss = bits.item()
+            loss, figure = self.subject.loss(self.model, x, context, generator)
+        self.last_loss = figure.item()
         # A loss that is not finite may have a finite gradient on this rank. This factor, 1 or
         # NaN, makes the gradient NaN too, so that one look at its norm, which DDP has already
         # averaged, tells every rank the same.

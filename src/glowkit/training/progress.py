@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from glowkit.training.state import Plan, RunState
+from glowkit.training.subject import IMAGES, Subject
 
 _REFRESH_SECONDS = 0.25
 
@@ -18,7 +19,8 @@ class Report:
     an epoch, where a run here has one budget, of epochs or of minutes.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, subject: Subject = IMAGES) -> None:
+        self.subject = subject
         self.console = console
         self._bar: Progress | None = None
         self._shown = -math.inf
@@ -44,8 +46,8 @@ class Report:
         self._bar.update(
             self._bar.task_ids[0],
             completed=plan.progress(state),
-            description=f"{_place(plan, state)}: {state.window_bits_per_dim:.3f} bits/dim, "
-            f"{_pace(plan, state)}",
+            description=f"{_place(plan, state)}: {state.window_figure:.3f} {self.subject.unit}, "
+            f"{self._pace(plan, state)}",
             refresh=True,
         )
 
@@ -53,8 +55,8 @@ class Report:
         """One plain line; above the bar where there is one."""
         best = " (best)" if state.best_step == state.step else ""
         self.console.print(
-            f"{_place(plan, state)}: bits/dim train {state.window_bits_per_dim:.4f}, "
-            f"validation {validation:.4f}{best}, {_pace(plan, state)}",
+            f"{_place(plan, state)}: {self.subject.unit} train {state.window_figure:.4f}, "
+            f"validation {validation:.4f}{best}, {self._pace(plan, state)}",
             markup=False,
             highlight=False,
             soft_wrap=True,
@@ -69,15 +71,15 @@ class Report:
             self._bar.stop()
             self._bar = None
 
+    def _pace(self, plan: Plan, state: RunState) -> str:
+        skipped = f", {state.skipped_steps} skipped steps" if state.skipped_steps else ""
+        left = _clock(plan.seconds_left(state))
+        pace = f"{plan.images_per_second(state):,.0f} {self.subject.things}/s"
+        return f"{pace}, {left} left{skipped}"
+
 
 def _place(plan: Plan, state: RunState) -> str:
     return f"epoch {plan.epoch(state):.1f}, step {state.step}"
-
-
-def _pace(plan: Plan, state: RunState) -> str:
-    skipped = f", {state.skipped_steps} skipped steps" if state.skipped_steps else ""
-    left = _clock(plan.seconds_left(state))
-    return f"{plan.images_per_second(state):,.0f} images/s, {left} left{skipped}"
 
 
 def _clock(seconds: float) -> str:

@@ -14,6 +14,7 @@ import yaml
 from glowkit.core.errors import GlowkitError
 from glowkit.core.files import write_atomically
 from glowkit.training.rows import read_rows
+from glowkit.training.subject import IMAGES, Subject
 
 SIZE = (5.5, 4.8)  # inches; narrow, so that the lettering is still read on a phone
 SHOWN = 97  # per cent of the values: the first steps are so high that they would flatten the rest
@@ -39,20 +40,23 @@ def write_report(
     curves: Path,
     baselines: Mapping[str, float] | None,
     command: str,
+    subject: Subject = IMAGES,
     sections: Sequence[Section] = (),
 ) -> Path:
     """Write RUN/report.html, which holds its images itself and links to nothing; returns its path.
 
-    figures: the fields of `glowkit.tasks.Evaluation` and "split", the split they were measured on.
-    settings: shown as YAML. sheets: (title, PNG file). curves: the run's metrics.csv.
+    figures: the fields of `glowkit.tasks.Evaluation`, or `PointsEvaluation`, and "split",
+        the split they were measured on.
+    settings: shown as YAML. sheets: (title, PNG or GIF file). curves: the run's metrics.csv.
     baselines: test bits/dim by name, if they were fitted. command: trains the run again.
+    subject: what the run is about.
     sections: what else there is to see, after the samples.
 
     Raises:
         GlowkitError: when a sheet cannot be read or the report cannot be written.
     """
     steps = read_rows(curves)
-    validation = _series(steps, "validation_bits_per_dim")
+    validation = _series(steps, f"validation_{subject.figure}")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("glowkit", "training"),
         autoescape=True,
@@ -60,16 +64,17 @@ def write_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page = environment.get_template("report.html.jinja").render(
+    page = environment.get_template(subject.report).render(
         title=run.resolve().name,
         figures=figures,
         error_known=math.isfinite(figures["standard_error"]),
-        raw_bits=math.log2(figures["levels"]),
+        unit=subject.unit,
+        log2=math.log2,
         baselines=sorted((baselines or {}).items(), key=lambda item: item[1]),
-        curves=_inline(_draw(steps)) if steps else None,
+        curves=_inline(_draw(steps, subject)) if steps else None,
         best=min(validation, key=lambda point: point[1]) if validation else None,
         shown=SHOWN,
-        sheets=[(title, _inline(_bytes(path))) for title, path in sheets],
+        sheets=[(title, _inline(_bytes(path), path.suffix[1:])) for title, path in sheets],
         sections=[(s.title, s.text, s.png and _inline(s.png)) for s in sections],
         settings=yaml.safe_dump(dict(settings), sort_keys=False),
         command=command,
@@ -85,36 +90,36 @@ def _series(rows: list[dict[str, str]], column: str) -> list[tuple[int, float]]:
     return [(step, value) for step, value in points if math.isfinite(value)]
 
 
-def _draw(rows: list[dict[str, str]]) -> bytes:
-    """Bits/dim against step, and the learning rate small below, as PNG."""
+def _draw(rows: list[dict[str, str]], subject: Subject) -> bytes:
+    """The figure against step, and the learning rate small below, as PNG."""
     import numpy as np
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(SIZE, dpi=200, layout="constrained")
     canvas = FigureCanvasAgg(figure)
-    bits, rate = figure.subplots(2, sharex=True, height_ratios=(4, 1))
+    curve, rate = figure.subplots(2, sharex=True, height_ratios=(4, 1))
     every: list[float] = []
     for name, style in (
         ("train", {"linewidth": 1.2}),
         ("validation", {"marker": ".", "zorder": 3}),
     ):
-        points = _series(rows, f"{name}_bits_per_dim")
+        points = _series(rows, f"{name}_{subject.figure}")
         if points:
-            bits.plot(*zip(*points, strict=True), label=name, **style)
+            curve.plot(*zip(*points, strict=True), label=name, **style)
             every += [value for _, value in points]
     if every:
         low, high = min(every), float(np.percentile(every, SHOWN))
         room = 0.05 * (high - low) or 0.1
-        bits.set_ylim(low - room, high + room)
-        bits.legend(frameon=False)
+        curve.set_ylim(low - room, high + room)
+        curve.legend(frameon=False)
     rates = _series(rows, "learning_rate")
     if rates:
         rate.plot(*zip(*rates, strict=True), color="0.4")
         rate.ticklabel_format(axis="y", scilimits=(-2, 2))
-    bits.set_ylabel("bits/dim")
+    curve.set_ylabel(subject.unit)
     rate.set(xlabel="step", ylabel="learning rate", ylim=(0, None))
-    for axes in (bits, rate):
+    for axes in (curve, rate):
         axes.grid(color="0.9")
         axes.spines[["top", "right"]].set_visible(False)
     drawn = io.BytesIO()
@@ -129,5 +134,5 @@ def _bytes(path: Path) -> bytes:
         raise GlowkitError(f"cannot read the sample sheet {path}: {error.strerror}") from error
 
 
-def _inline(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode()
+def _inline(picture: bytes, kind: str = "png") -> str:
+    return f"data:image/{kind};base64," + base64.b64encode(picture).decode()

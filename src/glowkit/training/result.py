@@ -8,8 +8,8 @@ from pathlib import Path
 class TrainResult:
     """The figures of a run.
 
-    best_bits_per_dim: on the validation split, of the weights in `run`/model; infinite before the
-        first evaluation.
+    best_figure: on the validation split, bits/dim of images or nats of points, of the weights in
+        `run`/model; infinite before the first evaluation.
     step, epochs, elapsed_seconds: over all resumptions; the saved ones when interrupted.
     images_per_second: of this process, evaluations left out.
     rank: of this process; rank 0 wrote the run folder.
@@ -17,7 +17,7 @@ class TrainResult:
     """
 
     run: Path
-    best_bits_per_dim: float
+    best_figure: float
     step: int
     epochs: float
     elapsed_seconds: float

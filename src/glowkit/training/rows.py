@@ -1,20 +1,8 @@
-"""The rows of a metrics.csv, for those who write and those who read it."""
+"""The rows of a metrics.csv, for those who read it."""
 
 import csv
 import io
 from pathlib import Path
-
-COLUMNS = (
-    "step",
-    "epoch",
-    "elapsed_seconds",
-    "train_bits_per_dim",
-    "validation_bits_per_dim",
-    "learning_rate",
-    "gradient_norm",
-    "images_per_second",
-    "skipped_steps",
-)
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:

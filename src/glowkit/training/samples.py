@@ -1,11 +1,14 @@
-"""The sample sheet of an evaluation."""
+"""The pictures of an evaluation: a sheet of sampled images, or points and their density."""
 
 from typing import TYPE_CHECKING
 
 import torch
 
 from glowkit.core.density import Density
+from glowkit.data.points import PointSplit
+from glowkit.tasks.plane import density_panel, plane_image, save_gif
 from glowkit.tasks.sheet import image_sheet
+from glowkit.training.folder import RunFolder
 from glowkit.training.seeds import SAMPLE_NOISE, mixed_seed
 
 if TYPE_CHECKING:
@@ -13,6 +16,8 @@ if TYPE_CHECKING:
 
 _TEMPERATURES = (0.5, 0.7, 1.0)
 _COLUMNS = 8
+_POINTS = 5000
+_MOST_FRAMES = 60
 
 
 @torch.no_grad()
@@ -29,3 +34,19 @@ def draw_samples(model: Density, device: torch.device) -> "Image":
         images = model.sample(_COLUMNS, temperature, context, generator)
         rows.append((f"temperature {temperature:g}", images.cpu()))
     return image_sheet(rows, model.config.pixel_levels)
+
+
+@torch.no_grad()
+def draw_plane(model: Density, device: torch.device, shown: PointSplit) -> "Image":
+    """Draw samples beside the density, in a square that holds the points shown; the same noise."""
+    generator = torch.Generator(device).manual_seed(mixed_seed(SAMPLE_NOISE))
+    samples = model.sample(_POINTS, generator=generator)
+    half_side = 1.1 * float(shown.points.abs().max())
+    return plane_image([("samples", samples), density_panel(model)], half_side)
+
+
+def animate(folder: RunFolder) -> None:
+    """Join the pictures of all evaluations, or evenly chosen ones, to samples/training.gif."""
+    frames = folder.all_samples()[::-1]
+    if frames:
+        save_gif(frames[:: -(-len(frames) // _MOST_FRAMES)][::-1], folder.animation)

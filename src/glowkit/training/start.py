@@ -10,9 +10,8 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from glowkit.core.density import Density
 from glowkit.core.errors import GlowkitError
 from glowkit.core.initialization import initialize
-from glowkit.data.split import ImageSplit
 from glowkit.models.presets import Config
-from glowkit.training.batches import Prepare
+from glowkit.training.batches import Preparation, Split
 from glowkit.training.checkpoint import Checkpoint, read_checkpoint
 from glowkit.training.folder import RunFolder, read_run
 from glowkit.training.seeds import INITIALIZATION, mixed_seed, permutation
@@ -105,15 +104,15 @@ def resume_point(folder: RunFolder, plan: Plan, model: Density) -> Checkpoint | 
     return checkpoint
 
 
-def initialize_from(model: Density, split: ImageSplit, prepare: Prepare, seed: int) -> None:
-    """Initialise data-dependent layers from some of the training images, alike on every rank.
+def initialize_from(model: Density, split: Split, prepare: Preparation, seed: int) -> None:
+    """Initialise data-dependent layers from some of the training data, alike on every rank.
 
     (Under DDP, rank 0's parameters and buffers are what every rank starts from anyway.)
     """
-    _, height, width = model.config.image_shape
+    rows = permutation(len(split), INITIALIZATION, seed)
+    pixels = prepare(split.__getitems__(rows[:1]))[0][0, 0].numel()  # 1 of a point
     limits = _INITIALIZATION_IMAGES
-    count = max(limits.start, min(limits.stop, _INITIALIZATION_PIXELS // (height * width)))
-    rows = permutation(len(split), INITIALIZATION, seed)[:count]
-    images, context = prepare(split.__getitems__(rows))
+    count = max(limits.start, min(limits.stop, _INITIALIZATION_PIXELS // pixels))
+    x, context = prepare(split.__getitems__(rows[:count]))
     generator = torch.Generator().manual_seed(mixed_seed(INITIALIZATION, seed))
-    initialize(model, images, context, generator)
+    initialize(model, x, context, generator)

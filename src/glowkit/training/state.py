@@ -15,6 +15,7 @@ class RunState:
     step: batches taken from the data, skipped ones included.
     skipped_in_a_row: steps skipped since the last good one.
     elapsed: seconds of training so far, evaluations included.
+    best_figure: the lowest on the validation split, bits/dim of images or nats of points.
     evaluated_step, evaluated_elapsed: when the last evaluation happened.
     window_*: sums since the last row of metrics, so that a resumed run writes the same rows.
     """
@@ -25,7 +26,7 @@ class RunState:
     elapsed: float = 0.0
     evaluated_step: int = 0
     evaluated_elapsed: float = 0.0
-    best_bits_per_dim: float = math.inf
+    best_figure: float = math.inf
     best_step: int = 0
     finished: bool = False
     window_loss: float = 0.0
@@ -42,7 +43,7 @@ class RunState:
         return cls(**{name: value for name, value in values.items() if name in known})
 
     @property
-    def window_bits_per_dim(self) -> float:
+    def window_figure(self) -> float:
         """Mean training loss since the last row; NaN if a step of them was."""
         return self.window_loss / (self.window_steps or math.nan)
 

@@ -1,0 +1,139 @@
+"""Flows of vectors, among them 2-D points: Glow, RealNVP, NICE and spline flows on vectors."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from glowkit.bijections import (
+    Actnorm,
+    Additive,
+    Affine,
+    BoundedAffine,
+    Coupling,
+    ElementwiseScale,
+    LogisticMixture,
+    MaskedBatchNorm,
+    RationalQuadraticSpline,
+    Transformer,
+)
+from glowkit.core import Bijection, Chain, Density, GlowkitError
+from glowkit.core.memory import MEMORY_MODES
+from glowkit.densities import Then
+from glowkit.models.checks import check_at_least, check_choice, check_no_classes, check_untouched
+from glowkit.models.nice import PRIORS
+from glowkit.models.step import MOST_BINS, PERMUTATIONS, SPLINE_BOUND
+from glowkit.nets import MLP
+
+
+def _before_each(norm: Callable[[int], Bijection]) -> "Normalization":
+    def place(dimensions: int, steps: list[list[Bijection]]) -> list[Bijection]:
+        return [layer for step in steps for layer in (norm(dimensions), *step)]
+
+    return place
+
+
+def _scale_at_the_end(dimensions: int, steps: list[list[Bijection]]) -> list[Bijection]:
+    return [*(layer for step in steps for layer in step), ElementwiseScale((dimensions,))]
+
+
+Normalization = Callable[[int, list[list[Bijection]]], list[Bijection]]
+
+NORMALIZATIONS: dict[str, Normalization] = {
+    "actnorm": _before_each(Actnorm),
+    "batch-norm": _before_each(lambda size: MaskedBatchNorm(size, torch.ones(size, device="cpu"))),
+    "diagonal": _scale_at_the_end,
+}
+
+COUPLINGS: dict[str, "Callable[[PointsConfig], Transformer]"] = {
+    "affine": lambda config: Affine(),
+    "bounded-affine": lambda config: BoundedAffine(),
+    "additive": lambda config: Additive(),
+    "mixture": lambda config: LogisticMixture(config.components),
+    "spline": lambda config: RationalQuadraticSpline(config.bins, SPLINE_BOUND),
+}
+
+
+@dataclass(frozen=True)
+class PointsConfig:
+    """Settings of a flow of vectors (N, D), by default of points in the plane.
+
+    Args:
+        dimensions: D, at least 2.
+        steps: of flow, each a normalisation, a permutation and a coupling.
+        width: units of each hidden layer of the conditioners, which are MLPs.
+        depth: hidden layers of the conditioners.
+        coupling: "affine", "bounded-affine", "additive", "mixture" (of logistics) or "spline".
+        permutation: "conv1x1" (a linear layer, LU-factored), "conv1x1-plain", "shuffle", "reverse".
+        normalization: "actnorm" or "batch-norm" in each step, or one "diagonal" scaling at the end.
+        components: logistics in a "mixture" coupling.
+        bins: bins of a "spline" coupling.
+        prior: "normal" or "logistic".
+        classes: 0; these flows have no class conditions.
+        memory: "store" or "checkpoint", see `glowkit.Chain`.
+
+    Raises:
+        GlowkitError: for a setting that cannot be.
+    """
+
+    dimensions: int = 2
+    steps: int = 8
+    width: int = 64
+    depth: int = 2
+    coupling: str = "spline"
+    permutation: str = "conv1x1"
+    normalization: str = "actnorm"
+    components: int = 8
+    bins: int = 16
+    prior: str = "normal"
+    classes: int = 0
+    memory: str = "store"
+
+    def __post_init__(self) -> None:
+        check_at_least(self, dimensions=2, steps=1, width=1, depth=0, components=1, bins=1)
+        check_choice("coupling", self.coupling, COUPLINGS)
+        check_choice("permutation", self.permutation, PERMUTATIONS)
+        check_choice("normalization", self.normalization, NORMALIZATIONS)
+        check_choice("prior", self.prior, PRIORS)
+        check_choice("memory", self.memory, MEMORY_MODES)
+        check_no_classes("a flow of points", self.classes)
+        if self.bins > MOST_BINS:
+            raise GlowkitError(f"bins is {self.bins}; it must be at most {MOST_BINS}")
+        if self.coupling != "mixture":
+            check_untouched(self, "coupling 'mixture'", "components")
+        if self.coupling != "spline":
+            check_untouched(self, "coupling 'spline'", "bins")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one example."""
+        return (self.dimensions,)
+
+
+def build_points(config: PointsConfig) -> Density:
+    """Build a flow of vectors; see `PointsConfig`. No dequantization: log p is exact, in nats.
+
+    After tatsy's normalizing-flows-pytorch, which has Glow and RealNVP on points. Departures:
+    conditioners are plain ReLU MLPs (there: two residual blocks with batch norm) whose last layer
+    starts as the identity coupling; `Actnorm` and `MaskedBatchNorm` are those of images, the latter
+    with ε = 1e-4 (there 1e-5) and gradients through the batch's moments (there detached). The
+    couplings "affine" and "mixture" are openai/glow's and Flow++'s; "spline" is Durkan et al. 2019.
+    """
+    size = config.dimensions
+    steps = [
+        [PERMUTATIONS[config.permutation](size), _coupling(config)] for _ in range(config.steps)
+    ]
+    layers = NORMALIZATIONS[config.normalization](size, steps)
+    return Then(Chain(layers, config.memory), PRIORS[config.prior]((size,)))
+
+
+def _coupling(config: PointsConfig) -> Coupling:
+    kept = config.dimensions // 2
+    changed = config.dimensions - kept
+    transformer = COUPLINGS[config.coupling](config)
+    net = MLP(kept, changed * transformer.parameters_per_channel, config.width, config.depth)
+    last = net.layers[-1]
+    assert isinstance(last, torch.nn.Linear)
+    with torch.no_grad():
+        last.bias.copy_(transformer.start().repeat(changed))
+    return Coupling(kept, net, transformer)

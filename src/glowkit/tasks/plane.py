@@ -1,0 +1,91 @@
+"""Pictures of densities in the plane, beside their samples."""
+
+from __future__ import annotations  # PIL's types are named without importing it
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from glowkit.core.density import Density
+from glowkit.core.files import replacing
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+CELLS = 160  # a side of the grid on which densities are drawn
+PANEL = 2.6  # inches
+DPI = 100
+
+Panel = tuple[str, Tensor | Callable[[Tensor], Tensor]]
+"""A title, and what is drawn below it: points (N, 2), or a function from points to ln p, (N,)."""
+
+
+def plane_image(panels: Sequence[Panel], half_side: float) -> Image:
+    """Draw panels side by side, each of the square [−half_side, half_side]².
+
+    Densities are drawn as √p, each panel scaled by itself: thin bridges then show beside modes.
+
+    >>> ring = torch.randn(50, 2)
+    >>> plane_image([("samples", ring), ("p", lambda x: -x.square().sum(1))], 3.0).size
+    (520, 260)
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from PIL import Image
+
+    size = (PANEL * len(panels), PANEL)
+    figure = Figure(size, dpi=DPI, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    window = (-half_side, half_side)
+    row = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (title, content) in zip(row, panels, strict=True):
+        axes.set(xlim=window, ylim=window, xticks=[], yticks=[], aspect="equal")
+        axes.set_title(title, fontsize=9)
+        if isinstance(content, Tensor):
+            axes.plot(*content.T.cpu().numpy(), ",", color="#20407f", alpha=0.6)
+        else:
+            axes.imshow(_root(content, half_side), origin="lower", extent=window * 2, cmap="magma")
+    canvas.draw()
+    return Image.frombytes("RGBA", canvas.get_width_height(), bytes(canvas.buffer_rgba())).convert(
+        "RGB"
+    )
+
+
+@torch.no_grad()
+def _root(log_p: Callable[[Tensor], Tensor], half_side: float) -> object:
+    """√p on a square grid, 1 at its highest."""
+    axis = half_side * ((2 * torch.arange(CELLS) + 1) / CELLS - 1)
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    values = log_p(torch.stack([x.flatten(), y.flatten()], dim=1)).cpu()
+    return ((values - values.nan_to_num(-torch.inf).max()) / 2).exp().view(CELLS, CELLS).numpy()
+
+
+def density_panel(model: Density) -> Panel:
+    """The density of a model of points in the plane."""
+    return "density", lambda points: model.log_prob(points.to(model.anchor))
+
+
+def save_gif(frames: Sequence[Path], path: Path, seconds: float = 6.0) -> None:
+    """Join pictures to an animation that takes `seconds`, stays on the last one, and repeats.
+
+    Raises GlowkitError, naming the path and the reason, when it cannot be written.
+    """
+    from PIL import Image
+
+    pictures = []
+    for frame in frames:
+        with Image.open(frame) as picture:
+            pictures.append(picture.quantize(32, dither=Image.Dither.NONE))  # dithering is bulk
+    each = max(60, round(1000 * seconds / len(pictures)))
+    with replacing(path) as temporary:
+        pictures[0].save(
+            temporary,
+            format="GIF",
+            save_all=True,
+            append_images=pictures[1:],
+            duration=[*[each] * (len(pictures) - 1), 2000],
+            loop=0,
+        )

@@ -1,0 +1,175 @@
+"""The laws of the 2-D densities: sampler, log-density and entropy belong to one density."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import make_circles, make_moons
+
+from glowkit.core.errors import GlowkitError
+from glowkit.data import PointSource, open_source
+from glowkit.data.points import POINTS, PointDensity, grid
+from glowkit.data.points.density import integrate_entropy
+
+every = pytest.mark.parametrize("name", POINTS)
+smooth = pytest.mark.parametrize("name", [name for name in POINTS if name != "checkerboard"])
+SAMPLES = 20000
+SIGMAS = 4.5  # of a Monte-Carlo error; the seeds are fixed, so nothing fails now and then
+
+
+def draw(density: PointDensity) -> np.ndarray:
+    return density.sample(SAMPLES, np.random.default_rng(1))
+
+
+def test_the_names() -> None:
+    assert list(POINTS) == [
+        *("8gaussians", "checkerboard", "2spirals"),
+        *("circles", "moons", "pinwheel", "rings"),
+    ]
+
+
+@every
+def test_the_density_integrates_to_one(name: str) -> None:
+    density = POINTS[name]()
+    cells = 400
+    mass = np.exp(density.log_prob(grid(density.half_side, cells))).sum()
+    assert mass * (2 * density.half_side / cells) ** 2 == pytest.approx(1, abs=1e-6)
+
+
+@every
+def test_the_entropy_is_the_mean_of_minus_log_p(name: str) -> None:
+    density = POINTS[name]()
+    losses = -density.log_prob(draw(density))
+    error = losses.std() / math.sqrt(SAMPLES)
+    assert abs(losses.mean() - density.entropy()) <= SIGMAS * error + 1e-12
+
+
+@every
+def test_the_sampler_fills_cells_as_the_density_says(name: str) -> None:
+    density = POINTS[name]()
+    cells, fine = 16, 25  # each cell's probability is a sum over 25 x 25 points in it
+    p = np.exp(density.log_prob(grid(density.half_side, cells * fine)))
+    p = p.reshape(cells, fine, cells, fine).sum((1, 3)) / p.sum()
+    x = draw(density)
+    edges = np.linspace(-density.half_side, density.half_side, cells + 1)
+    counts, _, _ = np.histogram2d(x[:, 1], x[:, 0], bins=[edges, edges])
+    assert counts.sum() == SAMPLES
+    expected = SAMPLES * p
+    assert (np.abs(counts - expected) <= SIGMAS * np.sqrt(expected + 1) + 1).all()
+
+
+@every
+def test_moments_agree(name: str) -> None:
+    density = POINTS[name]()
+    points = grid(density.half_side, 400)
+    p = np.exp(density.log_prob(points))
+    p /= p.sum()
+    x = draw(density)
+    for power in (1, 2):
+        expected = p @ points**power
+        error = (x**power).std(0) / math.sqrt(SAMPLES)
+        assert (np.abs((x**power).mean(0) - expected) <= SIGMAS * error + 1e-3).all()
+
+
+@smooth
+def test_the_entropy_does_not_depend_on_the_grid(name: str) -> None:
+    density = POINTS[name]()
+    step = 0.06 * density.half_side / 8 if name == "rings" else 0.03
+    assert integrate_entropy(density, step) == pytest.approx(density.entropy(), abs=2e-5)
+
+
+def test_a_single_gaussian_has_its_closed_form() -> None:
+    """Eight modes seven deviations apart or less: ln 8 more than one, less a little overlap."""
+    alone = 1 + math.log(2 * math.pi * 0.1**2)
+    entropy = POINTS["8gaussians"]().entropy()
+    assert alone + math.log(8) - 0.05 < entropy < alone + math.log(8)
+    assert POINTS["checkerboard"]().entropy() == math.log(32)
+
+
+def spirals() -> np.ndarray:
+    """FFJORD's, with its Gaussian noise alone."""
+    rng = np.random.default_rng(2)
+    n = np.sqrt(rng.random(SAMPLES)) * 540 * (2 * np.pi) / 360
+    arm = np.stack([-np.cos(n) * n, np.sin(n) * n], 1) * rng.choice([-1, 1], SAMPLES)[:, None]
+    return arm / 3 + 0.1 * rng.standard_normal((SAMPLES, 2))
+
+
+def rings() -> np.ndarray:
+    """FFJORD's."""
+    rng = np.random.default_rng(2)
+    angle = 2 * np.pi * rng.random(SAMPLES)
+    radius = 3 * rng.choice([1, 0.75, 0.5, 0.25], SAMPLES)[:, None]
+    circle = np.stack([np.cos(angle), np.sin(angle)], 1)
+    return radius * circle + 0.08 * rng.standard_normal((SAMPLES, 2))
+
+
+USUAL = {
+    "circles": lambda: 3 * make_circles(SAMPLES, factor=0.5, noise=0.08, random_state=2)[0],
+    "moons": lambda: 2 * make_moons(SAMPLES, noise=0.1, random_state=2)[0] + [-1, -0.2],
+    "2spirals": spirals,
+    "rings": rings,
+}
+
+
+@pytest.mark.parametrize("name", USUAL)
+def test_the_density_is_that_of_the_usual_sampler(name: str) -> None:
+    density = POINTS[name]()
+    losses = -density.log_prob(USUAL[name]())
+    error = losses.std() / math.sqrt(SAMPLES)
+    assert abs(losses.mean() - density.entropy()) <= SIGMAS * error
+
+
+def test_far_away_nothing_overflows() -> None:
+    far = np.array([[1e3, -1e3], [0.0, 1e4]])
+    for name, make in POINTS.items():
+        log_p = make().log_prob(far)
+        assert (log_p < -1e3).all(), name
+        assert not np.isnan(log_p).any(), name
+
+
+def test_eight_gaussians_as_specified() -> None:
+    source = open_source("points:8gaussians")
+    assert isinstance(source, PointSource)
+    assert {name: len(split) for name, split in source.splits.items()} == {
+        "train": 65536,
+        "validation": 8192,
+        "test": 65536,
+    }
+    angle = 2 * np.pi * np.arange(8) / 8
+    peaks = 0.7 * np.stack([np.cos(angle), np.sin(angle)], 1)
+    height = math.log(1 / 8 / (2 * math.pi * 0.1**2))
+    assert np.abs(source.density.log_prob(peaks) - height).max() < 1e-5
+
+
+def test_points_are_the_same_every_time_and_different_in_every_split() -> None:
+    first, again = (open_source("points:moons").splits for _ in range(2))
+    for name in first:
+        assert torch.equal(first[name].points, again[name].points)
+    assert not torch.equal(first["train"].points, first["test"].points)
+    # Written down: figures reported for one version must hold for the next.
+    assert first["test"].points[0].tolist() == pytest.approx(WRITTEN_DOWN, abs=1e-6)
+
+
+WRITTEN_DOWN = [0.078687, 1.102844]
+
+
+def test_writing_to_a_batch_leaves_the_points_alone() -> None:
+    split = open_source("points:moons").splits["test"]
+    before = split[3].clone()
+    split.__getitems__(slice(None)).zero_()
+    split.__getitems__([3]).zero_()
+    split[3].zero_()
+    assert torch.equal(split[3], before)
+
+
+@pytest.mark.parametrize("spec", ["points:8gaussian", "points:", "points"])
+def test_an_unknown_name_gets_the_list(spec: str) -> None:
+    with pytest.raises(GlowkitError, match="8gaussians, checkerboard, 2spirals") as error:
+        open_source(spec)
+    assert "\n" not in str(error.value)
+
+
+def test_image_options_are_refused() -> None:
+    with pytest.raises(GlowkitError, match="--size"):
+        open_source("points:moons", size=8)

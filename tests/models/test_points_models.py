@@ -1,0 +1,139 @@
+"""Flows of points: what each preset is made of, figures in nats, refusals."""
+
+import math
+
+import pytest
+import torch
+
+import glowkit
+from glowkit.bijections import Actnorm, BoundedAffine, Conv1x1, ElementwiseScale, MaskedBatchNorm
+from glowkit.models import PointsConfig, from_settings, to_settings
+from glowkit.tasks import evaluate_points, share_between_modes
+
+PRESETS = [name for name in glowkit.PRESETS if name.endswith("-points")]
+
+
+def test_there_is_a_preset_for_every_family() -> None:
+    assert {"glow-points", "realnvp-points", "nice-points"} < set(PRESETS)
+    assert {"spline-points", "mixture-points"} < set(PRESETS)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_inverts_and_saves(name: str, tmp_path) -> None:
+    torch.manual_seed(0)
+    model = glowkit.build(name)
+    x = torch.randn(64, 2)
+    glowkit.initialize(model, x)
+    noises, log_p = model.encode(x)
+    assert (model.decode(noises)[0] - x).abs().max() < 1e-3
+    glowkit.save(model, tmp_path / "model")
+    assert torch.equal(glowkit.load(tmp_path / "model").log_prob(x), log_p)
+    assert model.sample(3).shape == (3, 2)
+
+
+def layers(name: str) -> list[type]:
+    return [type(layer) for layer in glowkit.build(name).bijection.bijections]
+
+
+def test_what_the_presets_are_made_of() -> None:
+    assert layers("glow-points")[:2] == [Actnorm, Conv1x1]
+    assert layers("realnvp-points")[0] == MaskedBatchNorm
+    assert any(isinstance(m, BoundedAffine) for m in glowkit.build("realnvp-points").modules())
+    nice = layers("nice-points")
+    assert nice[-1] == ElementwiseScale
+    assert ElementwiseScale not in nice[:-1]
+    assert Actnorm not in nice
+
+
+def test_nice_on_vectors_preserves_volume_but_for_its_scaling() -> None:
+    torch.manual_seed(0)
+    config = PointsConfig(
+        5, steps=4, width=8, coupling="additive", permutation="reverse", normalization="diagonal"
+    )
+    model = glowkit.build(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    _, ladj = model.bijection(torch.randn(6, 5))
+    assert torch.allclose(ladj, model.bijection.bijections[-1].log_scale.sum())
+
+
+def test_bits_per_dim_is_refused() -> None:
+    model = glowkit.build("nice-points")
+    with pytest.raises(glowkit.GlowkitError, match="log_prob"):
+        glowkit.bits_per_dim(model, torch.zeros(2, 2))
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ({"coupling": "quadratic"}, "spline"),
+        ({"normalization": "layer"}, "batch-norm"),
+        ({"permutation": "rotate"}, "conv1x1"),
+        ({"prior": "uniform"}, "logistic"),
+        ({"dimensions": 1}, "at least 2"),
+        ({"steps": 0}, "at least 1"),
+        ({"bins": 600}, "at most 500"),
+        ({"coupling": "affine", "bins": 4}, "coupling 'spline'"),
+        ({"components": 4}, "coupling 'mixture'"),
+        ({"classes": 3}, "classes to 0"),
+        ({"memory": "disk"}, "checkpoint"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_by_name(setting: dict, words: str) -> None:
+    with pytest.raises(glowkit.GlowkitError, match=words):
+        PointsConfig(**setting)
+
+
+def test_settings_survive_a_file() -> None:
+    config = PointsConfig(steps=3, coupling="mixture", components=5)
+    assert from_settings(to_settings(config)) == config
+
+
+def test_the_figures_of_a_model_that_is_known() -> None:
+    """N(0, 1) points under a fresh NICE with a normal prior, which is N(0, 1) itself."""
+    config = PointsConfig(
+        steps=2, coupling="additive", permutation="reverse", normalization="diagonal"
+    )
+    model = glowkit.build(config)
+    x = torch.randn(4000, 2, generator=torch.Generator().manual_seed(0))
+    entropy = 1 + math.log(2 * math.pi)
+
+    def log_p(points: torch.Tensor) -> torch.Tensor:
+        return -0.5 * points.double().square().sum(1) - math.log(2 * math.pi)
+
+    batches = [(part, None) for part in x.split(1500)]
+    figures = evaluate_points(model, batches, entropy, log_p)
+    assert figures.points == 4000
+    assert figures.kl_nats == figures.nll_nats - entropy
+    assert abs(figures.kl_nats) < 4 * figures.standard_error
+    assert figures.standard_error == pytest.approx(1 / math.sqrt(4000), rel=0.1)
+    assert abs(figures.paired_kl_nats) < 1e-5  # equal densities: no noise at all
+    assert figures.largest_error == 0
+    wider = evaluate_points(
+        model, [(2 * x, None)], entropy + math.log(4), lambda p: log_p(p / 2) - math.log(4)
+    )
+    kl = 0.5 * 2 * (4 - 1 - math.log(4))  # of N(0, 4) from N(0, 1), twice
+    assert abs(wider.kl_nats - kl) < 4 * wider.standard_error
+    assert abs(wider.paired_kl_nats - kl) < 4 * wider.paired_standard_error
+
+
+@pytest.mark.parametrize(
+    "wrong", [torch.zeros(4, 3), torch.zeros(4, 2, dtype=torch.int64), torch.zeros(4, 2, 1)]
+)
+def test_points_of_another_kind_are_refused(wrong: torch.Tensor) -> None:
+    with pytest.raises(glowkit.GlowkitError, match=r"\(N, 2\), as floats"):
+        evaluate_points(glowkit.build("nice-points"), [(wrong, None)], 0.0, lambda x: x[:, 0])
+
+
+def test_too_few_points_are_refused() -> None:
+    with pytest.raises(glowkit.GlowkitError, match="at least 2"):
+        evaluate_points(glowkit.build("nice-points"), [], 0.0, lambda x: x[:, 0])
+
+
+def test_the_share_between_modes_is_a_binomials() -> None:
+    points = torch.cat([torch.zeros(900, 2), torch.full((100, 2), 5.0)])
+    centres = torch.tensor([[0.0, 0.1], [-9.0, 0.0]])
+    share, error = share_between_modes(points, centres, 0.4)
+    assert share == pytest.approx(0.1)
+    assert error == pytest.approx(math.sqrt(0.1 * 0.9 / 1000))
