@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "lightning", "matplotlib", "sklearn", "numpy", "PIL")
+HEAVY = ("torch", "lightning", "matplotlib", "sklearn", "numpy", "PIL", "gradio")
 HELP = """
 from glowkit.cli import main
 try:
@@ -38,7 +38,17 @@ def test_help_loads_nothing_heavy() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["train", "evaluate", "sample", "reconstruct", "import", "encode", "interpolate", "report"],
+    [
+        "train",
+        "evaluate",
+        "sample",
+        "reconstruct",
+        "import",
+        "encode",
+        "interpolate",
+        "report",
+        "app",
+    ],
 )
 def test_help_of_a_command_loads_nothing_heavy(command: str) -> None:
     assert loaded_after(HELP.replace('"--help"', f'"{command}", "--help"')) == []

@@ -37,8 +37,8 @@ def build_page(exhibit: Exhibit) -> gr.Blocks:
     channels, height, width = exhibit.image_shape
     with gr.Blocks(title=exhibit.title, analytics_enabled=False) as page:
         gr.Markdown(
-            f"## {exhibit.title}\nImages of {width} x {height} pixels, {channels} channel(s),"
-            f" {exhibit.levels} levels. A click on an image saves it."
+            f"## {_plain(exhibit.title)}\nImages of {width} x {height} pixels,"
+            f" {channels} channel(s), {exhibit.levels} levels. A click on an image saves it."
         )
         with gr.Tab("Sample"):
             _sample_tab(exhibit)
@@ -100,9 +100,10 @@ def _between_tab(exhibit: Exhibit) -> None:
 def _picker(exhibit: Exhibit, row: int, name: str) -> tuple[gr.State, list[Any]]:
     """Ways to choose an image; the one chosen, and the events after which it is another."""
     chosen = gr.State(pick(exhibit, row))
+    gr.Markdown(f"Choose one of {_plain(exhibit.origin)}, or upload one.")
     gallery = gr.Gallery(
         [to_pil(image, exhibit.levels) for image in exhibit.images],
-        label=exhibit.origin,
+        show_label=False,
         format="png",
         columns=8,
         height="auto",
@@ -128,18 +129,17 @@ def _picker(exhibit: Exhibit, row: int, name: str) -> tuple[gr.State, list[Any]]
             return gr.skip(), f"**{_plain(error)}**"
 
     return chosen, [
-        gallery.select(
-            take_pick, None, [chosen, said], api_visibility="private", **ONE_AT_A_TIME
-        ),
+        gallery.select(take_pick, None, [chosen, said], api_visibility="private", **ONE_AT_A_TIME),
         upload.upload(
             take_upload, [upload, label], [chosen, said], api_name=f"upload_{name}", **ONE_AT_A_TIME
         ),
     ]
 
 
-def _plain(error: GlowkitError) -> str:
-    """A sentence whose signs, of a file name perhaps, Markdown leaves alone."""
-    return "".join(f"&#{ord(sign)};" if sign in "\\`*_{}[]<>()#!|&" else sign for sign in str(error))
+def _plain(text: object) -> str:
+    """Text whose signs, of a file name perhaps, Markdown leaves alone."""
+    signs = "\\`*_{}[]<>()#!|&$"
+    return "".join(f"&#{ord(sign)};" if sign in signs else sign for sign in str(text))
 
 
 def _spoken(answer: Callable[..., str]) -> Callable[..., str]:

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glowkit.cli.common import DEVICE, SEED, Opened, bar, classes_in_turn, open_data, open_model
+from glowkit.cli.common import (
+    DEVICE,
+    SEED,
+    Opened,
+    bar,
+    classes_in_turn,
+    open_image_model,
+    open_images,
+)
 from glowkit.core.errors import GlowkitError
 
 if TYPE_CHECKING:
@@ -46,7 +54,7 @@ def app(
 
     from glowkit.app.serving import serving
 
-    exhibit = _exhibit(open_model(run, device), source, split, seed)
+    exhibit = _exhibit(open_image_model(run, device), source, split, seed)
     with serving(exhibit, host, port) as address:
         print(f"{run} is shown at {address} (Ctrl-C stops)", flush=True)
         threading.Event().wait()
@@ -58,7 +66,7 @@ def _exhibit(opened: Opened, source: str | None, split: str, seed: int) -> "Exhi
 
     title = f"glowkit: {opened.folder.resolve().name}"
     try:
-        data = open_data(opened, source)
+        data = open_images(opened, source)
     except GlowkitError as error:
         if source is not None:
             raise
