@@ -4,11 +4,16 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from glowkit.app.drawing import CSS
 from glowkit.app.exhibit import Exhibit
 from glowkit.app.uploads import MOST_BYTES
 from glowkit.core.errors import GlowkitError
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
 
 SYSTEM_FONT = ("system-ui", "sans-serif")
 FIXED_FONT = ("ui-monospace", "monospace")
@@ -32,6 +37,8 @@ def serving(exhibit: Exhibit, host: str, port: int | None) -> Iterator[str]:
 
     with tempfile.TemporaryDirectory(prefix="glowkit-app-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
+        from gradio.route_utils import FnIndexInferError
+
         from glowkit.app.page import build_page
 
         page = build_page(exhibit)
@@ -45,6 +52,7 @@ def serving(exhibit: Exhibit, host: str, port: int | None) -> Iterator[str]:
                 quiet=True,
                 max_file_size=MOST_BYTES,
                 footer_links=[],
+                app_kwargs={"exception_handlers": {FnIndexInferError: _no_such_question}},
                 css=CSS,
                 theme=gr.themes.Default(font=SYSTEM_FONT, font_mono=FIXED_FONT),
             )
@@ -57,3 +65,10 @@ def serving(exhibit: Exhibit, host: str, port: int | None) -> Iterator[str]:
             yield address
         finally:
             page.close(verbose=False)
+
+
+def _no_such_question(request: "Request", error: Exception) -> "Response":
+    """Gradio lets this error through, which would be a page that says Internal Server Error."""
+    from starlette.responses import JSONResponse
+
+    return JSONResponse({"detail": "the page answers no such question"}, status_code=404)
