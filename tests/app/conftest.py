@@ -44,12 +44,15 @@ def digits() -> Exhibit:
 
 
 @pytest.fixture(scope="session")
-def address(digits: Exhibit, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def model(digits: Exhibit, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save(digits.model, tmp_path_factory.mktemp("app") / "model")
+
+
+@pytest.fixture(scope="session")
+def address(model: Path) -> Iterator[str]:
     """Where `glowkit app` serves the digits, in a process of its own."""
     pytest.importorskip("gradio", reason="the page needs Gradio: pip install 'glowkit[app]'")
-    folder = tmp_path_factory.mktemp("app")
-    model = save(digits.model, folder / "model")
-    with served(model, folder / "log") as found:
+    with served(model, model.with_name("log")) as found:
         yield found
 
 

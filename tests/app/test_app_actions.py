@@ -4,6 +4,7 @@ import base64
 import io
 import math
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from glowkit import GlowkitError
 from glowkit.app.actions import between, draw, likelihood, pick, rebuild
 from glowkit.app.answers import IN_TURN, blended, sampled, shown, uploaded
 from glowkit.app.exhibit import Exhibit
+from glowkit.app.serving import serving
 from glowkit.tasks.sheet import to_pil
 
 
@@ -96,3 +98,11 @@ def test_a_class_that_is_not_there_is_a_sentence(exhibit: Exhibit, label: str) -
 def test_no_file_is_a_sentence(digits: Exhibit) -> None:
     with pytest.raises(GlowkitError, match="choose one to upload"):
         uploaded(digits, None, "")
+
+
+def test_without_gradio_there_is_a_sentence(
+    digits: Exhibit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    with pytest.raises(GlowkitError, match="pip install"), serving(digits, "127.0.0.1", None):
+        pass
