@@ -58,7 +58,9 @@ class ThreeConvolutions(torch.autograd.Function):
                 by_added = grad.sum_to_size(added.shape).to(added.dtype)
             by_edge = None if edge is None else edge_gradient(grad, edge)
             grad, by_weight, by_bias = _convolution_backward(grad, seen[i], weights[i])
-            found = [by_weight.to(weight.dtype), by_bias.to(bias.dtype), by_edge, *found]
+            # A copy in the weight's own strides, which several processes share in one buffer.
+            by_weight = weight.new_empty(weight.shape).copy_(by_weight)
+            found = [by_weight, by_bias.to(bias.dtype), by_edge, *found]
             if i > 0:
                 # In place: nobody else has seen this gradient.
                 torch.ops.aten.threshold_backward.grad_input(grad, seen[i], 0, grad_input=grad)
