@@ -1,5 +1,6 @@
 """Small models of digits and of colour images, with pictures to begin with."""
 
+import hashlib
 import subprocess
 import sys
 import time
@@ -11,7 +12,8 @@ import torch
 
 from glowkit import GlowConfig, build, initialize, save
 from glowkit.app.exhibit import Exhibit
-from glowkit.tasks import bits_per_dim
+from glowkit.cli.attributes import FILE
+from glowkit.tasks import Attributes, bits_per_dim, save_attributes
 
 CONFIGS = {
     "digits": GlowConfig((1, 8, 8), levels=2, steps=2, width=8, pixel_levels=17),
@@ -30,7 +32,27 @@ def exhibit_of(config: GlowConfig) -> Exhibit:
     with torch.no_grad():
         bits = bits_per_dim(model, images, contexts)
     names = ("zero", "one", "two")[: config.classes]
-    return Exhibit(model, "a model", names, images, contexts, "noise", bits, "20 images of noise")
+    sizes = (2, images[0].numel())
+    attributes = Attributes(
+        ("left", "right"),
+        torch.randn(sizes),
+        (10, 10),
+        (10, 10),
+        (0.9, 0.5),
+        torch.zeros(101),
+        "mean",
+    )
+    return Exhibit(
+        model,
+        "a model",
+        names,
+        images,
+        contexts,
+        "noise",
+        bits,
+        "20 images of noise",
+        attributes,
+    )
 
 
 @pytest.fixture(scope="session", params=list(CONFIGS))
@@ -45,7 +67,11 @@ def digits() -> Exhibit:
 
 @pytest.fixture(scope="session")
 def model(digits: Exhibit, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save(digits.model, tmp_path_factory.mktemp("app") / "model")
+    model = save(digits.model, tmp_path_factory.mktemp("app") / "model")
+    weights = hashlib.sha256((model / "model.safetensors").read_bytes()).hexdigest()
+    assert digits.attributes
+    save_attributes(digits.attributes, model / FILE, weights)
+    return model
 
 
 @pytest.fixture(scope="session")

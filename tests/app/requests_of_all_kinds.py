@@ -9,7 +9,16 @@ STRANGE: list[Any] = [
     {"path": "/etc/passwd"}, {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}},
     {"path": "http://127.0.0.1:9/x.png", "meta": {"_type": "gradio.FileData"}}, {"index": 10**9},
 ]  # fmt: skip
-NAMES = ["sample", "show", "between", "upload_image", "upload_first", "upload_second", "nothing"]
+NAMES = [
+    "sample",
+    "show",
+    "between",
+    "edit",
+    "upload_image",
+    "upload_first",
+    "upload_second",
+    "nothing",
+]
 PATHS = [
     "/gradio_api/file=/etc/passwd",
     "/gradio_api/file=../../etc/passwd",

@@ -12,10 +12,11 @@ import torch
 from PIL import Image
 
 from glowkit import GlowkitError
-from glowkit.app.actions import between, draw, likelihood, pick, rebuild
-from glowkit.app.answers import IN_TURN, blended, sampled, shown, uploaded
+from glowkit.app.actions import between, draw, edit, likelihood, pick, rebuild
+from glowkit.app.answers import IN_TURN, blended, edited, sampled, shown, uploaded
 from glowkit.app.exhibit import Exhibit
 from glowkit.app.serving import serving
+from glowkit.tasks import edit as glowkit_edit
 from glowkit.tasks.sheet import to_pil
 
 
@@ -47,6 +48,18 @@ def test_the_way_between_two_images_ends_at_them(exhibit: Exhibit) -> None:
     middle = between(exhibit, a, b, 0.5)
     assert not torch.equal(middle, a.image)
     assert not torch.equal(middle, b.image)
+
+
+def test_an_edit_by_nothing_is_the_image(exhibit: Exhibit) -> None:
+    attributes, chosen = exhibit.attributes, pick(exhibit, 0)
+    assert attributes
+    assert torch.equal(edit(exhibit, chosen, attributes, {"left": 0.0}), chosen.image)
+    amounts = {"left": 0.5, "right": -1.0}
+    expected = glowkit_edit(exhibit.model, chosen.image, attributes, amounts, chosen.context)
+    assert torch.equal(edit(exhibit, chosen, attributes, amounts), expected)
+    before, after = pictures(edited(exhibit, chosen, attributes, [0.5, -1.0]))
+    assert before.tobytes() == to_pil(chosen.image[0], exhibit.levels).tobytes()
+    assert after.tobytes() == to_pil(expected[0], exhibit.levels).tobytes()
 
 
 def test_an_image_always_has_the_same_likelihood(exhibit: Exhibit) -> None:

@@ -88,7 +88,15 @@ def test_uploads_and_what_is_wrong_with_them(page: Any, tmp_path: Path) -> None:
     chooser.set_input_files(tmp_path / "bad.png")
     page.get_by_text("bad.png cannot be read as an image").wait_for()
     assert picture(page, "#image") == third
-    page.screenshot(path=tmp_path / "image.png")
+
+
+def test_the_picture_follows_an_attribute(page: Any) -> None:
+    page.get_by_role("tab", name="Attributes").click()
+    before, after = (picture(page, "#edit", number) for number in range(2))
+    assert before == after
+    drag(page, page.locator("#amounts input[type=range]").first)
+    changed(page, "#edit", 1, after)
+    assert picture(page, "#edit", 0) == before
 
 
 def test_the_picture_between_two_follows_the_slider(page: Any) -> None:

@@ -1,5 +1,6 @@
 """What the page does with a model: from numbers and images to images, without any page."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -7,7 +8,7 @@ from torch import Tensor
 
 from glowkit.app.exhibit import Exhibit
 from glowkit.core import MIDPOINT
-from glowkit.tasks import bits_per_dim, join, part
+from glowkit.tasks import Attributes, bits_per_dim, join, part
 from glowkit.tasks.interpolation import spherical
 
 SEED = 0  # of the dequantization noise under a likelihood, so that an image always has the same
@@ -66,6 +67,19 @@ def between(exhibit: Exhibit, a: Chosen, b: Chosen, t: float) -> Tensor:
     latents = spherical(a.latents, b.latents, a.latents.new_full((1, 1), t))
     context = (a if t < 0.5 else b).context
     return exhibit.model.decode(part(exhibit.model, latents), context)[0]
+
+
+@torch.no_grad()
+def edit(
+    exhibit: Exhibit, chosen: Chosen, attributes: Attributes, amounts: Mapping[str, float]
+) -> Tensor:
+    """The image (1, C, H, W) at z + Σ amount · direction, as `glowkit.tasks.edit` without encoding.
+
+    Raises:
+        GlowkitError: for an unknown attribute.
+    """
+    latents = chosen.latents + attributes.shift(amounts).to(chosen.latents)
+    return exhibit.model.decode(part(exhibit.model, latents), chosen.context)[0]
 
 
 @torch.no_grad()

@@ -1,19 +1,21 @@
 """What the page answers: values that come from anywhere are checked, and images become HTML."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from glowkit.app.actions import Chosen, between, choose, draw, likelihood, rebuild
+from glowkit.app.actions import Chosen, between, choose, draw, edit, likelihood, rebuild
 from glowkit.app.drawing import figures, plot, samples
 from glowkit.app.exhibit import Exhibit
 from glowkit.app.uploads import read_upload
 from glowkit.core.errors import GlowkitError
-from glowkit.tasks import largest_pixel_error
+from glowkit.tasks import Attributes, largest_pixel_error
 from glowkit.tasks.histogram import histogram
 
 MOST_SAMPLES = 24
 MOST_TEMPERATURE = 2.0
+MOST_AMOUNT = 1.5  # of an attribute; about 0.6 goes from one kind of image to the other
 MOST_SEED = 2**32 - 1
 IN_TURN = "all in turn"
 
@@ -61,6 +63,18 @@ def blended(exhibit: Exhibit, a: Chosen, b: Chosen, t: object) -> str:
     middle = between(exhibit, a, b, place)[0]
     named = [("first", a.image[0]), (f"between, at {place:.2f}", middle), ("second", b.image[0])]
     return figures(named, exhibit.levels)
+
+
+def edited(
+    exhibit: Exhibit, chosen: Chosen, attributes: Attributes, amounts: Sequence[object]
+) -> str:
+    """An image before and after its edit by so much of each attribute, in their order, as HTML."""
+    numbers = [
+        _number(f"amount of {name}", amount, -MOST_AMOUNT, MOST_AMOUNT)
+        for name, amount in zip(attributes.names, amounts, strict=True)
+    ]
+    after = edit(exhibit, chosen, attributes, dict(zip(attributes.names, numbers, strict=True)))
+    return figures([("before", chosen.image[0]), ("after", after[0])], exhibit.levels)
 
 
 def _number(what: str, value: object, low: float, high: float) -> float:

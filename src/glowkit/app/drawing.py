@@ -14,7 +14,9 @@ CSS = """
 .flow { display: flex; flex-wrap: wrap; gap: 16px; }
 .flow figure { margin: 0; flex: 0 1 260px; }
 .flow.many figure { flex-basis: 104px; }
-.flow figure img { width: 100%; margin: 0; image-rendering: pixelated; border-radius: 4px; }
+.flow figure img {
+  width: 100%; margin: 0 !important; image-rendering: pixelated; border-radius: 4px;
+}
 .flow figcaption { font-size: 14px; }
 .plot img { width: 100%; max-width: 640px; background: white; border-radius: 4px; }
 .picks img { image-rendering: pixelated; }

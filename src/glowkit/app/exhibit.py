@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from glowkit.core import Density
+from glowkit.tasks import Attributes
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class Exhibit:
     origin: what these images are, such as "images of the test split of digits".
     bits: (M,), bits/dim of real images with which others are compared, empty where there are none;
     measured: what those are, such as "300 images of the test split of digits".
+    attributes: directions that sliders follow, if any were found.
     """
 
     model: Density
@@ -27,6 +29,7 @@ class Exhibit:
     origin: str
     bits: Tensor = field(default_factory=lambda: torch.zeros(0))
     measured: str = ""
+    attributes: Attributes | None = None
 
     @property
     def levels(self) -> int:

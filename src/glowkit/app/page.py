@@ -9,16 +9,19 @@ import gradio as gr
 from glowkit.app.actions import Chosen, pick
 from glowkit.app.answers import (
     IN_TURN,
+    MOST_AMOUNT,
     MOST_SAMPLES,
     MOST_SEED,
     MOST_TEMPERATURE,
     blended,
+    edited,
     sampled,
     shown,
     uploaded,
 )
 from glowkit.app.exhibit import Exhibit
 from glowkit.core.errors import GlowkitError
+from glowkit.tasks import Attributes
 from glowkit.tasks.sheet import to_pil
 
 WAITING = 200  # requests in the queue; who comes later is told to come again
@@ -46,6 +49,9 @@ def build_page(exhibit: Exhibit) -> gr.Blocks:
             _image_tab(exhibit)
         with gr.Tab("Between two images"):
             _between_tab(exhibit)
+        if exhibit.attributes is not None:
+            with gr.Tab("Attributes"):
+                _edit_tab(exhibit, exhibit.attributes)
     return page.queue(max_size=WAITING)
 
 
@@ -94,6 +100,34 @@ def _between_tab(exhibit: Exhibit) -> None:
     inputs = [first, second, place]
     place.input(answer, inputs, drawn, api_name="between", **WHILE_DRAGGED)
     for event in (*first_events, *second_events):
+        event.then(answer, inputs, drawn, api_visibility="private", **ONE_AT_A_TIME)
+
+
+def _edit_tab(exhibit: Exhibit, attributes: Attributes) -> None:
+    with gr.Row():
+        with gr.Column(scale=2):
+            chosen, events = _picker(exhibit, 0, "edited")
+        with gr.Column(scale=3):
+            still = [0.0] * len(attributes.names)
+            start = edited(exhibit, pick(exhibit, 0), attributes, still)
+            drawn = gr.HTML(start, elem_id="edit")
+    sliders = []
+    with gr.Row(elem_id="amounts"):
+        for name, area in zip(attributes.names, attributes.auroc, strict=True):
+            told = f"AUROC {area:.2f}"  # how well the direction tells real images
+            slider = gr.Slider(-MOST_AMOUNT, MOST_AMOUNT, 0, step=0.05, label=name, info=told)
+            sliders.append(slider)
+    answer = _spoken(lambda image, *amounts: edited(exhibit, image, attributes, amounts))
+    inputs = [chosen, *sliders]
+    gr.on(
+        [slider.input for slider in sliders],
+        answer,
+        inputs,
+        drawn,
+        api_name="edit",
+        **WHILE_DRAGGED,
+    )
+    for event in events:
         event.then(answer, inputs, drawn, api_visibility="private", **ONE_AT_A_TIME)
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from glowkit.app.exhibit import Exhibit
     from glowkit.data import Source
+    from glowkit.tasks import Attributes
 
 SHOWN = 16  # images to choose from
 MEASURED = 500  # images in the histogram
@@ -65,6 +66,7 @@ def _exhibit(opened: Opened, source: str | None, split: str, seed: int) -> "Exhi
     from glowkit.app.exhibit import Exhibit
 
     title = f"glowkit: {opened.folder.resolve().name}"
+    attributes = _attributes(opened)
     try:
         data = open_images(opened, source)
     except GlowkitError as error:
@@ -72,7 +74,15 @@ def _exhibit(opened: Opened, source: str | None, split: str, seed: int) -> "Exhi
             raise
         print(f"no images to choose from but samples, and no histogram: {error}", file=sys.stderr)
         images, context = _samples(opened, seed)
-        return Exhibit(opened.model, title, opened.class_names, images, context, "samples")
+        return Exhibit(
+            opened.model,
+            title,
+            opened.class_names,
+            images,
+            context,
+            "samples",
+            attributes=attributes,
+        )
     images, context = _first(opened, data, split)
     bits = _bits(opened, data, split, seed)
     origin = f"the {split} split of {data.name}"
@@ -85,7 +95,23 @@ def _exhibit(opened: Opened, source: str | None, split: str, seed: int) -> "Exhi
         origin,
         bits,
         f"{len(bits)} images of {origin}",
+        attributes,
     )
+
+
+def _attributes(opened: Opened) -> "Attributes | None":
+    """What `glowkit attributes` found; no sliders where it found nothing or for other weights."""
+    from glowkit.cli.attributes import FILE, weights_of
+    from glowkit.tasks import load_attributes
+
+    path = opened.folder / FILE
+    if not path.exists():
+        return None
+    try:
+        return load_attributes(path, weights_of(opened))
+    except GlowkitError as error:
+        print(f"no sliders for attributes: {error}", file=sys.stderr)
+        return None
 
 
 def _samples(opened: Opened, seed: int) -> "tuple[Tensor, Tensor | None]":
