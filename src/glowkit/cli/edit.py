@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glowkit.cli.common import DEVICE, JSON, SEED, show_json
+from glowkit.cli.common import DEVICE, JSON, SEED, open_image_model, show_json
 from glowkit.cli.naming import LABEL, NAMES, name_each, named_images
 from glowkit.core.errors import GlowkitError
 

@@ -114,8 +114,7 @@ PRESETS: dict[str, Config] = {
 
 Those called tiny are for the digits, of about equally many parameters; `glow-small` has what pays
 most there: mixture couplings behind 1x1 convolutions, and variational dequantization. `glow-emoji`
-sees most epochs a minute, which is what 3,600 emoji need to edit them. Those whose name ends in
--points are for points in the plane.
+is for emoji in 5 bits. Those whose name ends in -points are for points in the plane.
 """
 
 DEFAULT_PRESET = "glow-tiny"
