@@ -24,7 +24,7 @@ _ANY, _NONE = "\U0001f600", "\U0010ffff"  # in every such font; in no font
 
 
 def open_emoji(name: str = "emoji", font: Path = DEBIAN_FONT, size: int | None = None) -> Source:
-    """Images (N, 3, size, size) uint8 of the emoji in a colour font, some 3,600 in Noto's, on white.
+    """Images (N, 3, size, size) uint8 of the emoji in a colour font on white, in Noto's some 3,600.
 
     The classes are Unicode's categories, the attributes those of `emoji_attributes`. A tenth of the
     base emoji is for validation and a tenth for testing, each with all its skin tones, so that no
