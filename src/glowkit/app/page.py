@@ -1,5 +1,6 @@
 """The layout of the page, and which answer follows which move."""
 
+import math
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -114,8 +115,11 @@ def _edit_tab(exhibit: Exhibit, attributes: Attributes) -> None:
     sliders = []
     with gr.Row(elem_id="amounts"):
         for name, area in zip(attributes.names, attributes.auroc, strict=True):
-            told = f"AUROC {area:.2f}"  # how well the direction tells real images
-            slider = gr.Slider(-MOST_AMOUNT, MOST_AMOUNT, 0, step=0.05, label=name, info=told)
+            # How well the direction tells real images, where enough of them are known.
+            told = name if math.isnan(area) else f"{name}, AUROC {area:.2f}"
+            slider = gr.Slider(
+                -MOST_AMOUNT, MOST_AMOUNT, 0, step=0.05, label=told, min_width=220, buttons=[]
+            )
             sliders.append(slider)
     answer = _spoken(lambda image, *amounts: edited(exhibit, image, attributes, amounts))
     inputs = [chosen, *sliders]
