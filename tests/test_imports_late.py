@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "lightning", "matplotlib", "sklearn", "numpy", "PIL")
+HEAVY = ("torch", "lightning", "matplotlib", "sklearn", "numpy", "PIL", "gradio")
 HELP = """
 from glowkit.cli import main
 try:
@@ -48,6 +48,7 @@ def test_help_loads_nothing_heavy() -> None:
         "interpolate",
         "edit",
         "report",
+        "app",
     ],
 )
 def test_help_of_a_command_loads_nothing_heavy(command: str) -> None:

@@ -1,4 +1,4 @@
-"""Floor 5: the command line. Commands import what they need when they run."""
+"""Floor 6: the command line. Commands import what they need when they run."""
 
 from glowkit.cli.main import main
 

@@ -11,6 +11,7 @@ from glowkit.cli.common import Opened, classes_in_turn
 from glowkit.core import MIDPOINT
 from glowkit.data import Source
 from glowkit.tasks import interpolate, largest_pixel_error, nearest, reconstruct
+from glowkit.tasks.histogram import histogram
 from glowkit.tasks.sheet import image_sheet
 from glowkit.training.report import Section
 
@@ -151,22 +152,7 @@ def _histogram(bits: Tensor, split: str) -> Section:
         text += f" {len(bits) - len(shown)} of {len(bits)} are not finite, and not drawn."
     if not len(shown):
         return Section(title, text)
-
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure((5.5, 2.6), dpi=200, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    # Rules that follow the spread ask for millions of bins where one image is far out.
-    axes.hist(shown.numpy(), bins="sqrt")
-    axes.axvline(shown.mean().item(), color="0.2", linestyle="--", label="mean")
-    axes.legend(frameon=False)
-    axes.set(xlabel="bits/dim", ylabel="images")
-    axes.spines[["top", "right"]].set_visible(False)
-    drawn = io.BytesIO()
-    canvas.print_png(drawn)
-    return Section(title, text, drawn.getvalue())
+    return Section(title, text, histogram(shown, {"mean": shown.mean().item()}))
 
 
 def _images(

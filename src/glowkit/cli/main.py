@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import typer
 
+from glowkit.cli.app import app
 from glowkit.cli.attributes import attributes
 from glowkit.cli.compare import compare
 from glowkit.cli.edit import edit
@@ -35,11 +36,12 @@ COMMANDS = (
     encode,
     decode,
     import_,
+    app,
     presets,
     data,
 )
 
-app = typer.Typer(
+table = typer.Typer(
     help="Exact-likelihood generative models of images, and of points in the plane.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
@@ -47,7 +49,7 @@ app = typer.Typer(
 )
 for command in COMMANDS:
     # `import` is a word of Python's own: its function has a trailing underscore.
-    app.command(command.__name__.removesuffix("_"))(command)
+    table.command(command.__name__.removesuffix("_"))(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -57,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # a shorter spin costs nothing measurable. Read when torch is first imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
-        code = app(arguments, standalone_mode=False)
+        code = table(arguments, standalone_mode=False)
     except KeyboardInterrupt:
         print("glowkit: interrupted", file=sys.stderr)
         sys.exit(130)

@@ -1,0 +1,65 @@
+"""Images as HTML that needs no other file: enlarged without smoothing, and saved by a click."""
+
+import base64
+import io
+from collections.abc import Sequence
+from html import escape
+
+from torch import Tensor
+
+from glowkit.tasks.sheet import image_sheet, to_pil
+
+COLUMNS = 6  # of a sheet
+CSS = """
+.flow { display: flex; flex-wrap: wrap; gap: 16px; }
+.flow figure { margin: 0; flex: 0 1 260px; }
+.flow.many figure { flex-basis: 104px; }
+.flow figure img {
+  width: 100%; margin: 0 !important; image-rendering: pixelated; border-radius: 4px;
+}
+.flow figcaption { font-size: 14px; }
+.plot img { width: 100%; max-width: 640px; background: white; border-radius: 4px; }
+.picks img { image-rendering: pixelated; }
+.picks .grid-wrap { min-height: 0; }
+.picks .grid-container {
+  grid-template-columns: repeat(8, minmax(0, 1fr)); grid-template-rows: none; grid-auto-rows: auto;
+}
+"""
+
+
+def figures(named: Sequence[tuple[str, Tensor]], levels: int) -> str:
+    """Images (C, H, W) side by side, each above its caption; a click saves it, pixel for pixel."""
+    each = [
+        _image(name, image, levels, f"<figcaption>{escape(name)}</figcaption>")
+        for name, image in named
+    ]
+    return f'<div class="flow">{"".join(each)}</div>'
+
+
+def samples(images: Tensor, levels: int, name: str) -> str:
+    """Many images (N, C, H, W), each saved by a click, and a link that saves a sheet of them."""
+    single = "".join(_image(f"{name}-{i}", image, levels) for i, image in enumerate(images))
+    rows = [("", row) for row in images.cpu().split(COLUMNS)]
+    sheet = io.BytesIO()
+    image_sheet(rows, levels).save(sheet, format="PNG")
+    link = f'<a href="{_uri(sheet.getvalue())}" download="{escape(name)}.png">'
+    return f'<div class="flow many">{single}</div><p>{link}Save all as one sheet</a></p>'
+
+
+def plot(png: bytes, about: str) -> str:
+    """A drawing, with what it shows for those who do not see it."""
+    return f'<div class="plot"><img alt="{escape(about)}" src="{_uri(png)}"></div>'
+
+
+def _image(name: str, image: Tensor, levels: int, caption: str = "") -> str:
+    drawn = io.BytesIO()
+    to_pil(image, levels).save(drawn, format="PNG")
+    uri, name = _uri(drawn.getvalue()), escape(name)
+    return (
+        f'<figure><a href="{uri}" download="{name}.png" title="Save">'
+        f'<img alt="{name}" src="{uri}"></a>{caption}</figure>'
+    )
+
+
+def _uri(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"

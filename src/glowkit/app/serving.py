@@ -1,0 +1,74 @@
+"""The page on the network: on this machine alone unless asked otherwise, and without telemetry."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from glowkit.app.drawing import CSS
+from glowkit.app.exhibit import Exhibit
+from glowkit.app.uploads import MOST_BYTES
+from glowkit.core.errors import GlowkitError
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+SYSTEM_FONT = ("system-ui", "sans-serif")
+FIXED_FONT = ("ui-monospace", "monospace")
+
+
+@contextmanager
+def serving(exhibit: Exhibit, host: str, port: int | None) -> Iterator[str]:
+    """Serve the page of an exhibit; gives its address, and stops at the end.
+
+    port: by default the first free one from 7860. Uploads lie in a temporary folder that goes too.
+
+    Raises:
+        GlowkitError: where Gradio is not installed, or nothing can be served at this address.
+    """
+    # Read when Gradio is first imported: no request leaves this machine.
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    try:
+        import gradio as gr
+    except ImportError as error:
+        raise GlowkitError("the page needs Gradio: pip install 'glowkit[app]'") from error
+
+    with tempfile.TemporaryDirectory(prefix="glowkit-app-") as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        from gradio.route_utils import FnIndexInferError
+
+        from glowkit.app.page import build_page
+
+        page = build_page(exhibit)
+        try:
+            _, address, _ = page.launch(
+                server_name=host,
+                server_port=port,
+                share=False,
+                ssr_mode=False,
+                prevent_thread_lock=True,
+                quiet=True,
+                max_file_size=MOST_BYTES,
+                footer_links=[],
+                app_kwargs={"exception_handlers": {FnIndexInferError: _no_such_question}},
+                css=CSS,
+                theme=gr.themes.Default(font=SYSTEM_FONT, font_mono=FIXED_FONT),
+            )
+        except OSError as error:
+            where = f"{host}:{port}" if port else host
+            raise GlowkitError(
+                f"the page cannot be served at {where}; give another --host or --port"
+            ) from error
+        try:
+            yield address
+        finally:
+            page.close(verbose=False)
+
+
+def _no_such_question(request: "Request", error: Exception) -> "Response":
+    """Gradio lets this error through, which would be a page that says Internal Server Error."""
+    from starlette.responses import JSONResponse
+
+    return JSONResponse({"detail": "the page answers no such question"}, status_code=404)

@@ -1,0 +1,153 @@
+"""`glowkit app`: a web page of a model."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from glowkit.cli.common import (
+    DEVICE,
+    SEED,
+    Opened,
+    bar,
+    classes_in_turn,
+    open_image_model,
+    open_images,
+)
+from glowkit.core.errors import GlowkitError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from glowkit.app.exhibit import Exhibit
+    from glowkit.data import Source
+    from glowkit.tasks import Attributes
+
+SHOWN = 16  # images to choose from
+MEASURED = 500  # images in the histogram
+
+
+def app(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or model folder.")],
+    source: Annotated[
+        str | None,
+        typer.Argument(metavar="DATA", help="Data; by default what the run was trained on."),
+    ] = None,
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    host: Annotated[
+        str, typer.Option(help="Address to serve at; 0.0.0.0 lets other machines in.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="By default the first free one from 7860."),
+    ] = None,
+    seed: Annotated[int, SEED] = 0,
+    device: Annotated[str, DEVICE] = "auto",
+) -> None:
+    """Serve a page on which to sample, upload, reconstruct and interpolate images by sliders.
+
+    It is for this machine alone unless --host says otherwise. Needs pip install 'glowkit[app]'.
+
+    Example: `glowkit app runs/digits-glow-tiny`
+    """
+    import threading
+
+    from glowkit.app.serving import serving
+
+    exhibit = _exhibit(open_image_model(run, device), source, split, seed)
+    with serving(exhibit, host, port) as address:
+        print(f"{run} is shown at {address} (Ctrl-C stops)", flush=True)
+        threading.Event().wait()
+
+
+def _exhibit(opened: Opened, source: str | None, split: str, seed: int) -> "Exhibit":
+    """The model with images of its data, or with samples where the run's data is gone."""
+    from glowkit.app.exhibit import Exhibit
+
+    title = f"glowkit: {opened.folder.resolve().name}"
+    attributes = _attributes(opened)
+    try:
+        data = open_images(opened, source)
+    except GlowkitError as error:
+        if source is not None:
+            raise
+        print(f"no images to choose from but samples, and no histogram: {error}", file=sys.stderr)
+        images, context = _samples(opened, seed)
+        return Exhibit(
+            opened.model,
+            title,
+            opened.class_names,
+            images,
+            context,
+            "samples",
+            attributes=attributes,
+        )
+    images, context = _first(opened, data, split)
+    bits = _bits(opened, data, split, seed)
+    origin = f"the {split} split of {data.name}"
+    return Exhibit(
+        opened.model,
+        title,
+        opened.class_names,
+        images,
+        context,
+        origin,
+        bits,
+        f"{len(bits)} images of {origin}",
+        attributes,
+    )
+
+
+def _attributes(opened: Opened) -> "Attributes | None":
+    """What `glowkit attributes` found; no sliders where it found nothing or for other weights."""
+    from glowkit.cli.attributes import FILE, weights_of
+    from glowkit.tasks import load_attributes
+
+    path = opened.folder / FILE
+    if not path.exists():
+        return None
+    try:
+        return load_attributes(path, weights_of(opened))
+    except GlowkitError as error:
+        print(f"no sliders for attributes: {error}", file=sys.stderr)
+        return None
+
+
+def _samples(opened: Opened, seed: int) -> "tuple[Tensor, Tensor | None]":
+    import torch
+
+    generator = torch.Generator(opened.device).manual_seed(seed)
+    context = classes_in_turn(opened, SHOWN)
+    with torch.no_grad():
+        return opened.model.sample(SHOWN, 0.7, context, generator), context
+
+
+def _first(opened: Opened, data: "Source", split: str) -> "tuple[Tensor, Tensor | None]":
+    from glowkit.cli.assess import prepared
+
+    if split not in data.splits:
+        raise GlowkitError(f"there is no split {split!r}; choose one of {', '.join(data.splits)}")
+    images = data.splits[split]
+    return prepared(opened, data, images, range(min(SHOWN, len(images))))
+
+
+def _bits(opened: Opened, data: "Source", split: str, seed: int) -> "Tensor":
+    """Bits/dim of the first images of a split, (M,)."""
+    import torch
+
+    from glowkit.cli.assess import prepared
+    from glowkit.tasks import bits_per_dim
+
+    generator = torch.Generator(opened.device).manual_seed(seed)
+    images = data.splits[split]
+    rows = torch.arange(min(MEASURED, len(images))).split(50)
+    with torch.no_grad():
+        return torch.cat(
+            [
+                bits_per_dim(
+                    opened.model, *prepared(opened, data, images, batch.tolist()), generator
+                ).cpu()
+                for batch in bar(rows, f"likelihood of the {split} split")
+            ]
+        )

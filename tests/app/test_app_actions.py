@@ -1,0 +1,121 @@
+"""What the page does with a model, and what it answers, without any page."""
+
+import base64
+import io
+import math
+import re
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from glowkit import GlowkitError
+from glowkit.app.actions import between, draw, edit, likelihood, pick, rebuild
+from glowkit.app.answers import IN_TURN, blended, edited, sampled, shown, uploaded
+from glowkit.app.exhibit import Exhibit
+from glowkit.app.serving import serving
+from glowkit.tasks import edit as glowkit_edit
+from glowkit.tasks.sheet import to_pil
+
+
+def pictures(html: str) -> list[Image.Image]:
+    encoded = re.findall(r'<img alt="[^"]*" src="data:image/png;base64,([^"]+)"', html)
+    return [Image.open(io.BytesIO(base64.b64decode(each))) for each in encoded]
+
+
+def test_a_seed_repeats_samples(exhibit: Exhibit) -> None:
+    first, again, other = (draw(exhibit, 4, 0.8, seed) for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_at_temperature_0_all_samples_of_a_class_are_one(exhibit: Exhibit) -> None:
+    images = draw(exhibit, 4, 0.0, 0, 1 if exhibit.class_names else None)
+    assert torch.equal(images, images[:1].expand_as(images))
+
+
+def test_images_come_back(exhibit: Exhibit) -> None:
+    for row in range(3):
+        assert torch.equal(rebuild(exhibit, pick(exhibit, row)), exhibit.images[row : row + 1])
+
+
+def test_the_way_between_two_images_ends_at_them(exhibit: Exhibit) -> None:
+    a, b = pick(exhibit, 0), pick(exhibit, 1)
+    assert torch.equal(between(exhibit, a, b, 0.0), a.image)
+    assert torch.equal(between(exhibit, a, b, 1.0), b.image)
+    middle = between(exhibit, a, b, 0.5)
+    assert not torch.equal(middle, a.image)
+    assert not torch.equal(middle, b.image)
+
+
+def test_an_edit_by_nothing_is_the_image(exhibit: Exhibit) -> None:
+    attributes, chosen = exhibit.attributes, pick(exhibit, 0)
+    assert attributes
+    assert torch.equal(edit(exhibit, chosen, attributes, {"left": 0.0}), chosen.image)
+    amounts = {"left": 0.5, "right": -1.0}
+    expected = glowkit_edit(exhibit.model, chosen.image, attributes, amounts, chosen.context)
+    assert torch.equal(edit(exhibit, chosen, attributes, amounts), expected)
+    before, after = pictures(edited(exhibit, chosen, attributes, [0.5, -1.0]))
+    assert before.tobytes() == to_pil(chosen.image[0], exhibit.levels).tobytes()
+    assert after.tobytes() == to_pil(expected[0], exhibit.levels).tobytes()
+
+
+def test_an_image_always_has_the_same_likelihood(exhibit: Exhibit) -> None:
+    assert likelihood(exhibit, pick(exhibit, 0)) == likelihood(exhibit, pick(exhibit, 0))
+
+
+def test_samples_as_html(exhibit: Exhibit) -> None:
+    drawn = pictures(sampled(exhibit, 5, 0.7, 3, IN_TURN))
+    expected = draw(exhibit, 5, 0.7, 3)
+    for picture, image in zip(drawn, expected, strict=True):
+        assert picture.tobytes() == to_pil(image, exhibit.levels).tobytes()
+
+
+def test_an_image_as_html(exhibit: Exhibit) -> None:
+    html = shown(exhibit, pick(exhibit, 0))
+    image, again, _ = pictures(html)
+    assert np.array_equal(image, again)
+    assert "largest pixel error 0 of" in html
+    less = re.search(r"(\d+) of 20 images of noise are less likely", html)
+    assert less
+    assert 0 <= int(less[1]) <= 20
+
+
+def test_an_exhibit_without_data_has_no_histogram(digits: Exhibit) -> None:
+    bare = Exhibit(digits.model, "", (), digits.images, None, "samples")
+    assert len(pictures(shown(bare, pick(bare, 0)))) == 2
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -1, 1e9, "a", None, True, [1], {}])
+@pytest.mark.parametrize("place", range(3))
+def test_a_bad_value_is_a_sentence(digits: Exhibit, place: int, value: object) -> None:
+    values: list[object] = [4, 0.7, 0]
+    values[place] = value
+    if place == 2 and value == 1e9:
+        value = values[place] = 2**40
+    with pytest.raises(GlowkitError, match="must be a number from"):
+        sampled(digits, *values, IN_TURN)
+    if place == 1:
+        with pytest.raises(GlowkitError, match="must be a number from"):
+            blended(digits, pick(digits, 0), pick(digits, 1), value)
+
+
+@pytest.mark.parametrize("label", ["three", "", None, 7, ["zero"]])
+def test_a_class_that_is_not_there_is_a_sentence(exhibit: Exhibit, label: str) -> None:
+    with pytest.raises(GlowkitError, match="no class"):
+        sampled(exhibit, 4, 0.7, 0, label)
+
+
+def test_no_file_is_a_sentence(digits: Exhibit) -> None:
+    with pytest.raises(GlowkitError, match="choose one to upload"):
+        uploaded(digits, None, "")
+
+
+def test_without_gradio_there_is_a_sentence(
+    digits: Exhibit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    with pytest.raises(GlowkitError, match="pip install"), serving(digits, "127.0.0.1", None):
+        pass
