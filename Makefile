@@ -46,8 +46,8 @@ benchmark: $(VENV)/benchmark.stamp
 	@echo "docs/performance.md is made of it by: $(BIN)/python -m benchmarks report benchmark-results.json"
 
 lint: $(VENV)/test.stamp
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks examples
+	$(BIN)/ruff format --check src tests benchmarks examples
 	$(BIN)/mypy
 
 # One thread a process: two test processes that each use every core slow each other down.

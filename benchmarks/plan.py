@@ -25,7 +25,7 @@ PLANS = {
         steps=[
             *_cases((64, 64), (128, 64), (512, 16)),
             Case(size=64, levels=4, batch=16),
-            Case(size=256, levels=6, batch=1),
+            Case(size=256, levels=6, batch=2),
         ],
         depths=[4, 8, 16, 32, 64],
         deep=Case(batch=8),

@@ -38,7 +38,17 @@ def test_help_loads_nothing_heavy() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["train", "evaluate", "sample", "reconstruct", "import", "encode", "interpolate", "report"],
+    [
+        "train",
+        "evaluate",
+        "sample",
+        "reconstruct",
+        "import",
+        "encode",
+        "interpolate",
+        "edit",
+        "report",
+    ],
 )
 def test_help_of_a_command_loads_nothing_heavy(command: str) -> None:
     assert loaded_after(HELP.replace('"--help"', f'"{command}", "--help"')) == []

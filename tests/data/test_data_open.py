@@ -158,6 +158,7 @@ def test_list_of_sources_names_every_kind():
         "digits",
         "points:NAME",
         "fashion-mnist[:FOLDER]",
+        "emoji[:FONT]",
         "FOLDER",
         "FILE.npy, FILE.npz[:NAME]",
         "hf:NAME",

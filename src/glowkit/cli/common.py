@@ -111,7 +111,8 @@ def open_data(opened: Opened, spec: str | None, skip_bad: bool = False) -> "Sour
     from glowkit.data import open_source
 
     if spec is not None:
-        files = spec.startswith("hf:") or Path(spec).expanduser().is_dir()
+        drawn = spec.startswith(("hf:", "emoji:")) or spec == "emoji"
+        files = drawn or Path(spec).expanduser().is_dir()
         if not files or opened.of_points:
             return open_source(spec, skip_bad=skip_bad)
         channels, height, width = opened.model.config.image_shape

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 import typer
 
+from glowkit.cli.attributes import attributes
 from glowkit.cli.compare import compare
+from glowkit.cli.edit import edit
 from glowkit.cli.evaluate import evaluate
 from glowkit.cli.import_ import import_
 from glowkit.cli.interpolate import interpolate
@@ -25,6 +27,8 @@ COMMANDS = (
     sample,
     reconstruct,
     interpolate,
+    attributes,
+    edit,
     scales,
     compare,
     report,

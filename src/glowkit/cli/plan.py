@@ -134,7 +134,7 @@ def absolute(spec: str) -> str:
     kind, _, rest = spec.partition(":")
     if spec == "digits" or kind == "points" or not spec:
         return spec
-    if kind in ("fashion-mnist", "hf"):
+    if kind in ("fashion-mnist", "emoji", "hf"):
         found = rest and Path(rest).expanduser().exists()
         return f"{kind}:{Path(rest).expanduser().resolve()}" if found else spec
     if Path(spec).expanduser().exists():

@@ -15,8 +15,8 @@ def train(
         str | None,
         typer.Argument(
             metavar="DATA",
-            help="digits, points:NAME, fashion-mnist[:FOLDER], a folder of images, .npz or .npy, or"
-            " hf:NAME.",
+            help="digits, points:NAME, fashion-mnist[:FOLDER], emoji[:FONT], a folder of images,"
+            " .npz or .npy, or hf:NAME.",
         ),
     ] = None,
     preset: Annotated[

@@ -1,5 +1,7 @@
 """Floor 3: where images and points come from."""
 
+from glowkit.data.attributes import AttributeTable
+from glowkit.data.labelled import attributes_of
 from glowkit.data.opening import list_sources, open_source
 from glowkit.data.points import PointSource
 from glowkit.data.quantize import requantize
@@ -8,9 +10,11 @@ from glowkit.data.source import Source
 from glowkit.data.split import ImageSplit
 
 __all__ = [
+    "AttributeTable",
     "ImageSplit",
     "PointSource",
     "Source",
+    "attributes_of",
     "list_sources",
     "open_source",
     "read_image",

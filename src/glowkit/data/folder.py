@@ -68,6 +68,7 @@ def open_folder(
         pixel_levels=int(pack.facts["levels"]),
         class_names=classes,
         notes=(*packing_notes(pack.facts), *notes),
+        files=tuple(map(str, paths)),
     )
 
 

@@ -9,8 +9,8 @@ from glowkit.data.points import POINTS, PointSource, open_points
 from glowkit.data.source import Source, require_shape
 
 KINDS = (
-    "digits, points:NAME, fashion-mnist[:FOLDER], a folder of images, an .npz or .npy file, or"
-    " hf:NAME"
+    "digits, points:NAME, fashion-mnist[:FOLDER], emoji[:FONT], a folder of images, an .npz or .npy"
+    " file, or hf:NAME"
 )
 
 
@@ -44,6 +44,13 @@ def list_sources() -> list[SourceRow]:
             "256",
         ),
         SourceRow(
+            "emoji[:FONT]",
+            "the emoji of a colour font, with attributes; Debian package fonts-noto-color-emoji, or"
+            " a font file (extra: glowkit[emoji])",
+            "3x32x32, or --size",
+            "256",
+        ),
+        SourceRow(
             "FOLDER",
             "image files at any depth; sub-folders name classes, or train, validation and test",
             "as found, or --size",
@@ -73,8 +80,9 @@ def open_source(
 ) -> Source | PointSource:
     """Open DATA: images in three splits, every one of them checked, or points in three splits.
 
-    spec: "digits", "points:NAME", "fashion-mnist[:FOLDER]", a folder of images, an .npy or .npz
-    file, or "hf:NAME". size: side in pixels to which image files are resized and centre-cropped.
+    spec: "digits", "points:NAME", "fashion-mnist[:FOLDER]", "emoji[:FONT]", a folder of images, an
+    .npy or .npz file, or "hf:NAME". size: side in pixels at which emoji are drawn, and to which
+    image files are resized and centre-cropped.
     channels: 1, 3 or 4 in place of what the files suggest. skip_bad: leave out image files that
     cannot be decoded, and count them in the notes.
 
@@ -104,6 +112,11 @@ def open_source(
 
         folder = Path(rest).expanduser() if rest else DEBIAN_FOLDER
         return _checked(open_fashion(spec, folder), size, channels)
+    if kind == "emoji":
+        from glowkit.data.emoji import DEBIAN_FONT, open_emoji
+
+        font = Path(rest).expanduser() if rest else DEBIAN_FONT
+        return _checked(open_emoji(spec, font, size), size, channels)
     if kind == "hf" and rest:
         from glowkit.data.hub import open_hub
 

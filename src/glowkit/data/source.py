@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from glowkit.core.errors import GlowkitError
+from glowkit.data.attributes import AttributeTable
 from glowkit.data.split import ImageSplit
 
 
@@ -18,6 +19,8 @@ class Source:
     pixel_levels: pixels are whole numbers in 0 .. pixel_levels - 1.
     class_names: one a class number, in order; empty when there are no labels.
     notes: sentences for the user about anything that was not taken as it lay on disk.
+    attributes: what the source itself knows of its images, a row for each row of `images`.
+    files: the names of image files relative to their folder, likewise; empty for other sources.
     """
 
     name: str
@@ -26,6 +29,8 @@ class Source:
     pixel_levels: int
     class_names: tuple[str, ...]
     notes: tuple[str, ...]
+    attributes: AttributeTable | None = None
+    files: tuple[str, ...] = ()
 
 
 def build_splits(

@@ -42,6 +42,7 @@ PRESETS: dict[str, Config] = {
         last_kernel=1,
         dequantization="variational",
     ),
+    "glow-emoji": GlowConfig(CIFAR, steps=6, width=64, pixel_levels=32, last_kernel=1),
     "glow-cifar10": GlowConfig(CIFAR),
     "glow-imagenet32": GlowConfig(CIFAR, steps=48),
     "glow-imagenet64": GlowConfig((3, 64, 64), levels=4, steps=48),
@@ -112,8 +113,8 @@ PRESETS: dict[str, Config] = {
 """Settings of the published models (Glow's from openai/glow's README), by name, and ours for a CPU.
 
 Those called tiny are for the digits, of about equally many parameters; `glow-small` has what pays
-most there: mixture couplings behind 1x1 convolutions, and variational dequantization. Those whose
-name ends in -points are for points in the plane.
+most there: mixture couplings behind 1x1 convolutions, and variational dequantization. `glow-emoji`
+is for emoji in 5 bits. Those whose name ends in -points are for points in the plane.
 """
 
 DEFAULT_PRESET = "glow-tiny"

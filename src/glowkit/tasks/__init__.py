@@ -1,6 +1,9 @@
 """Floor 3: what a person does with a model."""
 
+from glowkit.tasks.attribute_file import load_attributes, save_attributes
+from glowkit.tasks.attributes import Attributes, edit, orthogonal, separation
 from glowkit.tasks.classification import Classification, class_log_probs, classify
+from glowkit.tasks.directions import logistic_directions, mean_directions
 from glowkit.tasks.evaluation import Evaluation, evaluate
 from glowkit.tasks.interpolation import interpolate
 from glowkit.tasks.latent import join, keep_coarse, part
@@ -10,21 +13,29 @@ from glowkit.tasks.points import PointsEvaluation, evaluate_points, share_betwee
 from glowkit.tasks.reconstruction import largest_pixel_error, reconstruct
 
 __all__ = [
+    "Attributes",
     "Classification",
     "Evaluation",
     "PointsEvaluation",
     "bits_per_dim",
     "class_log_probs",
     "classify",
+    "edit",
     "evaluate",
     "evaluate_points",
     "interpolate",
     "join",
     "keep_coarse",
     "largest_pixel_error",
+    "load_attributes",
+    "logistic_directions",
+    "mean_directions",
     "nearest",
+    "orthogonal",
     "part",
     "reconstruct",
+    "save_attributes",
+    "separation",
     "share_between_modes",
     "training_loss",
 ]

@@ -1,0 +1,142 @@
+"""`glowkit edit`: give images an attribute, or take it from them."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from glowkit.cli.common import DEVICE, JSON, SEED, open_image_model, show_json
+from glowkit.cli.naming import LABEL, NAMES, name_each, named_images
+from glowkit.core.errors import GlowkitError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from glowkit.tasks import Attributes
+
+Column = tuple[str, dict[str, float]]
+
+
+def edit(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or model folder.")],
+    images: Annotated[list[str], NAMES],
+    attribute: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=AMOUNT", help="Add so much of an attribute; may be repeated."),
+    ] = None,
+    sweep: Annotated[
+        str | None,
+        typer.Option(metavar="NAME=AMOUNT", help="Draw the way from -AMOUNT to AMOUNT."),
+    ] = None,
+    frames: Annotated[int, typer.Option(min=2, help="Images of a sweep.")] = 9,
+    label: Annotated[str | None, LABEL] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="PNG to write; by default RUN/samples/edit.png.")
+    ] = None,
+    seed: Annotated[int, SEED] = 0,
+    device: Annotated[str, DEVICE] = "auto",
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Draw images before and after an edit of their attributes, a row each.
+
+    `glowkit attributes RUN` must have found the attributes; an amount of 0.6 or so goes from the
+    mean image that lacks one to the mean image that has it. Prints bits/dim before and after, and
+    the percentage of real images that have less: an edit beyond them all leaves what the model
+    knows.
+
+    Example: `glowkit edit runs/emoji test:4 --attribute dark-skin=0.6 --attribute woman=-0.4`
+    """
+    from glowkit.cli.output import check_sheet
+
+    columns = _columns(attribute or [], sweep, frames)
+    opened = open_image_model(run, device)
+
+    import torch
+
+    from glowkit.cli.attributes import FILE, weights_of
+    from glowkit.tasks import bits_per_dim, load_attributes
+    from glowkit.tasks import edit as edited
+    from glowkit.tasks.sheet import image_sheet, save_png
+
+    known = load_attributes(run / FILE, weights_of(opened))
+    for _, amounts in columns:
+        known.shift(amounts)  # an unknown name is refused before anything is computed
+    batch, context = named_images(opened, images, label)
+    check_sheet(len(batch) * len(columns))
+    drawn, bits = [], []
+    for _, amounts in columns:
+        drawn.append(edited(opened.model, batch, known, amounts, context))
+        generator = torch.Generator(opened.device).manual_seed(seed)
+        with torch.no_grad():
+            bits.append(bits_per_dim(opened.model, drawn[-1], context, generator).cpu())
+    names, headings = name_each(images), [heading for heading, _ in columns]
+    rows = list(zip(names, torch.stack(drawn, 1).cpu(), strict=True))
+    out = out or run / "samples" / "edit.png"
+    save_png(image_sheet(rows, opened.model.config.pixel_levels, headings=headings), out)
+    _say(known, names, columns, torch.stack(bits, 1), out, as_json)
+
+
+def _say(
+    known: "Attributes",
+    names: Sequence[str],
+    columns: Sequence[Column],
+    bits: "Tensor",
+    out: Path,
+    as_json: bool,
+) -> None:
+    headings = [heading for heading, _ in columns]
+    if as_json:
+        real = {f"{at}%": float(known.percentiles[at]) for at in (50, 95, 99, 100)}
+        edits = [
+            {"image": name, "bits_per_dim": row}
+            for name, row in zip(names, bits.tolist(), strict=True)
+        ]
+        show_json(
+            {
+                "columns": [amounts for _, amounts in columns],
+                "edits": edits,
+                "real_bits_per_dim": real,
+                "path": str(out),
+            }
+        )
+        return
+    median, high = known.percentiles[[50, 99]].tolist()
+    print(f"bits/dim; of the real (test) images half lie below {median:.3f}, 99% below {high:.3f}")
+    width = max(map(len, names))
+    for name, row in zip(names, bits.tolist(), strict=True):
+        said = [
+            f"{heading} {value:.3f} ({known.percentile(value):.0f}%)"
+            for heading, value in zip(headings, row, strict=True)
+        ]
+        print(f"  {name:<{width}}  " + "  ".join(said))
+    print(out)
+
+
+def _columns(attribute: Sequence[str], sweep: str | None, frames: int) -> list[Column]:
+    """What is drawn in each column: a heading and the amounts of its edit."""
+    fixed: dict[str, float] = {}
+    for text in attribute:
+        name, amount = _amount(text)
+        fixed[name] = fixed.get(name, 0.0) + amount
+    if sweep is None:
+        if not fixed:
+            raise GlowkitError("say what to change, with --attribute NAME=AMOUNT or --sweep")
+        return [("before", {}), ("after", fixed)]
+    name, most = _amount(sweep)
+    steps = [most * (2 * frame / (frames - 1) - 1) for frame in range(frames)]
+    return [(f"{step:+.2g}", fixed | {name: fixed.get(name, 0.0) + step}) for step in steps]
+
+
+def _amount(text: str) -> tuple[str, float]:
+    name, _, number = text.rpartition("=")
+    try:
+        amount = float(number)
+    except ValueError:
+        amount = math.nan
+    if not name or not math.isfinite(amount):
+        raise GlowkitError(
+            f"an attribute is given as NAME=AMOUNT, such as smiling=0.6, not {text!r}"
+        )
+    return name, amount
