@@ -61,6 +61,12 @@ BAD = {
     "class of an unconditional model": ("sample {run} --class 1", "no classes"),
     "each class of an unconditional model": ("sample {run} --each-class", "no classes"),
     "classes of an unconditional model": ("evaluate {run} --classify", "no classes"),
+    "classes of rows": ("interpolate {conditional} test:1 test:2 --class 1", "image file"),
+    "rate that is no number": (
+        "train digits --preset flowpp-tiny --set dropout=abc",
+        "must be a number",
+    ),
+    "side that is no whole number": ("train digits --set image_shape=[1,8.0,8]", "whole numbers"),
     "context without vectors": (
         "train digits --set context_features=2 --out {files}/new",
         "2 number(s)",
@@ -108,12 +114,19 @@ BAD = {
 
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_gets_a_sentence(
-    cli: Cli, files: Path, run: Path, flat: Path, case: str, monkeypatch: pytest.MonkeyPatch
+    cli: Cli,
+    files: Path,
+    run: Path,
+    flat: Path,
+    conditional: Path,
+    case: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(files)
     command, words = BAD[case]
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
-    arguments = [part.format(files=files, run=run, flat=flat) for part in command.split()]
+    places = {"files": files, "run": run, "flat": flat, "conditional": conditional}
+    arguments = [part.format(**places) for part in command.split()]
     outcome = cli(*arguments)
     assert outcome.code == 2
     assert words in outcome.err

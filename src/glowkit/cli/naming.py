@@ -22,13 +22,18 @@ LABEL = typer.Option("--class", help="Class of the image files, by name or numbe
 _ROWS = re.compile(r"(train|validation|test):(\d+)(?:-(\d+))?")
 
 
+def _row(name: str) -> re.Match[str] | None:
+    """The split and rows in a name such as test:0-7, unless a file is called so."""
+    return None if Path(name).expanduser().exists() else _ROWS.fullmatch(name)
+
+
 def named_images(
     opened: Opened, names: Sequence[str], label: str | None = None
 ) -> "tuple[Tensor, Tensor | None]":
     """The images of these names, in order, and their context. `label` is the class of files."""
     import torch
 
-    if label is not None and not opened.model.config.classes:
+    if label is not None and (not opened.model.config.classes or all(map(_row, names))):
         raise GlowkitError("--class is for an image file and a conditional model; leave it out")
     batches = [_named(opened, name, label) for name in names]
     contexts = [context for _, context in batches if context is not None]
@@ -46,8 +51,8 @@ def name_each(names: Sequence[str]) -> list[str]:
     """
     short = []
     for name in names:
-        rows = _ROWS.fullmatch(name)
-        if rows and not Path(name).exists():
+        rows = _row(name)
+        if rows:
             split, first, last = rows.groups()
             short += [f"{split}:{row}" for row in range(int(first), int(last or first) + 1)]
         else:
@@ -58,7 +63,7 @@ def name_each(names: Sequence[str]) -> list[str]:
 def names_data(name: str) -> bool:
     """Whether a name is that of DATA, many images, rather than of an image file or test:12."""
     path = Path(name).expanduser()
-    if _ROWS.fullmatch(name) and not path.exists():
+    if _row(name):
         return False
     return path.is_dir() or path.suffix in (".npy", ".npz") or not path.is_file()
 
@@ -86,8 +91,8 @@ def image_batches(
 
 def _named(opened: Opened, name: str, label: str | None) -> "tuple[Tensor, Tensor | None]":
     path = Path(name).expanduser()
-    rows = _ROWS.fullmatch(name)
-    if rows and not path.exists():
+    rows = _row(name)
+    if rows:
         return _of_own_data(opened, name, *rows.groups())
 
     import torch

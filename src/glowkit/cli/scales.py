@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from glowkit.cli.common import DEVICE, JSON, SEED, open_image_model, say_lost, show_json
+from glowkit.cli.common import (
+    DEVICE,
+    JSON,
+    SEED,
+    open_image_model,
+    open_images,
+    say_lost,
+    show_json,
+)
 from glowkit.cli.naming import LABEL, NAMES, name_each, named_images
 
 
@@ -24,8 +32,9 @@ def scales(
 ) -> None:
     """Keep only the coarse scales of images and draw the finer ones afresh.
 
-    A row for each image, by default test:0-7. The first column keeps all scales; then the finest
-    are drawn afresh, one more at a time. What stays the same is what the kept scales hold.
+    A row for each image, by default the first eight of the test split. The first column keeps all
+    scales; then the finest are drawn afresh, one more at a time. What stays the same is what the
+    kept scales hold.
 
     Example: `glowkit scales runs/digits-glow-tiny test:0-7`
     """
@@ -33,7 +42,7 @@ def scales(
 
     check_png(out)
     opened = open_image_model(run, device)
-    names = images or ["test:0-7"]
+    names = images or [f"test:0-{min(8, len(open_images(opened, None).splits['test'])) - 1}"]
     batch, context = named_images(opened, names, label)
     check_sheet(len(batch) * (len(opened.model.noise_specs()) * draws + 1))
 

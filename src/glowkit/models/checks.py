@@ -1,5 +1,6 @@
 """Checks that the configs share."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any
@@ -21,10 +22,16 @@ def check_at_least(config: object, **minima: float) -> None:
             raise GlowkitError(f"{field.name} is {value!r}; it must be a whole number")
         if field.type in (bool, "bool") and not isinstance(value, bool):
             raise GlowkitError(f"{field.name} is {value!r}; it must be true or false")
+        if field.type in (float, "float") and not _is_number(value):
+            raise GlowkitError(f"{field.name} is {value!r}; it must be a number")
     for name, minimum in minima.items():
         value = getattr(config, name)
         if value < minimum:
             raise GlowkitError(f"{name} is {value}; it must be at least {minimum}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def check_untouched(config: Any, only: str, *names: str) -> None:
@@ -40,8 +47,10 @@ def check_untouched(config: Any, only: str, *names: str) -> None:
 
 def check_sides(shape: Sequence[int], halvings: int) -> None:
     """Refuse an image whose sides cannot be halved that often, naming the sides that can."""
-    if len(shape) != 3 or min(shape) < 1:
-        raise GlowkitError(f"image_shape is {tuple(shape)}; give channels, height, width")
+    if len(shape) != 3 or not all(isinstance(size, int) and size >= 1 for size in shape):
+        raise GlowkitError(
+            f"image_shape is {tuple(shape)}; give channels, height, width as whole numbers"
+        )
     step = 2**halvings
     for side in shape[1:]:
         if side % step:

@@ -75,10 +75,11 @@ class Rows:
             self.shape, self.fortran, self.dtype = _header(member)
 
     def batches(self, size: int) -> Iterator[np.ndarray]:
-        """The array, `size` rows at a time."""
+        """The array, `size` rows at a time, in the byte order of this processor."""
+        native = self.dtype.newbyteorder("=")
         with self._open() as member:
             if self.fortran:  # columns come first in the file, so that no row is whole early
-                whole = np.lib.format.read_array(member, allow_pickle=False)
+                whole = np.lib.format.read_array(member, allow_pickle=False).astype(native)
                 yield from (whole[at : at + size] for at in range(0, len(whole), size))
                 return
             _header(member)
@@ -86,7 +87,8 @@ class Rows:
             for at in range(0, self.shape[0], size):
                 number = min(size, self.shape[0] - at)
                 data = member.read(number * row)
-                yield np.frombuffer(data, self.dtype).reshape(number, *self.shape[1:])
+                rows = np.frombuffer(data, self.dtype).reshape(number, *self.shape[1:])
+                yield rows.astype(native, copy=False)
 
     @contextmanager
     def _open(self) -> Iterator[IO[bytes]]:

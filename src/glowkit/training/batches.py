@@ -113,7 +113,7 @@ def preparation(source: Source | PointSource, model_config: Config) -> Preparati
         if not isinstance(model_config, PointsConfig) or model_config.dimensions != 2:
             raise GlowkitError(
                 f"{source.name} are points in the plane, which this model does not take; use a"
-                " preset whose name ends in -points"
+                " preset whose name ends in -points, with 2 dimensions"
             )
         return take_points
     if isinstance(model_config, PointsConfig):
