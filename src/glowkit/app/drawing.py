@@ -12,12 +12,11 @@ from glowkit.tasks.sheet import image_sheet, to_pil
 COLUMNS = 6  # of a sheet
 CSS = """
 .flow { display: flex; flex-wrap: wrap; gap: 16px; }
-.flow figure { margin: 0; flex: 0 1 260px; }
-.flow.many figure { flex-basis: 104px; }
-.flow figure img {
-  width: 100%; margin: 0 !important; image-rendering: pixelated; border-radius: 4px;
-}
-.flow figcaption { font-size: 14px; }
+.flow figure { margin: 0; flex: 1 1 150px; max-width: 260px; }
+.flow.many figure { flex: 0 0 104px; }
+.flow figure * { margin: 0 !important; display: block; }
+.flow figure img { width: 100%; image-rendering: pixelated; border-radius: 4px; }
+.flow figcaption { font-size: 14px; padding-top: 4px; }
 .plot img { width: 100%; max-width: 640px; background: white; border-radius: 4px; }
 .picks img { image-rendering: pixelated; }
 .picks .grid-wrap { min-height: 0; }

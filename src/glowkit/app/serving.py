@@ -37,8 +37,6 @@ def serving(exhibit: Exhibit, host: str, port: int | None) -> Iterator[str]:
 
     with tempfile.TemporaryDirectory(prefix="glowkit-app-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
-        from gradio.route_utils import FnIndexInferError
-
         from glowkit.app.page import build_page
 
         page = build_page(exhibit)
@@ -52,7 +50,7 @@ def serving(exhibit: Exhibit, host: str, port: int | None) -> Iterator[str]:
                 quiet=True,
                 max_file_size=MOST_BYTES,
                 footer_links=[],
-                app_kwargs={"exception_handlers": {FnIndexInferError: _no_such_question}},
+                app_kwargs={"exception_handlers": {Exception: _not_answered}},
                 css=CSS,
                 theme=gr.themes.Default(font=SYSTEM_FONT, font_mono=FIXED_FONT),
             )
@@ -67,8 +65,11 @@ def serving(exhibit: Exhibit, host: str, port: int | None) -> Iterator[str]:
             page.close(verbose=False)
 
 
-def _no_such_question(request: "Request", error: Exception) -> "Response":
-    """Gradio lets this error through, which would be a page that says Internal Server Error."""
+def _not_answered(request: "Request", error: Exception) -> "Response":
+    """What Gradio fails to read would be a page that says Internal Server Error.
+
+    Errors of answers do not come here: the queue tells them to those who asked.
+    """
     from starlette.responses import JSONResponse
 
-    return JSONResponse({"detail": "the page answers no such question"}, status_code=404)
+    return JSONResponse({"detail": "the page cannot read this request"}, status_code=400)
