@@ -102,4 +102,4 @@ class served:
 
     def __exit__(self, *_: object) -> None:
         self.process.terminate()
-        self.process.wait(60)
+        assert self.process.wait(60) == 130

@@ -51,11 +51,14 @@ def app(
 
     Example: `glowkit app runs/digits-glow-tiny`
     """
+    import signal
     import threading
 
     from glowkit.app.serving import serving
 
     exhibit = _exhibit(open_image_model(run, device), source, split, seed)
+    # A kill, too, ends as Ctrl-C does, so that no upload is left behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with serving(exhibit, host, port) as address:
         print(f"{run} is shown at {address} (Ctrl-C stops)", flush=True)
         threading.Event().wait()
