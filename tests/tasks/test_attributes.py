@@ -66,7 +66,7 @@ def test_an_unknown_attribute_is_named_with_its_nearest(
     model: Dequantize, known: Attributes
 ) -> None:
     images = torch.zeros(1, 1, 2, 2, dtype=torch.uint8)
-    with pytest.raises(GlowkitError, match=r"'Lefts'; did you mean left\? There are left, lower"):
+    with pytest.raises(GlowkitError, match=r"'Lefts'; did you mean left\? known: left, lower"):
         edit(model, images, known, {"Lefts": 1.0})
 
 

@@ -136,4 +136,4 @@ def find_name(names: Sequence[str], name: str) -> int:
     by_lower = {known.lower(): known for known in names}
     near = difflib.get_close_matches(name.lower(), list(by_lower), n=1)
     meant = f"did you mean {by_lower[near[0]]}? " if near else ""
-    raise GlowkitError(f"there is no attribute {name!r}; {meant}There are {', '.join(names)}")
+    raise GlowkitError(f"there is no attribute {name!r}; {meant}known: {', '.join(names)}")
