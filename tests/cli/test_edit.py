@@ -106,7 +106,7 @@ def test_attributes_belong_to_their_weights(cli: Cli, fitted: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--attribute", "smiling=1"), "There are 0, 1, 2"),
+        (("--attribute", "smiling=1"), "known: 0, 1, 2"),
         (("--attribute", "3"), "NAME=AMOUNT"),
         (("--attribute", "3=much"), "NAME=AMOUNT"),
         (("--attribute", "3=inf"), "NAME=AMOUNT"),
