@@ -106,7 +106,7 @@ BAD = {
     "report of a model": ("report {run}/model", "not a run folder"),
     "edit without attributes": ("edit {run} test:0 --attribute 3=1", "glowkit attributes"),
     "unknown method": ("attributes {run} --method median", "mean, logistic"),
-    "orthogonal to nothing known": ("attributes {run} --orthogonal-to smile", "There are 0"),
+    "orthogonal to nothing known": ("attributes {run} --orthogonal-to smile", "known: 0"),
     "labels of no files": ("attributes {run} --labels {files}/side.npy", "leave out --labels"),
     "data missing": ("data {files}/nowhere", "no such file or folder"),
 }
