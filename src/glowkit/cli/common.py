@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -49,6 +50,15 @@ class Opened:
         from glowkit.models import PointsConfig
 
         return isinstance(self.model.config, PointsConfig)
+
+    @cached_property
+    def own_data(self) -> "Source | PointSource":
+        """The data that the run was trained on, opened once."""
+        from glowkit.data import open_source
+
+        if self.run is None:
+            raise GlowkitError(f"{self.folder} is a model without a run; name the DATA to use")
+        return open_source(**self.run.data)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -110,17 +120,15 @@ def open_data(opened: Opened, spec: str | None, skip_bad: bool = False) -> "Sour
     """Open DATA as the model needs it, or the data its run was trained on."""
     from glowkit.data import open_source
 
-    if spec is not None:
-        drawn = spec.startswith(("hf:", "emoji:")) or spec == "emoji"
-        files = drawn or Path(spec).expanduser().is_dir()
-        if not files or opened.of_points:
-            return open_source(spec, skip_bad=skip_bad)
-        channels, height, width = opened.model.config.image_shape
-        fit = {"size": height, "channels": channels} if height == width else {}
-        return open_source(spec, skip_bad=skip_bad, **fit)
-    if opened.run is None:
-        raise GlowkitError(f"{opened.folder} is a model without a run; name the DATA to use")
-    return open_source(**opened.run.data)
+    if spec is None:
+        return opened.own_data
+    drawn = spec.startswith(("hf:", "emoji:")) or spec == "emoji"
+    files = drawn or Path(spec).expanduser().is_dir()
+    if not files or opened.of_points:
+        return open_source(spec, skip_bad=skip_bad)
+    channels, height, width = opened.model.config.image_shape
+    fit = {"size": height, "channels": channels} if height == width else {}
+    return open_source(spec, skip_bad=skip_bad, **fit)
 
 
 def open_images(opened: Opened, spec: str | None) -> "Source":
