@@ -127,11 +127,9 @@ def _samples(opened: Opened, seed: int) -> "tuple[Tensor, Tensor | None]":
 
 
 def _first(opened: Opened, data: "Source", split: str) -> "tuple[Tensor, Tensor | None]":
-    from glowkit.cli.assess import prepared
+    from glowkit.cli.assess import prepared, split_of
 
-    if split not in data.splits:
-        raise GlowkitError(f"there is no split {split!r}; choose one of {', '.join(data.splits)}")
-    images = data.splits[split]
+    images = split_of(data, split)
     return prepared(opened, data, images, range(min(SHOWN, len(images))))
 
 

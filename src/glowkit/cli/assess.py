@@ -57,12 +57,17 @@ def split_batches(
     opened: Opened, data: "Source | PointSource", split: str, batch_size: int
 ) -> "Iterator[tuple[Tensor, Tensor | None]]":
     """The examples of a split, ready for the model, with a progress bar on stderr."""
-    if split not in data.splits:
-        raise GlowkitError(f"there is no split {split!r}; choose one of {', '.join(data.splits)}")
-    examples: Split = data.splits[split]
+    examples = split_of(data, split)
     for start in bar(range(0, len(examples), batch_size), f"{split} split"):
         rows = range(start, min(start + batch_size, len(examples)))
         yield prepared(opened, data, examples, rows)
+
+
+def split_of(data: "Source | PointSource", split: str) -> "Split":
+    """One split of the data; GlowkitError names those there are."""
+    if split not in data.splits:
+        raise GlowkitError(f"there is no split {split!r}; choose one of {', '.join(data.splits)}")
+    return data.splits[split]
 
 
 def prepared(
