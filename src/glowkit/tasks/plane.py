@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from glowkit.core.density import Density
-from glowkit.core.files import replacing
+from glowkit.tasks.sheet import write_gif
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -80,12 +80,4 @@ def save_gif(frames: Sequence[Path], path: Path, seconds: float = 6.0) -> None:
         with Image.open(frame) as picture:
             pictures.append(picture.quantize(32, dither=Image.Dither.NONE))  # dithering is bulk
     each = max(60, round(1000 * seconds / len(pictures)))
-    with replacing(path) as temporary:
-        pictures[0].save(
-            temporary,
-            format="GIF",
-            save_all=True,
-            append_images=pictures[1:],
-            duration=[*[each] * (len(pictures) - 1), 2000],
-            loop=0,
-        )
+    write_gif(pictures, [*[each] * (len(pictures) - 1), 2000], path)

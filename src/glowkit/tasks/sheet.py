@@ -128,13 +128,22 @@ def save_gif(
     ]
     durations = [milliseconds] * len(large)
     durations[0] = durations[-1] = 8 * milliseconds
+    write_gif(large + large[-2:0:-1], durations + durations[-2:0:-1], path)
+
+
+def write_gif(frames: Sequence[Image], milliseconds: Sequence[int], path: Path) -> None:
+    """Write pictures, each shown for its time, as an endless animation, all of it or nothing.
+
+    Raises GlowkitError, naming the path and the reason, when it cannot be written.
+    """
+    first, *others = frames
     with replacing(path) as temporary:
-        large[0].save(
+        first.save(
             temporary,
             format="GIF",
             save_all=True,
-            append_images=large[1:] + large[-2:0:-1],
-            duration=durations + durations[-2:0:-1],
+            append_images=others,
+            duration=list(milliseconds),
             loop=0,
         )
 
