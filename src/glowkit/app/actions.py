@@ -9,6 +9,7 @@ from torch import Tensor
 from glowkit.app.exhibit import Exhibit
 from glowkit.core import MIDPOINT
 from glowkit.tasks import Attributes, bits_per_dim, join, part
+from glowkit.tasks.attributes import edit_latents
 from glowkit.tasks.interpolation import spherical
 
 SEED = 0  # of the dequantization noise under a likelihood, so that an image always has the same
@@ -69,7 +70,6 @@ def between(exhibit: Exhibit, a: Chosen, b: Chosen, t: float) -> Tensor:
     return exhibit.model.decode(part(exhibit.model, latents), context)[0]
 
 
-@torch.no_grad()
 def edit(
     exhibit: Exhibit, chosen: Chosen, attributes: Attributes, amounts: Mapping[str, float]
 ) -> Tensor:
@@ -78,8 +78,7 @@ def edit(
     Raises:
         GlowkitError: for an unknown attribute.
     """
-    latents = chosen.latents + attributes.shift(amounts).to(chosen.latents)
-    return exhibit.model.decode(part(exhibit.model, latents), chosen.context)[0]
+    return edit_latents(exhibit.model, chosen.latents, attributes, amounts, chosen.context)
 
 
 @torch.no_grad()

@@ -70,9 +70,20 @@ def edit(
         GlowkitError: for an unknown attribute.
     """
     noises, _ = model.encode(images, context, MIDPOINT)
-    latents = join(noises)
-    latents = latents + attributes.shift(amounts).to(latents)
-    return model.decode(part(model, latents), context)[0]
+    return edit_latents(model, join(noises), attributes, amounts, context)
+
+
+@torch.no_grad()
+def edit_latents(
+    model: Density,
+    latents: Tensor,
+    attributes: Attributes,
+    amounts: Mapping[str, float],
+    context: Tensor | None = None,
+) -> Tensor:
+    """`edit` of images that are encoded already: their `join`ed latents (N, D) to (N, C, H, W)."""
+    moved = latents + attributes.shift(amounts).to(latents)
+    return model.decode(part(model, moved), context)[0]
 
 
 def orthogonal(attributes: Attributes, to: Sequence[str]) -> Attributes:
