@@ -1,7 +1,7 @@
 """Bijection: a pure, invertible map that knows its log-determinant."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -27,9 +27,11 @@ class Bijection(nn.Module, ABC):
 
 
 def compose(
-    bijections: Iterable[Bijection], x: Tensor, context: Tensor | None
+    bijections: Iterable[Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]],
+    x: Tensor,
+    context: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    """Apply bijections from left to right. Returns y and the sum of their ladj, (N,).
+    """Apply bijections, or what calls them, in turn. Returns y and the sum of their ladj, (N,).
 
     Autograd keeps everything: the fastest step, memory proportional to depth.
     """

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -25,11 +26,7 @@ def run_checkpointed(
     """
     if not torch.is_grad_enabled():
         return compose(bijections, x, context)
-    total: Tensor | None = None
-    for bijection in bijections:
-        x, ladj = checkpoint(bijection, x, context, use_reentrant=False)
-        total = ladj if total is None else total + ladj
-    return x, x.new_zeros(x.shape[0]) if total is None else total
+    return compose((partial(checkpoint, b, use_reentrant=False) for b in bijections), x, context)
 
 
 def run_reversible(
