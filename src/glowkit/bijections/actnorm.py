@@ -5,10 +5,10 @@ from torch import Tensor, nn
 
 from glowkit.core import Bijection, GlowkitError, constant_ladj
 from glowkit.nets.convolution import LOG_SCALE_FACTOR
-from glowkit.nets.statistics import channel_statistics
+from glowkit.nets.statistics import SeesData, channel_statistics
 
 
-class Actnorm(Bijection):
+class Actnorm(SeesData, Bijection):
     """Shift and scale each channel: y = (x + b) · exp(3 · logs).
 
     inverse: x = y · exp(−3 · logs) − b; ladj = pixels · 3 · Σ logs. Shapes: (N, C, ...), any
@@ -26,14 +26,11 @@ class Actnorm(Bijection):
     [[-1.0], [1.0]]
     """
 
-    initialized: Tensor
-
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.bias = nn.Parameter(torch.zeros(channels))
         self.logs = nn.Parameter(torch.zeros(channels))
         self.register_buffer("initialized", torch.tensor(False))
-        self._ready = False
 
     @torch.no_grad()
     def initialize_from(self, x: Tensor, *_: Tensor) -> None:
@@ -53,12 +50,6 @@ class Actnorm(Bijection):
     def log_scale(self) -> Tensor:
         """ln of the scale, (C,)."""
         return LOG_SCALE_FACTOR * self.logs
-
-    def ready(self) -> bool:
-        """Whether it has seen data, or was loaded with weights that have."""
-        # Asked until it is: reading the flag at every call would stall a GPU.
-        self._ready = self._ready or bool(self.initialized)
-        return self._ready
 
     def require_ready(self) -> None:
         """Raise unless ready."""

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from glowkit.nets.border import border_map
-from glowkit.nets.statistics import channel_statistics
+from glowkit.nets.statistics import SeesData, channel_statistics
 
 LOG_SCALE_FACTOR = 3.0
 """openai/glow multiplies its learned log-scales by 3, so that they learn three times as fast."""
@@ -44,14 +44,12 @@ class ScaledConv2d(nn.Module):
         return y if edge is None else y + border_map(edge, *x.shape[-2:]).to(y.dtype)
 
 
-class ActnormConv2d(ScaledConv2d):
+class ActnormConv2d(SeesData, ScaledConv2d):
     """Convolution followed by an activation normalisation, as in Glow's conditioner.
 
     Weights start as N(0, 0.05²); bias and scale are set by `glowkit.initialize` so that every
     output channel has mean 0 and variance 1 on the first batch.
     """
-
-    initialized: Tensor
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int) -> None:
         super().__init__(in_channels, out_channels, kernel)
@@ -59,13 +57,6 @@ class ActnormConv2d(ScaledConv2d):
         if self.edge is not None:
             nn.init.normal_(self.edge, std=0.05)
         self.register_buffer("initialized", torch.tensor(False))
-        self._ready = False
-
-    def ready(self) -> bool:
-        """Whether it has seen data, or was loaded with weights that have."""
-        # Asked until it is: reading the flag at every call would stall a GPU.
-        self._ready = self._ready or bool(self.initialized)
-        return self._ready
 
     def initialize_from(self, x: Tensor, *_: Tensor) -> None:
         self.bias.zero_()

@@ -7,6 +7,19 @@ SCALE_FLOOR = 1e-4
 """Smallest standard deviation that is divided by: a constant channel is scaled by at most 1e4."""
 
 
+class SeesData:
+    """What modules that are initialised from data share: whether they have been."""
+
+    initialized: Tensor
+    _ready = False
+
+    def ready(self) -> bool:
+        """Whether it has seen data, or was loaded with weights that have."""
+        # Asked until it is: reading the flag at every call would stall a GPU.
+        self._ready = self._ready or bool(self.initialized)
+        return self._ready
+
+
 def channel_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and biased standard deviation of each channel, over batch and space, each (C,).
 
