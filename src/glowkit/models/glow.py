@@ -22,7 +22,7 @@ from glowkit.densities import (
 from glowkit.models.checks import check_at_least, check_choice, check_sides, check_untouched
 from glowkit.models.dequantization import DEQUANTIZATIONS
 from glowkit.models.realnvp import LOGIT_ALPHA
-from glowkit.models.step import COUPLINGS, ENTRIES, HALVES, MOST_BINS, PERMUTATIONS, step
+from glowkit.models.step import COUPLINGS, ENTRIES, HALVES, PERMUTATIONS, check_transformer, step
 from glowkit.nets import PRECISIONS, ZeroConv2d, ZeroLinear
 
 
@@ -102,14 +102,9 @@ class GlowConfig:
         check_choice("precision", self.precision, PRECISIONS)
         check_at_least(self, components=1, bins=1, dequantization_steps=1, dequantization_width=1)
         check_choice("dequantization", self.dequantization, DEQUANTIZATIONS)
-        if self.bins > MOST_BINS:
-            raise GlowkitError(f"bins is {self.bins}; it must be at most {MOST_BINS}")
+        check_transformer(self)
         if self.last_kernel not in (1, 3):
             raise GlowkitError(f"last_kernel is {self.last_kernel}; it must be 1 or 3")
-        if self.coupling != "mixture":
-            check_untouched(self, "coupling 'mixture'", "components")
-        if self.coupling != "spline":
-            check_untouched(self, "coupling 'spline'", "bins")
         if self.dequantization != "variational":
             names = ("dequantization_steps", "dequantization_width")
             check_untouched(self, "dequantization 'variational'", *names)

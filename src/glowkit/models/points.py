@@ -17,12 +17,12 @@ from glowkit.bijections import (
     RationalQuadraticSpline,
     Transformer,
 )
-from glowkit.core import Bijection, Chain, Density, GlowkitError
+from glowkit.core import Bijection, Chain, Density
 from glowkit.core.memory import MEMORY_MODES
 from glowkit.densities import Then
-from glowkit.models.checks import check_at_least, check_choice, check_no_classes, check_untouched
+from glowkit.models.checks import check_at_least, check_choice, check_no_classes
 from glowkit.models.nice import PRIORS
-from glowkit.models.step import MOST_BINS, PERMUTATIONS, SPLINE_BOUND
+from glowkit.models.step import PERMUTATIONS, SPLINE_BOUND, check_transformer
 from glowkit.nets import MLP
 
 
@@ -98,12 +98,7 @@ class PointsConfig:
         check_choice("prior", self.prior, PRIORS)
         check_choice("memory", self.memory, MEMORY_MODES)
         check_no_classes("a flow of points", self.classes)
-        if self.bins > MOST_BINS:
-            raise GlowkitError(f"bins is {self.bins}; it must be at most {MOST_BINS}")
-        if self.coupling != "mixture":
-            check_untouched(self, "coupling 'mixture'", "components")
-        if self.coupling != "spline":
-            check_untouched(self, "coupling 'spline'", "bins")
+        check_transformer(self)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -1,7 +1,7 @@
 """One step of Glow: names in a config become bijections."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -23,7 +23,8 @@ from glowkit.bijections import (
     shuffle,
     swap_halves,
 )
-from glowkit.core import Bijection, Chain
+from glowkit.core import Bijection, Chain, GlowkitError
+from glowkit.models.checks import check_untouched
 from glowkit.nets import GlowNet, Preactivation
 
 if TYPE_CHECKING:
@@ -65,6 +66,15 @@ HALVES: dict[str, Callable[[Coupling, int], Bijection]] = {
     ),
 }
 """Which half a coupling keeps."""
+
+
+def check_transformer(config: Any) -> None:
+    """Refuse settings of a coupling that cannot be, and those that the coupling chosen ignores."""
+    if config.bins > MOST_BINS:
+        raise GlowkitError(f"bins is {config.bins}; it must be at most {MOST_BINS}")
+    for coupling, setting in (("mixture", "components"), ("spline", "bins")):
+        if config.coupling != coupling:
+            check_untouched(config, f"coupling {coupling!r}", setting)
 
 
 def step(config: "GlowConfig", channels: int, width: int, context_features: int) -> Chain:
