@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from glowkit.core import Bijection, GlowkitError, constant_ladj
-from glowkit.nets.convolution import LOG_SCALE_FACTOR
+from glowkit.nets.scaled import LOG_SCALE_FACTOR
 from glowkit.nets.statistics import SeesData, channel_statistics
 
 

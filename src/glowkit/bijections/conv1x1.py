@@ -28,13 +28,12 @@ class Conv1x1(Bijection):
         self.matrix = matrix
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return mix(x, self.matrix.matrix()), self._ladj(x)
+        matrix, log_det = self.matrix.matrix_and_log_det()
+        return mix(x, matrix), constant_ladj(x, x[0, 0].numel() * log_det)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return mix(y, self.matrix.inverse()), -self._ladj(y)
-
-    def _ladj(self, x: Tensor) -> Tensor:
-        return constant_ladj(x, x[0, 0].numel() * self.matrix.log_abs_det())
+        ladj = constant_ladj(y, -y[0, 0].numel() * self.matrix.log_abs_det())
+        return mix(y, self.matrix.inverse()), ladj
 
 
 def mix(x: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -4,7 +4,9 @@ from torch import Tensor
 
 from glowkit.bijections.actnorm import Actnorm
 from glowkit.bijections.conv1x1 import Conv1x1, mix
+from glowkit.bijections.matrix_kernel import ScaledProduct
 from glowkit.core import Bijection, constant_ladj
+from glowkit.nets.scaled import LOG_SCALE_FACTOR
 
 
 class ActnormConv1x1(Bijection):
@@ -41,18 +43,16 @@ class ActnormConv1x1(Bijection):
             x, ladj = self.actnorm(x)
             y, more = self.conv(x)
             return y, ladj + more
-        bias, scale = self._bias_and_scale()
-        matrix = self.conv.matrix.matrix() * scale
-        return mix(x, matrix, matrix @ bias), self._ladj(x)
+        matrix, log_det = self.conv.matrix.matrix_and_log_det()
+        bias, logs = self.actnorm.bias, self.actnorm.logs
+        pixels = x.flatten(2) if x.dim() > 2 else x.T[None]
+        y, log_scale = ScaledProduct.apply(pixels, matrix, bias, logs, LOG_SCALE_FACTOR)
+        y = y.view(x.shape) if x.dim() > 2 else y[0].T
+        return y, constant_ladj(x, x[0, 0].numel() * (log_scale + log_det))
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         self.actnorm.require_ready()
-        bias, scale = self._bias_and_scale()
-        return mix(y, self.conv.matrix.inverse() / scale[:, None], -bias), -self._ladj(y)
-
-    def _bias_and_scale(self) -> tuple[Tensor, Tensor]:
-        return self.actnorm.bias.double(), self.actnorm.log_scale().double().exp()
-
-    def _ladj(self, x: Tensor) -> Tensor:
-        each = self.actnorm.log_scale().double().sum() + self.conv.matrix.log_abs_det()
-        return constant_ladj(x, x[0, 0].numel() * each)
+        log_scale = self.actnorm.log_scale().double()
+        matrix = self.conv.matrix.inverse() / log_scale.exp()[:, None]
+        total = log_scale.sum() + self.conv.matrix.log_abs_det()
+        return mix(y, matrix, -self.actnorm.bias), constant_ladj(y, -y[0, 0].numel() * total)

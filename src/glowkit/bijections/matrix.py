@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from glowkit.bijections.matrix_kernel import FromLU
 from glowkit.core import GlowkitError
 
 
@@ -24,7 +25,7 @@ def noisy_identity(size: int) -> Tensor:
 class InvertibleMatrix(nn.Module, ABC):
     """A learned invertible matrix. Assembled, inverted and log-det'ed in float64.
 
-    To write one: implement `assign`, `_assemble` and `_log_abs_det`. In evaluation mode and without
+    To write one: implement `assign` and `_assemble`. In evaluation mode and without
     gradients, the results are kept for as long as the parameters keep their values. The values
     themselves are compared: a tensor's version would be cheaper, but torch's fused optimisers do
     not raise it. In training they change with every step, and what is kept would only take memory.
@@ -33,31 +34,35 @@ class InvertibleMatrix(nn.Module, ABC):
     def __init__(self) -> None:
         super().__init__()
         self._values: list[Tensor] = []
-        self._kept: dict[str, Tensor] = {}
+        self._kept: dict[str, tuple[Tensor, ...]] = {}
+
+    def matrix_and_log_det(self) -> tuple[Tensor, Tensor]:
+        """The matrix W, (C, C), and ln |det W|, a scalar; float64."""
+        matrix, log_det = self._keep("assembled", self._assemble)
+        return matrix, log_det
 
     def matrix(self) -> Tensor:
-        """The matrix W, (C, C), float64."""
-        return self._keep("matrix", self._assemble)
+        """W alone."""
+        return self.matrix_and_log_det()[0]
 
     def log_abs_det(self) -> Tensor:
-        """ln |det W|, a scalar, float64."""
-        return self._keep("log_abs_det", self._log_abs_det)
+        """ln |det W| alone."""
+        return self.matrix_and_log_det()[1]
 
     def inverse(self) -> Tensor:
         """W⁻¹, (C, C), float64. O(C³) when a parameter has changed."""
-        return self._keep("inverse", self._invert)
+        (inverse,) = self._keep("inverse", self._invert)
+        return inverse
 
     @abstractmethod
     def assign(self, matrix: Tensor) -> None:
         """Take the value of a given invertible matrix, (C, C)."""
 
     @abstractmethod
-    def _assemble(self) -> Tensor: ...
+    def _assemble(self) -> tuple[Tensor, Tensor]:
+        """W and ln |det W|, float64."""
 
-    @abstractmethod
-    def _log_abs_det(self) -> Tensor: ...
-
-    def _invert(self) -> Tensor:
+    def _invert(self) -> tuple[Tensor]:
         inverse, info = torch.linalg.inv_ex(self.matrix())
         if info.any():
             raise GlowkitError(
@@ -65,9 +70,9 @@ class InvertibleMatrix(nn.Module, ABC):
                 " with a lower learning rate, or with permutation 'conv1x1', whose factored"
                 " matrix stays invertible"
             )
-        return inverse
+        return (inverse,)
 
-    def _keep(self, name: str, compute: Callable[[], Tensor]) -> Tensor:
+    def _keep(self, name: str, compute: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
         if torch.is_grad_enabled() or self.training:
             return compute()
         now = list(self.parameters())
@@ -108,12 +113,10 @@ class PlainMatrix(InvertibleMatrix):
     def assign(self, matrix: Tensor) -> None:
         self.weight.copy_(matrix)
 
-    def _assemble(self) -> Tensor:
-        return self.weight.double()
-
-    def _log_abs_det(self) -> Tensor:
+    def _assemble(self) -> tuple[Tensor, Tensor]:
+        weight = self.weight.double()
         # slogdet, because a determinant underflows at C = 384.
-        return torch.linalg.slogdet(self.weight.double()).logabsdet
+        return weight, torch.linalg.slogdet(weight).logabsdet
 
 
 class LUMatrix(InvertibleMatrix):
@@ -146,11 +149,6 @@ class LUMatrix(InvertibleMatrix):
         packed = lower.tril(-1) + upper.triu(1) + diagonal.abs().log().diag()
         self.packed.copy_(packed)
 
-    def _assemble(self) -> Tensor:
-        packed = self.packed.double()
-        diagonal = self.signs.double() * packed.diagonal().exp()
-        lower = packed.tril(-1) + torch.eye(len(packed), dtype=packed.dtype, device=packed.device)
-        return (lower @ (packed.triu(1) + diagonal.diag()))[self.permutation]
-
-    def _log_abs_det(self) -> Tensor:
-        return self.packed.diagonal().double().sum()
+    def _assemble(self) -> tuple[Tensor, Tensor]:
+        matrix, log_det = FromLU.apply(self.packed, self.permutation, self.signs)
+        return matrix, log_det

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from glowkit.bijections.affine_kernel import CENTRE, SigmoidAffine
 from glowkit.core import constant_ladj, sum_per_example
 
 
@@ -75,14 +76,13 @@ class Affine(Transformer):
     parameters_per_channel = 2
 
     def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        shift, raw = self.unpack(x, h)
-        log_scale = F.logsigmoid(raw + 2)
-        return (x + shift) * torch.sigmoid(raw + 2), sum_per_example(log_scale)
+        y, log_scale = SigmoidAffine.apply(x, self.group(x, h))
+        return y, sum_per_example(log_scale)
 
     def inverse(self, y: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         shift, raw = self.unpack(y, h)
-        log_scale = F.logsigmoid(raw + 2)
-        return y / torch.sigmoid(raw + 2) - shift, -sum_per_example(log_scale)
+        log_scale = F.logsigmoid(raw + CENTRE)
+        return y / torch.sigmoid(raw + CENTRE) - shift, -sum_per_example(log_scale)
 
 
 class TanhAffine(Transformer):

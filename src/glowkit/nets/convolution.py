@@ -4,11 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from glowkit.nets.border import border_map
+from glowkit.nets.scaled import LOG_SCALE_FACTOR, Scaled, convolve
 from glowkit.nets.statistics import SeesData, channel_statistics
-
-LOG_SCALE_FACTOR = 3.0
-"""openai/glow multiplies its learned log-scales by 3, so that they learn three times as fast."""
 
 
 class ScaledConv2d(nn.Module):
@@ -32,16 +29,15 @@ class ScaledConv2d(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.logs = nn.Parameter(torch.zeros(out_channels))
 
-    def scaled(self) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Weight, bias and the border's filters, the scale folded into each."""
-        scale = torch.exp(LOG_SCALE_FACTOR * self.logs)
-        edge = None if self.edge is None else self.edge * scale[:, None, None]
-        return self.weight * scale[:, None, None, None], self.bias * scale, edge
+    def parameters_here(self) -> Scaled:
+        """The parameters of this layer, in the order that `ThreeConvolutions` takes them."""
+        return Scaled(self.weight, self.edge, self.bias, self.logs)
 
     def forward(self, x: Tensor) -> Tensor:
-        weight, bias, edge = self.scaled()
-        y = F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
-        return y if edge is None else y + border_map(edge, *x.shape[-2:]).to(y.dtype)
+        layer = self.parameters_here()
+        scale = layer.scale()
+        weight, tail = self.weight * scale[:, None, None, None], layer.tail() * scale[:, None]
+        return convolve(x, weight, tail)
 
 
 class ActnormConv2d(SeesData, ScaledConv2d):

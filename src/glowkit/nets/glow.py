@@ -64,9 +64,10 @@ class GlowNet(PrecisionNet):
         x = self.entry(x)
         if not (self.first.ready() and self.second.ready()):
             return self._apart(x, added)
-        layers = (*self.first.scaled(), *self.second.scaled(), *self.last.scaled())
         dtype = x.dtype if self.dtype == torch.float32 else self.dtype
-        return ThreeConvolutions.apply(dtype, x, added, *layers)
+        layers = (self.first, self.second, self.last)
+        parameters = (tensor for layer in layers for tensor in layer.parameters_here())
+        return ThreeConvolutions.apply(dtype, x, added, *parameters)
 
     def _added(self, context: Tensor | None) -> Tensor | None:
         if self.context is None:

@@ -6,7 +6,7 @@ from torch import Tensor
 from glowkit.core import GlowkitError
 from glowkit.models.importers.contents import Contents
 from glowkit.models.importers.parts import Factors, Level, Scaled, Step, Weights, interleave
-from glowkit.nets.convolution import LOG_SCALE_FACTOR
+from glowkit.nets.scaled import LOG_SCALE_FACTOR
 
 MARK = r"blocks\.\d+\.flows\.\d+\."
 """How the names of this format begin."""
