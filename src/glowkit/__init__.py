@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING
 from glowkit._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from glowkit.core import MIDPOINT, Bijection, Chain, Density, GlowkitError, initialize
+    from glowkit.core import (
+        MIDPOINT,
+        Bijection,
+        Chain,
+        Density,
+        GlowkitError,
+        initialize,
+        keep_freed_memory,
+    )
     from glowkit.densities import Dequantize, Split, Then
     from glowkit.models import (
         PRESETS,
@@ -38,13 +46,22 @@ __all__ = [
     "bits_per_dim",
     "build",
     "initialize",
+    "keep_freed_memory",
     "load",
     "reconstruct",
     "save",
 ]
 
 _HOMES = {
-    "glowkit.core": ["MIDPOINT", "Bijection", "Chain", "Density", "GlowkitError", "initialize"],
+    "glowkit.core": [
+        "MIDPOINT",
+        "Bijection",
+        "Chain",
+        "Density",
+        "GlowkitError",
+        "initialize",
+        "keep_freed_memory",
+    ],
     "glowkit.densities": ["Dequantize", "Split", "Then"],
     "glowkit.models": [
         "PRESETS",

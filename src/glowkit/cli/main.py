@@ -20,6 +20,7 @@ from glowkit.cli.report import report
 from glowkit.cli.sample import sample
 from glowkit.cli.scales import scales
 from glowkit.cli.train import train
+from glowkit.core.allocator import keep_freed_memory
 from glowkit.core.errors import GlowkitError
 
 COMMANDS = (
@@ -58,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # that are busy with something else too, that made an evaluation 2.4 times as slow; elsewhere
     # a shorter spin costs nothing measurable. Read when torch is first imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    keep_freed_memory()
     try:
         code = table(arguments, standalone_mode=False)
     except KeyboardInterrupt:

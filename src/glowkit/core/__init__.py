@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from glowkit._lazy import lazy_names
 
 if TYPE_CHECKING:
+    from glowkit.core.allocator import keep_freed_memory
     from glowkit.core.bijection import Bijection, constant_ladj, sum_per_example
     from glowkit.core.chain import Chain
     from glowkit.core.conditioned import Conditioned
@@ -26,10 +27,12 @@ __all__ = [
     "constant_ladj",
     "draw",
     "initialize",
+    "keep_freed_memory",
     "sum_per_example",
 ]
 
 _HOMES = {
+    "glowkit.core.allocator": ["keep_freed_memory"],
     "glowkit.core.bijection": ["Bijection", "constant_ladj", "sum_per_example"],
     "glowkit.core.chain": ["Chain"],
     "glowkit.core.conditioned": ["Conditioned"],
