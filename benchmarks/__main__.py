@@ -11,9 +11,9 @@ from benchmarks.drift import measure_drift
 from benchmarks.memory import measure_memory
 from benchmarks.page import write_page
 from benchmarks.plan import PLANS
-from benchmarks.record import record, record_processes, record_steps
+from benchmarks.record import record, record_large, record_processes, record_steps
 from benchmarks.results import read_results
-from glowkit import GlowkitError
+from glowkit import GlowkitError, keep_freed_memory
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -47,6 +47,7 @@ def everything(
     record(out, "memory", lambda: measure_memory(chosen.deep, chosen.depths))
     record(out, "drift", lambda: measure_drift(chosen.deep, chosen.depths))
     record_processes(out, chosen.processes, rounds, threads)
+    record_large(out, chosen.large, chosen.gib, threads)
 
 
 @app.command()
@@ -114,6 +115,21 @@ def ddp(
 
 
 @app.command()
+def large(
+    size: Size = 256,
+    levels: Levels = 6,
+    steps: Steps = 32,
+    width: Width = 512,
+    batch: Batch = 8,
+    gib: Annotated[int, typer.Option(min=1, help="Memory that a process may have.")] = 16,
+    threads: Threads = 2,
+    out: Out = RESULTS,
+) -> None:
+    """The largest batch of a training step that fits into memory, for every subject."""
+    record_large(out, Case(size, levels, steps, width, batch), gib, threads)
+
+
+@app.command()
 def report(
     results: Annotated[Path, typer.Argument(help="Results file.")],
     docs: Annotated[Path, typer.Option(help="Folder of the page.")] = Path("docs"),
@@ -130,6 +146,7 @@ def _numbers(text: str) -> list[int]:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()  # for every subject alike
     try:
         app()
     except GlowkitError as error:

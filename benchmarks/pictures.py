@@ -33,7 +33,8 @@ def draw(results: dict[str, Any], folder: Path) -> list[str]:
 def _steps(rows: Rows) -> Figure:
     """A panel for each task: time over floor of every subject, the cases one below the other."""
     tasks = list(dict.fromkeys(row["task"] for row in rows))
-    subjects = [n for n in rows[0]["times"] if n not in (*LAYOUTS, limit.NAME)]
+    every = dict.fromkeys(name for row in rows for name in row["times"])
+    subjects = [name for name in every if name not in (*LAYOUTS, limit.NAME)]
     height = 0.8 / len(subjects)
     figure = Figure((WIDTH, 0.6 + 0.6 * len(rows) + 0.6 * len(tasks)), layout="constrained")
     panels = figure.subplots(len(tasks), sharex=True, squeeze=False)[:, 0]

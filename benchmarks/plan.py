@@ -7,12 +7,17 @@ from benchmarks.case import Case
 
 @dataclass(frozen=True)
 class Plan:
-    """Cases of the steps, of memory and drift at several depths, and of the two processes."""
+    """Cases of the steps, of memory and drift at several depths, of the two processes, and large.
+
+    The large one has a limit of memory in GiB.
+    """
 
     steps: list[Case]
     depths: list[int]
     deep: Case
     processes: Case
+    large: Case
+    gib: int
 
 
 def _cases(*sizes: tuple[int, int]) -> list[Case]:
@@ -30,12 +35,16 @@ PLANS = {
         depths=[4, 8, 16, 32, 64],
         deep=Case(batch=8),
         processes=Case(),
+        large=Case(size=256, levels=6, steps=32, width=512, batch=8),
+        gib=16,
     ),
     "quick": Plan(
         steps=[Case(steps=2, width=32, batch=8)],
         depths=[1, 2, 4],
         deep=Case(size=16, levels=2, width=16, batch=2),
         processes=Case(steps=2, width=32, batch=8),
+        large=Case(size=32, steps=2, width=32, batch=4),
+        gib=4,
     ),
 }
 """By name; "quick" shows that everything runs, and its figures mean little."""

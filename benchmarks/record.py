@@ -10,9 +10,12 @@ from rich.console import Console
 
 from benchmarks.case import Case
 from benchmarks.ddp import time_processes
+from benchmarks.large import measure_large
 from benchmarks.parameters import count_parameters
 from benchmarks.results import add_section
 from benchmarks.steps import time_steps
+from benchmarks.subjects import PEERS
+from benchmarks.subjects.ours import PREFIX
 from benchmarks.tables import tables
 
 PAGE_WIDTH = 140
@@ -44,3 +47,9 @@ def record_steps(out: Path, cases: list[Case], rounds: int, threads: int) -> Non
 def record_processes(out: Path, case: Case, rounds: int, threads: int) -> None:
     """Two processes against one."""
     record(out, "ddp", lambda: [time_processes(case, rounds, threads)])
+
+
+def record_large(out: Path, case: Case, gib: int, threads: int) -> None:
+    """The largest batch of a large Glow that fits into memory."""
+    names = [PREFIX + "reversible", PREFIX + "store", *PEERS]
+    record(out, "large", lambda: measure_large(case, names, gib, threads))

@@ -11,7 +11,7 @@ from benchmarks import limit
 from benchmarks.case import Case
 from benchmarks.floor import LAYOUTS, Floor
 from benchmarks.rounds import take_turns
-from benchmarks.subjects import PEERS, builders
+from benchmarks.subjects import PEERS, autocast_peers, builders
 from benchmarks.subjects.flow import Flow
 from benchmarks.subjects.ours import PREFIX
 from glowkit.training.optimizers import make_optimizer
@@ -50,17 +50,19 @@ TASKS = {"training": training, "density": density, "sampling": sampling}
 def time_steps(case: Case, rounds: int, threads: int) -> list[dict[str, Any]]:
     """Time every subject, both floors and the matrix product; one row of raw times a task.
 
-    Memory modes differ in training only; the other tasks have glowkit once.
+    Memory modes differ in training only; the other tasks have glowkit once. In bfloat16, the peers
+    are there twice: as they are, in float32, and with their conditioners under autocast.
     """
     torch.set_num_threads(threads)
     images = case.images()
-    models = {name: builder(case) for name, builder in builders().items()}
+    casts = autocast_peers() if case.precision != "float32" else {}
+    models = {name: builder(case) for name, builder in (builders() | casts).items()}
     floors = {name: Floor(case, layout) for name, layout in LAYOUTS.items()}
     product = limit.Product(case.precision)
     rows = []
     for task, prepare in TASKS.items():
         trains = task == "training"
-        names = models if trains else [STORED, *PEERS]
+        names = models if trains else [STORED, *PEERS, *casts]
         runs: dict[str, Callable[[], object]] = {
             name: prepare(models[name], images) for name in names
         }

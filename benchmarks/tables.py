@@ -1,6 +1,6 @@
 """Tables of results, for the terminal and for a page."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -51,17 +51,18 @@ def describe(case: dict[str, Any]) -> str:
 
 
 def _steps(name: str, rows: Rows) -> Iterator[Table]:
-    for task in dict.fromkeys(row["task"] for row in rows):
-        of_task = [row for row in rows if row["task"] == task]
-        subjects = [n for n in of_task[0]["times"] if n not in (*LAYOUTS, limit.NAME)]
-        columns = ["case", "ms", "against the best peer", *subjects, "floor / limit"]
-        yield Table(task, columns, [_times(row, subjects) for row in of_task])
+    kinds = dict.fromkeys((row["task"], row["case"]["precision"]) for row in rows)
+    for task, precision in kinds:
+        kind = [r for r in rows if (r["task"], r["case"]["precision"]) == (task, precision)]
+        subjects = [n for n in kind[0]["times"] if n not in (*LAYOUTS, limit.NAME)]
+        columns = ["case", "ms", "best peer / glowkit", *subjects, "floor / limit"]
+        yield Table(f"{task}, {precision}", columns, [_times(row, subjects) for row in kind])
 
 
 def _times(row: dict[str, Any], subjects: list[str]) -> list[str]:
     times, case = row["times"], Case(**row["case"])
     floor, peer = (fastest(times, list(others), STORED) for others in (LAYOUTS, PEERS))
-    against = ratio(times[STORED], times[peer])
+    against = ratio(times[peer], times[STORED])
     bound = [seconds * limit.products(case, row["task"]) for seconds in times[limit.NAME]]
     return [
         describe(row["case"]),
@@ -73,9 +74,7 @@ def _times(row: dict[str, Any], subjects: list[str]) -> list[str]:
 
 
 def _single(name: str, rows: Rows) -> Iterator[Table]:
-    yield {"parameters": _parameters, "memory": _memory, "drift": _drift, "ddp": _processes}[name](
-        rows
-    )
+    yield SINGLE[name](rows)
 
 
 def _parameters(rows: Rows) -> Table:
@@ -110,3 +109,27 @@ def _processes(rows: Rows) -> Table:
         both = [f"{1e3 * median(times):.1f}" for times in (one, two)]
         body.append([describe(row["case"]), *both, f"{ratio(two, one).median:.2f}"])
     return Table("processes", ["case", "1 process, ms", "2 processes, ms", "two / one"], body)
+
+
+def _large(rows: Rows) -> Table:
+    limit_gib = rows[0]["gib"]
+    columns = [f"within {limit_gib} GiB", "images", "peak GiB", "s a step", "s an image"]
+    return Table("large", columns, [_fitting(row) for row in rows])
+
+
+def _fitting(row: dict[str, Any]) -> list[str]:
+    batch = row["batch"]
+    if not batch:
+        return [row["subject"], "0", "", "", ""]
+    seconds = [f"{row['seconds']:.0f}", f"{row['seconds'] / batch:.1f}"]
+    return [row["subject"], str(batch), f"{row['bytes'] / 2**30:.1f}", *seconds]
+
+
+SINGLE: dict[str, Callable[[Rows], Table]] = {
+    "parameters": _parameters,
+    "memory": _memory,
+    "drift": _drift,
+    "ddp": _processes,
+    "large": _large,
+}
+"""The sections of one table."""

@@ -1,6 +1,7 @@
 """Subjects: the same Glow in each library."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 
@@ -16,20 +17,32 @@ PEERS = {
 }
 """Other libraries, and the module here whose `Subject(case)` builds their Glow."""
 
+AUTOCAST = " + autocast"
+"""After the name of a peer whose conditioners someone has put under autocast; none does it."""
+
 
 def builders() -> dict[str, Callable[[Case], Flow]]:
-    """Every subject by name: glowkit in each memory mode, then the peers.
+    """Every subject by name: glowkit in each memory mode, then the peers, which have float32.
 
     Raises:
         GlowkitError: when a peer is not installed.
     """
     ours = {name: partial(Ours, memory=mode) for name, mode in names_of_ours()}
-    return ours | {name: _peer(name) for name in PEERS}
+    return ours | {name: partial(_in_float32, name) for name in PEERS}
 
 
-def _peer(name: str) -> Callable[[Case], Flow]:
+def autocast_peers() -> dict[str, Callable[[Case], Flow]]:
+    """The peers with their conditioners in the precision of the case."""
+    return {name + AUTOCAST: partial(_peer, name) for name in PEERS}
+
+
+def _in_float32(name: str, case: Case) -> Flow:
+    return _peer(name, replace(case, precision="float32"))
+
+
+def _peer(name: str, case: Case) -> Flow:
     try:
-        return import_module(PEERS[name]).Subject
+        return import_module(PEERS[name]).Subject(case)
     except ImportError as error:
         raise GlowkitError(
             f"{name} is not installed ({error}); pip install 'glowkit[benchmark]' brings the peers"

@@ -1,0 +1,73 @@
+"""A training step of a large Glow within a limit of memory: the largest batch that fits."""
+
+import resource
+import time
+from dataclasses import asdict, replace
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from typing import Any
+
+import torch
+
+from benchmarks.case import Case
+from benchmarks.steps import training
+from benchmarks.subjects import builders
+from glowkit import GlowkitError, keep_freed_memory
+
+GIB = 2**30
+
+OUT_OF_MEMORY = ("can't allocate memory", "bad_alloc", "could not create a memory", "out of memory")
+"""What torch and its kernel libraries say when an allocation fails."""
+
+
+def measure_large(case: Case, names: list[str], gib: int, threads: int) -> list[dict[str, Any]]:
+    """For each subject: the case's batch, halved until a step fits; its seconds and peak bytes.
+
+    Each attempt is a process of its own that may not have more than that many GiB of data. The
+    batch is 0 where not even one image fits.
+    """
+    return [_largest(case, name, gib, threads) for name in names]
+
+
+def _largest(case: Case, name: str, gib: int, threads: int) -> dict[str, Any]:
+    batch = case.batch
+    while batch:
+        found = _attempt(replace(case, batch=batch), name, gib, threads)
+        if found:
+            return {"subject": name, "case": asdict(case), "gib": gib, "batch": batch, **found}
+        batch //= 2
+    return {"subject": name, "case": asdict(case), "gib": gib, "batch": 0}
+
+
+def _attempt(case: Case, name: str, gib: int, threads: int) -> dict[str, float]:
+    context = get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_worker, args=(case, name, gib, threads, sender))
+    process.start()
+    sender.close()
+    try:
+        answer = receiver.recv()
+    except EOFError:
+        raise GlowkitError(f"{name} ended without an answer on {case}") from None
+    finally:
+        process.join()
+    if isinstance(answer, str):
+        raise GlowkitError(f"{name} failed on {case}: {answer}")
+    return answer
+
+
+def _worker(case: Case, name: str, gib: int, threads: int, sender: Connection) -> None:
+    resource.setrlimit(resource.RLIMIT_DATA, (gib * GIB, gib * GIB))
+    keep_freed_memory()
+    torch.set_num_threads(threads)
+    try:
+        step = training(builders()[name](case), case.images())
+        start = time.perf_counter()
+        step()
+        seconds = time.perf_counter() - start
+    except (RuntimeError, MemoryError) as error:
+        full = isinstance(error, MemoryError) or any(m in str(error) for m in OUT_OF_MEMORY)
+        sender.send({} if full else str(error))
+        return
+    peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    sender.send({"seconds": seconds, "bytes": peak})
