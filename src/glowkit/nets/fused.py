@@ -83,7 +83,8 @@ def _by_parameters(
     """The gradients of weight, edge, bias and logs."""
     by_scale = (by_tail * layer.tail()).sum(1) + (by_weight * layer.weight).sum((1, 2, 3))
     by_tail = by_tail * scale[:, None]
-    # Made in the weight's own strides, which several processes share in one buffer.
-    by_raw = torch.mul(by_weight, scale[:, None, None, None], out=torch.empty_like(layer.weight))
+    # In the strides of a new tensor, 1x1 kernels too, which several processes share in one buffer.
+    by_raw = layer.weight.new_empty(layer.weight.shape)
+    torch.mul(by_weight, scale[:, None, None, None], out=by_raw)
     by_edge = None if layer.edge is None else by_tail[:, :9].reshape(layer.edge.shape)
     return by_raw, by_edge, by_tail[:, -1].clone(), by_scale * scale * LOG_SCALE_FACTOR
