@@ -75,7 +75,10 @@ class GlowNet(PrecisionNet):
         if context is None:
             raise ValueError("this conditioner needs a context and got none")
         with computing_in(self.dtype, context.device):
-            return self.context(context if context.dim() == 4 else context[:, :, None, None])
+            context = context if context.dim() == 4 else context[:, :, None, None]
+            # A product of pixels rather than a convolution, whose gradient has strides of its own.
+            added = F.linear(context.movedim(1, -1), self.context.weight.flatten(1))
+            return added.movedim(-1, 1)
 
     def _apart(self, x: Tensor, added: Tensor | None) -> Tensor:
         """Layer by layer, so that each is initialised from what the one before makes."""
