@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from glowkit.nets.scaled import LOG_SCALE_FACTOR, Scaled, convolve
+from glowkit.nets.scaled import LAST, LOG_SCALE_FACTOR, Scaled
 from glowkit.nets.statistics import SeesData, channel_statistics
 
 
@@ -36,8 +36,7 @@ class ScaledConv2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         layer = self.parameters_here()
         scale = layer.scale()
-        weight, tail = self.weight * scale[:, None, None, None], layer.tail() * scale[:, None]
-        return convolve(x, weight, tail)
+        return layer.convolve(x.contiguous(memory_format=LAST), scale, layer.scaled_weight(scale))
 
 
 class ActnormConv2d(SeesData, ScaledConv2d):

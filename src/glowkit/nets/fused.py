@@ -1,14 +1,14 @@
 """Glow's conditioner as one node of autograd's graph: three convolutions and little else."""
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from glowkit.nets.border import tail_gradient
-from glowkit.nets.gradients import data_gradient, pixels, weight_gradient
-from glowkit.nets.scaled import LAST, LOG_SCALE_FACTOR, Scaled, convolve
+from glowkit.nets.gradients import data_gradient
+from glowkit.nets.scaled import LAST, Scaled
 
 
 class ThreeConvolutions(torch.autograd.Function):
@@ -33,9 +33,8 @@ class ThreeConvolutions(torch.autograd.Function):
                     h.relu_()
                 seen.append(h)
                 scales.append(layer.scale())
-                weight = layer.weight * scales[i][:, None, None, None]
-                weights.append(weight.to(dtype, memory_format=LAST))
-                h = convolve(h, weights[i], layer.tail() * scales[i][:, None])
+                weights.append(layer.scaled_weight(scales[i]).to(dtype, memory_format=LAST))
+                h = layer.convolve(h, scales[i], weights[i])
                 if i == 0 and added is not None:
                     h += added
         ctx.save_for_backward(x, added, *seen, *scales, *weights, *parameters)
@@ -53,8 +52,7 @@ class ThreeConvolutions(torch.autograd.Function):
             for i in (2, 1, 0):
                 if i == 0 and added is not None:
                     by_added = grad.sum_to_size(added.shape).to(added.dtype)
-                by_weight, by_tail = _by_scaled(grad, seen[i], weights[i], layers[i])
-                found = [*_by_parameters(by_weight, by_tail, layers[i], scales[i]), *found]
+                found = [*layers[i].gradients(grad, seen[i], scales[i], weights[i]), *found]
                 grad = data_gradient(grad, seen[i], weights[i])
                 if i > 0:
                     # In place: nobody else has seen this gradient.
@@ -62,29 +60,5 @@ class ThreeConvolutions(torch.autograd.Function):
         return None, grad.to(x.dtype), by_added, *found
 
 
-def _layers(parameters: Any) -> Any:
-    quadruples = zip(*(parameters[i::4] for i in range(4)), strict=True)
-    return (Scaled(*fields) for fields in quadruples)
-
-
-def _by_scaled(grad: Tensor, x: Tensor, weight: Tensor, layer: Scaled) -> tuple[Tensor, Tensor]:
-    """The gradients of weight and tail with the scale in them, in the parameters' dtype."""
-    dtype = layer.weight.dtype
-    if layer.edge is None:
-        by_tail = pixels(grad).sum(0).to(dtype)[:, None]
-    else:
-        by_tail = tail_gradient(grad, dtype)
-    return weight_gradient(grad, x, weight).to(dtype), by_tail
-
-
-def _by_parameters(
-    by_weight: Tensor, by_tail: Tensor, layer: Scaled, scale: Tensor
-) -> tuple[Tensor | None, ...]:
-    """The gradients of weight, edge, bias and logs."""
-    by_scale = (by_tail * layer.tail()).sum(1) + (by_weight * layer.weight).sum((1, 2, 3))
-    by_tail = by_tail * scale[:, None]
-    # In the strides of a new tensor, 1x1 kernels too, which several processes share in one buffer.
-    by_raw = layer.weight.new_empty(layer.weight.shape)
-    torch.mul(by_weight, scale[:, None, None, None], out=by_raw)
-    by_edge = None if layer.edge is None else by_tail[:, :9].reshape(layer.edge.shape)
-    return by_raw, by_edge, by_tail[:, -1].clone(), by_scale * scale * LOG_SCALE_FACTOR
+def _layers(parameters: Sequence[Any]) -> Iterator[Scaled]:
+    return (Scaled(*parameters[i : i + 4]) for i in range(0, len(parameters), 4))
