@@ -16,7 +16,7 @@ from benchmarks.subjects.flow import Flow
 from benchmarks.subjects.ours import PREFIX
 from glowkit.training.optimizers import make_optimizer
 
-STORED = PREFIX + "store"
+STORED, REVERSIBLE = PREFIX + "store", PREFIX + "reversible"
 
 
 def training(model: Flow, images: Tensor) -> Callable[[], object]:

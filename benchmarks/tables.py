@@ -11,7 +11,7 @@ from benchmarks import limit
 from benchmarks.case import Case
 from benchmarks.floor import LAYOUTS
 from benchmarks.rounds import fastest, ratio
-from benchmarks.steps import STORED
+from benchmarks.steps import REVERSIBLE, STORED
 from benchmarks.subjects import PEERS
 
 Rows = list[dict[str, Any]]
@@ -55,8 +55,23 @@ def _steps(name: str, rows: Rows) -> Iterator[Table]:
     for task, precision in kinds:
         kind = [r for r in rows if (r["task"], r["case"]["precision"]) == (task, precision)]
         subjects = [n for n in kind[0]["times"] if n not in (*LAYOUTS, limit.NAME)]
-        columns = ["case", "ms", "best peer / glowkit", *subjects, "floor / limit"]
+        columns = [
+            "case",
+            "ms",
+            "best peer / glowkit",
+            *_modes(kind[0]),
+            *subjects,
+            "floor / limit",
+        ]
         yield Table(f"{task}, {precision}", columns, [_times(row, subjects) for row in kind])
+
+
+def _modes(row: dict[str, Any]) -> dict[str, str]:
+    """What the memory that does not grow costs, where a task has it."""
+    times = row["times"]
+    if REVERSIBLE not in times:
+        return {}
+    return {"reversible / store": f"{ratio(times[REVERSIBLE], times[STORED]).median:.2f}"}
 
 
 def _times(row: dict[str, Any], subjects: list[str]) -> list[str]:
@@ -68,6 +83,7 @@ def _times(row: dict[str, Any], subjects: list[str]) -> list[str]:
         describe(row["case"]),
         f"{1e3 * median(times[STORED]):.1f}",
         f"{against.median:.2f} ({against.low:.2f} to {against.high:.2f}) {peer}",
+        *_modes(row).values(),
         *[f"{ratio(times[subject], times[floor]).median:.2f}" for subject in subjects],
         f"{ratio(times[floor], bound).median:.2f}",
     ]
