@@ -13,10 +13,10 @@ from glowkit.core.memory import MEMORY_MODES
 from glowkit.training.optimizers import make_optimizer
 
 STORED = "store"
-TRAINED = 20
+TRAINED = 50
 """Training steps beforehand: couplings of a fresh Glow are constant, and would hide an error."""
 
-LEARNING_RATE = 1e-3
+LEARNING_RATE = 2e-4
 
 
 def gradient(model: Flow, images: Tensor) -> Tensor:
