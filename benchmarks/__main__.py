@@ -1,6 +1,7 @@
 """Benchmarks of glowkit; what the figures mean is in docs/performance.md."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ from benchmarks.case import Case
 from benchmarks.drift import measure_drift
 from benchmarks.memory import measure_memory
 from benchmarks.page import write_page
-from benchmarks.plan import PLANS
+from benchmarks.plan import PLANS, Plan
 from benchmarks.record import record, record_large, record_processes, record_steps
 from benchmarks.results import read_results
 from glowkit import GlowkitError, keep_freed_memory
@@ -31,10 +32,26 @@ Batch = Annotated[int, typer.Option(min=2, help="Images in a batch.")]
 RESULTS = Path("benchmark-results.json")
 DEPTHS = "4,8,16,32,64"
 
+SECTIONS: dict[str, Callable[[Plan, Path, int, int], None]] = {
+    "steps": lambda plan, out, rounds, threads: record_steps(out, plan.steps, rounds, threads),
+    "memory": lambda plan, out, *_: record(
+        out, "memory", lambda: measure_memory(plan.deep, plan.depths)
+    ),
+    "drift": lambda plan, out, *_: record(
+        out, "drift", lambda: measure_drift(plan.deep, plan.depths)
+    ),
+    "ddp": lambda plan, out, rounds, threads: record_processes(
+        out, plan.processes, rounds, threads
+    ),
+    "large": lambda plan, out, _, threads: record_large(out, plan.large, plan.gib, threads),
+}
+"""What a whole run measures, in this order."""
+
 
 @app.command("all")
 def everything(
     plan: Annotated[str, typer.Option(help=f"{' or '.join(PLANS)}.")] = "full",
+    sections: Annotated[str, typer.Option(help="Which of them, with commas.")] = ",".join(SECTIONS),
     rounds: Rounds = 20,
     threads: Threads = 2,
     out: Out = RESULTS,
@@ -42,12 +59,12 @@ def everything(
     """Every section, on the cases of a plan."""
     if plan not in PLANS:
         raise GlowkitError(f"plan {plan!r} does not exist; choose one of {', '.join(PLANS)}")
-    chosen = PLANS[plan]
-    record_steps(out, chosen.steps, rounds, threads)
-    record(out, "memory", lambda: measure_memory(chosen.deep, chosen.depths))
-    record(out, "drift", lambda: measure_drift(chosen.deep, chosen.depths))
-    record_processes(out, chosen.processes, rounds, threads)
-    record_large(out, chosen.large, chosen.gib, threads)
+    chosen = sections.split(",")
+    for name in chosen:
+        if name not in SECTIONS:
+            raise GlowkitError(f"section {name!r} does not exist; there are {', '.join(SECTIONS)}")
+    for name in chosen:
+        SECTIONS[name](PLANS[plan], out, rounds, threads)
 
 
 @app.command()
