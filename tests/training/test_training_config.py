@@ -70,6 +70,8 @@ def test_batches_are_a_function_of_the_step() -> None:
     assert not np.array_equal(permutation(9, 0, 1), permutation(9, 0, 2))
 
 
+# On a machine of one core, torch finds two workers too many.
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
 @pytest.mark.parametrize("workers", [0, 2])
 def test_loader_starts_at_any_step(workers: int) -> None:
     split = tiny_source().splits["train"]
