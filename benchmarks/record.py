@@ -36,8 +36,8 @@ def record(out: Path, name: str, measure: Callable[[], list[dict[str, Any]]]) ->
 
 
 def record_steps(out: Path, cases: list[Case], rounds: int, threads: int) -> None:
-    """Parameter counts at every width, then the times of every case."""
-    widths = {case.width: case for case in cases}.values()
+    """Parameter counts of the first case of every width, then the times of every case."""
+    widths = {case.width: case for case in reversed(cases)}.values()
     record(out, "parameters", lambda: [row for case in widths for row in count_parameters(case)])
     record(
         out, "steps", lambda: [row for case in cases for row in time_steps(case, rounds, threads)]
