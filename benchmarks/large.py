@@ -65,7 +65,7 @@ def _worker(case: Case, name: str, gib: int, threads: int, sender: Connection) -
         start = time.perf_counter()
         step()
         seconds = time.perf_counter() - start
-    except (RuntimeError, MemoryError) as error:
+    except (RuntimeError, MemoryError, GlowkitError) as error:
         full = isinstance(error, MemoryError) or any(m in str(error) for m in OUT_OF_MEMORY)
         sender.send({} if full else str(error))
         return

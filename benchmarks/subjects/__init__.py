@@ -28,21 +28,21 @@ def builders() -> dict[str, Callable[[Case], Flow]]:
         GlowkitError: when a peer is not installed.
     """
     ours = {name: partial(Ours, memory=mode) for name, mode in names_of_ours()}
-    return ours | {name: partial(_in_float32, name) for name in PEERS}
+    return ours | {name: partial(_in_float32, _peer(name)) for name in PEERS}
 
 
 def autocast_peers() -> dict[str, Callable[[Case], Flow]]:
-    """The peers with their conditioners in the precision of the case."""
-    return {name + AUTOCAST: partial(_peer, name) for name in PEERS}
+    """The peers with their conditioners in the precision of the case; raises as `builders` does."""
+    return {name + AUTOCAST: _peer(name) for name in PEERS}
 
 
-def _in_float32(name: str, case: Case) -> Flow:
-    return _peer(name, replace(case, precision="float32"))
+def _in_float32(peer: Callable[[Case], Flow], case: Case) -> Flow:
+    return peer(replace(case, precision="float32"))
 
 
-def _peer(name: str, case: Case) -> Flow:
+def _peer(name: str) -> Callable[[Case], Flow]:
     try:
-        return import_module(PEERS[name]).Subject(case)
+        return import_module(PEERS[name]).Subject
     except ImportError as error:
         raise GlowkitError(
             f"{name} is not installed ({error}); pip install 'glowkit[benchmark]' brings the peers"

@@ -5,7 +5,8 @@ import torch
 from torch.nn import functional as F
 
 from glowkit.bijections.affine_kernel import SigmoidAffine
-from glowkit.bijections.matrix_kernel import FromLU, ScaledProduct
+from glowkit.bijections.folded_kernel import ScaledProduct
+from glowkit.bijections.matrix_kernel import FromLU
 from glowkit.nets.gradients import data_gradient, weight_gradient
 
 

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from glowkit.bijections.actnorm import Actnorm
 from glowkit.bijections.conv1x1 import Conv1x1, mix
-from glowkit.bijections.matrix_kernel import ScaledProduct
+from glowkit.bijections.folded_kernel import ScaledProduct
 from glowkit.core import Bijection, constant_ladj
 from glowkit.nets.scaled import LOG_SCALE_FACTOR
 

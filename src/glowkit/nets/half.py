@@ -1,6 +1,5 @@
 """A network that describes an image at half its resolution."""
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -23,6 +22,5 @@ class HalfSizeNet(PrecisionNet):
 
     def forward(self, image: Tensor) -> Tensor:
         with computing_in(self.dtype, image.device):
-            h = F.pixel_unshuffle(image, 2).contiguous(memory_format=torch.channels_last)
-            h = self.first(h).relu_()
+            h = self.first(F.pixel_unshuffle(image, 2)).relu_()
             return self.second(h).relu_().to(image.dtype)
