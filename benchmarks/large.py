@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.case import Case
 from benchmarks.steps import training
-from benchmarks.subjects import builders
+from benchmarks.subjects.flow import Builder
 from glowkit import GlowkitError, keep_freed_memory
 
 GIB = 2**30
@@ -20,29 +20,31 @@ OUT_OF_MEMORY = ("can't allocate memory", "bad_alloc", "could not create a memor
 """What torch and its kernel libraries say when an allocation fails."""
 
 
-def measure_large(case: Case, names: list[str], gib: int, threads: int) -> list[dict[str, Any]]:
+def measure_large(
+    case: Case, builders: dict[str, Builder], gib: int, threads: int
+) -> list[dict[str, Any]]:
     """For each subject: the case's batch, halved until a step fits; its seconds and peak bytes.
 
     Each attempt is a process of its own that may not have more than that many GiB of data. The
     batch is 0 where not even one image fits.
     """
-    return [_largest(case, name, gib, threads) for name in names]
+    return [_largest(case, name, builder, gib, threads) for name, builder in builders.items()]
 
 
-def _largest(case: Case, name: str, gib: int, threads: int) -> dict[str, Any]:
+def _largest(case: Case, name: str, builder: Builder, gib: int, threads: int) -> dict[str, Any]:
     batch = case.batch
     while batch:
-        found = _attempt(replace(case, batch=batch), name, gib, threads)
+        found = _attempt(replace(case, batch=batch), name, builder, gib, threads)
         if found:
             return {"subject": name, "case": asdict(case), "gib": gib, "batch": batch, **found}
         batch //= 2
     return {"subject": name, "case": asdict(case), "gib": gib, "batch": 0}
 
 
-def _attempt(case: Case, name: str, gib: int, threads: int) -> dict[str, float]:
+def _attempt(case: Case, name: str, builder: Builder, gib: int, threads: int) -> dict[str, float]:
     context = get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_worker, args=(case, name, gib, threads, sender))
+    process = context.Process(target=_worker, args=(case, builder, gib, threads, sender))
     process.start()
     sender.close()
     try:
@@ -56,12 +58,12 @@ def _attempt(case: Case, name: str, gib: int, threads: int) -> dict[str, float]:
     return answer
 
 
-def _worker(case: Case, name: str, gib: int, threads: int, sender: Connection) -> None:
+def _worker(case: Case, builder: Builder, gib: int, threads: int, sender: Connection) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (gib * GIB, gib * GIB))
     keep_freed_memory()
     torch.set_num_threads(threads)
     try:
-        step = training(builders()[name](case), case.images())
+        step = training(builder(case), case.images())
         start = time.perf_counter()
         step()
         seconds = time.perf_counter() - start

@@ -14,8 +14,7 @@ from benchmarks.large import measure_large
 from benchmarks.parameters import count_parameters
 from benchmarks.results import add_section
 from benchmarks.steps import time_steps
-from benchmarks.subjects import PEERS
-from benchmarks.subjects.ours import PREFIX
+from benchmarks.subjects import builders
 from benchmarks.tables import tables
 
 PAGE_WIDTH = 140
@@ -51,5 +50,4 @@ def record_processes(out: Path, case: Case, rounds: int, threads: int) -> None:
 
 def record_large(out: Path, case: Case, gib: int, threads: int) -> None:
     """The largest batch of a large Glow that fits into memory."""
-    names = [PREFIX + "reversible", PREFIX + "store", *PEERS]
-    record(out, "large", lambda: measure_large(case, names, gib, threads))
+    record(out, "large", lambda: measure_large(case, builders(), gib, threads))

@@ -1,12 +1,11 @@
 """Subjects: the same Glow in each library."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
 
 from benchmarks.case import Case
-from benchmarks.subjects.flow import Flow
+from benchmarks.subjects.flow import Builder, Flow
 from benchmarks.subjects.ours import Ours, names_of_ours
 from glowkit import GlowkitError
 
@@ -21,26 +20,30 @@ AUTOCAST = " + autocast"
 """After the name of a peer whose conditioners someone has put under autocast; none does it."""
 
 
-def builders() -> dict[str, Callable[[Case], Flow]]:
+def builders() -> dict[str, Builder]:
     """Every subject by name: glowkit in each memory mode, then the peers, which have float32.
 
     Raises:
         GlowkitError: when a peer is not installed.
     """
-    ours = {name: partial(Ours, memory=mode) for name, mode in names_of_ours()}
-    return ours | {name: partial(_in_float32, _peer(name)) for name in PEERS}
+    return ours() | {name: partial(_in_float32, _peer(name)) for name in PEERS}
 
 
-def autocast_peers() -> dict[str, Callable[[Case], Flow]]:
+def ours() -> dict[str, Builder]:
+    """glowkit in each memory mode."""
+    return {name: partial(Ours, memory=mode) for name, mode in names_of_ours()}
+
+
+def autocast_peers() -> dict[str, Builder]:
     """The peers with their conditioners in the precision of the case; raises as `builders` does."""
     return {name + AUTOCAST: _peer(name) for name in PEERS}
 
 
-def _in_float32(peer: Callable[[Case], Flow], case: Case) -> Flow:
+def _in_float32(peer: Builder, case: Case) -> Flow:
     return peer(replace(case, precision="float32"))
 
 
-def _peer(name: str) -> Callable[[Case], Flow]:
+def _peer(name: str) -> Builder:
     try:
         return import_module(PEERS[name]).Subject
     except ImportError as error:

@@ -1,8 +1,11 @@
 """What every subject can do."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 from torch import Tensor, nn
+
+from benchmarks.case import Case
 
 
 class Flow(nn.Module, ABC):
@@ -15,3 +18,7 @@ class Flow(nn.Module, ABC):
     @abstractmethod
     def sample(self, n: int) -> Tensor:
         """n images, without gradients."""
+
+
+Builder = Callable[[Case], Flow]
+"""Builds a subject."""
