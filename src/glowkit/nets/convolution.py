@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from glowkit.nets.scaled import LAST, LOG_SCALE_FACTOR, Scaled
+from glowkit.nets.scaled import LOG_SCALE_FACTOR, Scaled
 from glowkit.nets.statistics import SeesData, channel_statistics
 
 
@@ -13,7 +13,7 @@ class ScaledConv2d(nn.Module):
 
     3x3 kernels pad with zeros and add one input channel that is 1 on the padding ring and 0 inside
     ("edge bias"), so that the network knows where the border is; 1x1 kernels have no border.
-    The scale and bias are folded into the convolution: one pass over the activations.
+    The scale and bias are folded into the convolution: one pass over the activations (`Scaled`).
     Shapes: (N, C_in, H, W) to (N, C_out, H, W). Source: openai/glow `tfops.py`, `conv2d`,
     `conv2d_zeros`, `add_edge_padding`.
     """
@@ -36,7 +36,8 @@ class ScaledConv2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         layer = self.parameters_here()
         scale = layer.scale()
-        return layer.convolve(x.contiguous(memory_format=LAST), scale, layer.scaled_weight(scale))
+        shift = layer.shift(scale, *x.shape[2:])
+        return layer.convolve(layer.read(x, x.dtype), layer.scaled_weight(scale), shift)
 
 
 class ActnormConv2d(SeesData, ScaledConv2d):

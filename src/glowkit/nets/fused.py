@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from glowkit.nets.gradients import data_gradient
 from glowkit.nets.scaled import LAST, Scaled
 
 
@@ -18,46 +17,54 @@ class ThreeConvolutions(torch.autograd.Function):
     ReLU and its gradient work in place, and scales are folded into weights. Shapes: x (N, C_in, H,
     W); `added`, if any, broadcasts to the first hidden layer; then the fields of a `Scaled` for
     each convolution, 3x3 where it has an edge and 1x1 where it has none. Returns (N, C_out, H, W)
-    in x's dtype. Differentiable once. Keeps x and both hidden layers.
+    in x's dtype. Differentiable once. Keeps what the convolutions read.
     """
 
     @staticmethod
     def forward(
         ctx: Any, dtype: torch.dtype, x: Tensor, added: Tensor | None, *parameters: Tensor
     ) -> Tensor:
-        h = x.to(dtype, memory_format=LAST)
-        seen, scales, weights = [], [], []
+        layers, size = list(_layers(parameters)), x.shape[2:]
         with torch.autocast(x.device.type, enabled=False):  # `dtype` says it all
-            for i, layer in enumerate(_layers(parameters)):
-                if i > 0:
-                    h.relu_()
-                seen.append(h)
-                scales.append(layer.scale())
-                weights.append(layer.scaled_weight(scales[i]).to(dtype, memory_format=LAST))
-                h = layer.convolve(h, scales[i], weights[i])
+            # Apart from the convolutions, that push whatever is small out of the caches.
+            scales = [layer.scale() for layer in layers]
+            pairs = list(zip(layers, scales, strict=True))
+            weights = [layer.scaled_weight(s).to(dtype, memory_format=LAST) for layer, s in pairs]
+            shifts = [layer.shift(s, *size) for layer, s in pairs]
+            h, read = x, []
+            for i, layer in enumerate(layers):
+                read.append(layer.read(h if i == 0 else h.relu_(), dtype))
+                h = layer.convolve(read[i], weights[i], shifts[i])
                 if i == 0 and added is not None:
                     h += added
-        ctx.save_for_backward(x, added, *seen, *scales, *weights, *parameters)
+        ctx.save_for_backward(added, *read, *scales, *weights, *parameters)
+        ctx.dtype, ctx.size = x.dtype, size
         return h.to(x.dtype, memory_format=torch.contiguous_format)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, added, *kept = ctx.saved_tensors
-        seen, scales, weights, layers = kept[:3], kept[3:6], kept[6:9], list(_layers(kept[9:]))
-        grad = grad.to(seen[0].dtype, memory_format=LAST)
+        added, *rest = ctx.saved_tensors
+        read, scales, weights, layers = rest[:3], rest[3:6], rest[6:9], list(_layers(rest[9:]))
+        grad = grad.to(read[0].dtype, memory_format=LAST)
         by_added: Tensor | None = None
-        found: list[Tensor | None] = []
-        with torch.autocast(x.device.type, enabled=False):
+        sums: list[tuple[Tensor, Tensor]] = []
+        with torch.autocast(grad.device.type, enabled=False):
             for i in (2, 1, 0):
                 if i == 0 and added is not None:
                     by_added = grad.sum_to_size(added.shape).to(added.dtype)
-                found = [*layers[i].gradients(grad, seen[i], scales[i], weights[i]), *found]
-                grad = data_gradient(grad, seen[i], weights[i])
+                sums.append(layers[i].sums(grad, read[i], weights[i]))
+                grad = layers[i].data_gradient(grad, read[i], weights[i])
                 if i > 0:
                     # In place: nobody else has seen this gradient.
-                    torch.ops.aten.threshold_backward.grad_input(grad, seen[i], 0, grad_input=grad)
-        return None, grad.to(x.dtype), by_added, *found
+                    active = layers[i].x_of(read[i])
+                    torch.ops.aten.threshold_backward.grad_input(grad, active, 0, grad_input=grad)
+            found = [
+                gradient
+                for layer, scale, pair in zip(layers, scales, reversed(sums), strict=True)
+                for gradient in layer.gradients(scale, *pair, ctx.size)
+            ]
+        return None, grad.to(ctx.dtype), by_added, *found
 
 
 def _layers(parameters: Sequence[Any]) -> Iterator[Scaled]:

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from glowkit.nets.border import add_border, border, border_gradient, ring_patches
-from glowkit.nets.gradients import pixels, weight_gradient
+from glowkit.nets.gradients import data_gradient, pixels, weight_gradient
 
 LAST = torch.channels_last
 """The layout in which a CPU's convolutions take half the time."""
@@ -20,7 +20,9 @@ class Scaled(NamedTuple):
     """A convolution's parameters: y = (weight * x + bias) · exp(3 · logs).
 
     weight (out, in, k, k); edge (out, 3, 3), the filters of the ring channel, or None where k is 1;
-    bias and logs (out,).
+    bias and logs (out,). The ring channel is 1 on the padding and 0 inside. Where x is thin and y
+    is wide, it costs least as a channel that is 1 inside and 0 on the padding, with the sum of all
+    its filters to subtract from; where y is thin, as a border that is added to y.
     """
 
     weight: Tensor
@@ -28,36 +30,79 @@ class Scaled(NamedTuple):
     bias: Tensor
     logs: Tensor
 
+    def reads_ones(self) -> bool:
+        """Whether the convolution reads a channel of ones, the last one, beside those of x."""
+        return self.edge is not None and self.weight.shape[1] < self.weight.shape[0]
+
+    def read(self, x: Tensor, dtype: torch.dtype) -> Tensor:
+        """What the convolution reads: x, channels last in memory, and ones if it needs them."""
+        if self.reads_ones():
+            x = F.pad(x, (0, 0, 0, 0, 0, 1), value=1.0)
+        return x.to(dtype, memory_format=LAST)
+
     def scale(self) -> Tensor:
         return torch.exp(LOG_SCALE_FACTOR * self.logs)
 
     def scaled_weight(self, scale: Tensor) -> Tensor:
-        return self.weight * scale[:, None, None, None]
+        """(out, in or in + 1, k, k)."""
+        weight = self.weight
+        if self.edge is not None and self.reads_ones():
+            weight = torch.cat([weight, -self.edge[:, None]], 1)
+        return weight * scale[:, None, None, None]
 
-    def convolve(self, x: Tensor, scale: Tensor, scaled_weight: Tensor) -> Tensor:
-        """y, channels last in memory and in x's dtype, in one pass over it or two."""
+    def shift(self, scale: Tensor, height: int, width: int) -> Tensor:
+        """What is added to the convolution: (out,), or (H·W, out) where it is a border."""
         if self.edge is None:
-            return F.conv2d(x, scaled_weight, (self.bias * scale).to(x.dtype))
-        y = F.conv2d(x, scaled_weight, padding=1).contiguous(memory_format=LAST)
-        add_border(y, border(self.edge, self.bias, *x.shape[2:]) * scale)
+            return self.bias * scale
+        if self.reads_ones():
+            return (self.bias + self.edge.sum((1, 2))) * scale
+        return border(self.edge, self.bias, height, width) * scale
+
+    def convolve(self, read: Tensor, scaled_weight: Tensor, shift: Tensor) -> Tensor:
+        """y, channels last in memory and in the dtype of `read`, in one pass over it or two."""
+        padding = scaled_weight.shape[-1] // 2
+        if shift.dim() == 1:
+            return F.conv2d(read, scaled_weight, shift.to(read.dtype), padding=padding)
+        y = F.conv2d(read, scaled_weight, padding=padding).contiguous(memory_format=LAST)
+        add_border(y, shift)
         return y
 
+    def data_gradient(self, grad: Tensor, read: Tensor, scaled_weight: Tensor) -> Tensor:
+        """The gradient of x from that of y, channels last like it."""
+        found = self.x_of(data_gradient(grad, read, scaled_weight))
+        return found.contiguous(memory_format=LAST)
+
+    def x_of(self, read: Tensor) -> Tensor:
+        """The channels of x among those that the convolution reads."""
+        return read[:, :-1] if self.reads_ones() else read
+
+    def sums(self, grad: Tensor, read: Tensor, scaled_weight: Tensor) -> tuple[Tensor, Tensor]:
+        """The gradients of `scaled_weight` and of `shift`: all that passes over activations."""
+        by_scaled = weight_gradient(grad, read, scaled_weight)
+        if self.edge is None:
+            return by_scaled, pixels(grad).sum(0)
+        if self.reads_ones():
+            # The middle tap of the ones sees every pixel.
+            return by_scaled, by_scaled[:, -1, 1, 1]
+        return by_scaled, border_gradient(grad)
+
     def gradients(
-        self, grad: Tensor, x: Tensor, scale: Tensor, scaled_weight: Tensor
+        self, scale: Tensor, by_scaled: Tensor, by_shift: Tensor, size: tuple[int, int]
     ) -> tuple[Tensor | None, ...]:
-        """Those of weight, edge, bias and logs from that of y; grad and x are channels last."""
+        """Those of weight, edge, bias and logs from what `sums` gives, for images of that size."""
         dtype, edge = self.weight.dtype, self.edge
+        by_scaled, by_bias = by_scaled.to(dtype), by_shift.to(dtype) * scale
+        by_edge: Tensor | None = None
+        if edge is not None and self.reads_ones():
+            by_edge = by_bias[:, None, None] - by_scaled[:, -1] * scale[:, None, None]
+        elif edge is not None:
+            ring = ring_patches(*size, dtype, scale.device)
+            by_edge, by_bias = (by_bias.T @ ring).view(edge.shape), by_bias.sum(0)
         # In a new tensor's strides, 1x1 kernels too, which several processes share in a buffer.
         by_weight = self.weight.new_empty(self.weight.shape)
-        by_scaled = weight_gradient(grad, x, scaled_weight).to(dtype)
-        torch.mul(by_scaled, scale[:, None, None, None], out=by_weight)
+        torch.mul(self.x_of(by_scaled), scale[:, None, None, None], out=by_weight)
         by_logs = (by_weight * self.weight).sum((1, 2, 3))
-        if edge is None:
-            by_edge, by_bias = None, pixels(grad).sum(0).to(dtype) * scale
-        else:
-            by_border = border_gradient(grad).to(dtype) * scale
-            ring = ring_patches(*grad.shape[2:], dtype, grad.device)
-            by_edge, by_bias = (by_border.T @ ring).view(edge.shape), by_border.sum(0)
+        if edge is not None and by_edge is not None:
             by_logs += (by_edge * edge).sum((1, 2))
         by_logs.addcmul_(by_bias, self.bias)
         return by_weight, by_edge, by_bias, by_logs.mul_(LOG_SCALE_FACTOR)
