@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from glowkit.core import Bijection, GlowkitError, constant_ladj
+from glowkit.core import Bijection, GlowkitError, pixelwise_ladj
 from glowkit.nets.scaled import LOG_SCALE_FACTOR
 from glowkit.nets.statistics import SeesData, channel_statistics
 
@@ -65,4 +65,4 @@ class Actnorm(SeesData, Bijection):
         return self.bias.view(shape), self.log_scale().view(shape)
 
     def _ladj(self, x: Tensor) -> Tensor:
-        return constant_ladj(x, x[0, 0].numel() * self.log_scale().sum())
+        return pixelwise_ladj(x, self.log_scale().sum())

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from glowkit.bijections.matrix import InvertibleMatrix
-from glowkit.core import Bijection, constant_ladj
+from glowkit.core import Bijection, pixelwise_ladj
 
 
 class Conv1x1(Bijection):
@@ -29,10 +29,10 @@ class Conv1x1(Bijection):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         matrix, log_det = self.matrix.matrix_and_log_det()
-        return mix(x, matrix), constant_ladj(x, x[0, 0].numel() * log_det)
+        return mix(x, matrix), pixelwise_ladj(x, log_det)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        ladj = constant_ladj(y, -y[0, 0].numel() * self.matrix.log_abs_det())
+        ladj = -pixelwise_ladj(y, self.matrix.log_abs_det())
         return mix(y, self.matrix.inverse()), ladj
 
 

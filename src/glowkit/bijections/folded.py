@@ -1,15 +1,17 @@
 """Actnorm and the 1x1 convolution after it, as one product."""
 
+import torch
 from torch import Tensor
 
 from glowkit.bijections.actnorm import Actnorm
 from glowkit.bijections.conv1x1 import Conv1x1, mix
 from glowkit.bijections.folded_kernel import ScaledProduct
-from glowkit.core import Bijection, constant_ladj
+from glowkit.core import Bijection, pixelwise_ladj
+from glowkit.nets.keeping import Keeping
 from glowkit.nets.scaled import LOG_SCALE_FACTOR
 
 
-class ActnormConv1x1(Bijection):
+class ActnormConv1x1(Keeping, Bijection):
     """Actnorm, then the 1x1 convolution, folded: y = W diag(s) x + W (s ∘ b), s = exp(3 · logs).
 
     inverse: x = diag(1/s) W⁻¹ y − b; ladj = pixels · (3 Σ logs + ln |det W|). The same map as the
@@ -43,16 +45,30 @@ class ActnormConv1x1(Bijection):
             x, ladj = self.actnorm(x)
             y, more = self.conv(x)
             return y, ladj + more
+        if self.keeps():
+            matrix, shift, total = self.kept(("forward", x.dtype), lambda: self._folded(x.dtype))
+            return mix(x, matrix, shift), pixelwise_ladj(x, total)
         matrix, log_det = self.conv.matrix.matrix_and_log_det()
         bias, logs = self.actnorm.bias, self.actnorm.logs
         pixels = x.flatten(2) if x.dim() > 2 else x.T[None]
         y, log_scale = ScaledProduct.apply(pixels, matrix, bias, logs, LOG_SCALE_FACTOR)
         y = y.view(x.shape) if x.dim() > 2 else y[0].T
-        return y, constant_ladj(x, x[0, 0].numel() * (log_scale + log_det))
+        return y, pixelwise_ladj(x, log_scale + log_det)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         self.actnorm.require_ready()
+        matrix, shift, total = self.kept(("inverse", y.dtype), lambda: self._unfolded(y.dtype))
+        return mix(y, matrix, shift), -pixelwise_ladj(y, total)
+
+    def _folded(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+        matrix, log_det = self.conv.matrix.matrix_and_log_det()
+        log_scale = self.actnorm.log_scale().double()
+        scaled = matrix * log_scale.exp()
+        shift = scaled @ self.actnorm.bias.double()
+        return scaled.to(dtype), shift.to(dtype), log_scale.sum() + log_det
+
+    def _unfolded(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
         log_scale = self.actnorm.log_scale().double()
         matrix = self.conv.matrix.inverse() / log_scale.exp()[:, None]
         total = log_scale.sum() + self.conv.matrix.log_abs_det()
-        return mix(y, matrix, -self.actnorm.bias), constant_ladj(y, -y[0, 0].numel() * total)
+        return matrix.to(dtype), -self.actnorm.bias, total

@@ -2,13 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from glowkit.bijections.matrix_kernel import FromLU
 from glowkit.core import GlowkitError
+from glowkit.nets.keeping import Keeping
 
 
 def random_rotation(size: int) -> Tensor:
@@ -22,24 +22,15 @@ def noisy_identity(size: int) -> Tensor:
     return identity + 0.001 * torch.randn(size, size, dtype=torch.float64)
 
 
-class InvertibleMatrix(nn.Module, ABC):
+class InvertibleMatrix(Keeping, ABC):
     """A learned invertible matrix. Assembled, inverted and log-det'ed in float64.
 
-    To write one: implement `assign` and `_assemble`. In evaluation mode and without
-    gradients, the results are kept for as long as the parameters keep their values. The values
-    themselves are compared: a tensor's version would be cheaper, but torch's fused optimisers do
-    not raise it. In training they change with every step, and what is kept would only take memory.
+    To write one: implement `assign` and `_assemble`.
     """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._values: list[Tensor] = []
-        self._kept: dict[str, tuple[Tensor, ...]] = {}
 
     def matrix_and_log_det(self) -> tuple[Tensor, Tensor]:
         """The matrix W, (C, C), and ln |det W|, a scalar; float64."""
-        matrix, log_det = self._keep("assembled", self._assemble)
-        return matrix, log_det
+        return self.kept("assembled", self._assemble)
 
     def matrix(self) -> Tensor:
         """W alone."""
@@ -51,8 +42,7 @@ class InvertibleMatrix(nn.Module, ABC):
 
     def inverse(self) -> Tensor:
         """W⁻¹, (C, C), float64. O(C³) when a parameter has changed."""
-        (inverse,) = self._keep("inverse", self._invert)
-        return inverse
+        return self.kept("inverse", self._invert)
 
     @abstractmethod
     def assign(self, matrix: Tensor) -> None:
@@ -62,7 +52,7 @@ class InvertibleMatrix(nn.Module, ABC):
     def _assemble(self) -> tuple[Tensor, Tensor]:
         """W and ln |det W|, float64."""
 
-    def _invert(self) -> tuple[Tensor]:
+    def _invert(self) -> Tensor:
         inverse, info = torch.linalg.inv_ex(self.matrix())
         if info.any():
             raise GlowkitError(
@@ -70,27 +60,7 @@ class InvertibleMatrix(nn.Module, ABC):
                 " with a lower learning rate, or with permutation 'conv1x1', whose factored"
                 " matrix stays invertible"
             )
-        return (inverse,)
-
-    def _keep(self, name: str, compute: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-        if torch.is_grad_enabled() or self.training:
-            return compute()
-        now = list(self.parameters())
-        if not _same(self._values, now):
-            self._values, self._kept = [p.detach().clone() for p in now], {}
-        if name not in self._kept:
-            self._kept[name] = compute()
-        return self._kept[name]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_values": [], "_kept": {}}
-
-
-def _same(before: list[Tensor], now: list[nn.Parameter]) -> bool:
-    return len(before) == len(now) and all(
-        a.dtype == b.dtype and a.device == b.device and torch.equal(a, b)
-        for a, b in zip(before, now, strict=True)
-    )
+        return inverse
 
 
 class PlainMatrix(InvertibleMatrix):

@@ -81,8 +81,8 @@ class Affine(Transformer):
 
     def inverse(self, y: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         shift, raw = self.unpack(y, h)
-        log_scale = F.logsigmoid(raw + CENTRE)
-        return y / torch.sigmoid(raw + CENTRE) - shift, -sum_per_example(log_scale)
+        raw = raw + CENTRE
+        return y / torch.sigmoid(raw) - shift, -sum_per_example(F.logsigmoid(raw))
 
 
 class TanhAffine(Transformer):

@@ -6,7 +6,12 @@ from glowkit._lazy import lazy_names
 
 if TYPE_CHECKING:
     from glowkit.core.allocator import keep_freed_memory
-    from glowkit.core.bijection import Bijection, constant_ladj, sum_per_example
+    from glowkit.core.bijection import (
+        Bijection,
+        constant_ladj,
+        pixelwise_ladj,
+        sum_per_example,
+    )
     from glowkit.core.chain import Chain
     from glowkit.core.conditioned import Conditioned
     from glowkit.core.density import Density
@@ -28,12 +33,18 @@ __all__ = [
     "draw",
     "initialize",
     "keep_freed_memory",
+    "pixelwise_ladj",
     "sum_per_example",
 ]
 
 _HOMES = {
     "glowkit.core.allocator": ["keep_freed_memory"],
-    "glowkit.core.bijection": ["Bijection", "constant_ladj", "sum_per_example"],
+    "glowkit.core.bijection": [
+        "Bijection",
+        "constant_ladj",
+        "pixelwise_ladj",
+        "sum_per_example",
+    ],
     "glowkit.core.chain": ["Chain"],
     "glowkit.core.conditioned": ["Conditioned"],
     "glowkit.core.density": ["Density"],

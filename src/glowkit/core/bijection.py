@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -60,3 +61,12 @@ def constant_ladj(x: Tensor, value: Tensor | float = 0.0) -> Tensor:
     """
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
     return torch.as_tensor(value, dtype=dtype, device=x.device).expand(x.shape[0])
+
+
+def pixelwise_ladj(x: Tensor, value: Tensor) -> Tensor:
+    """That of a map of the channels that is the same at every pixel: pixels · value, (N,).
+
+    >>> pixelwise_ladj(torch.zeros(2, 3, 4, 5), torch.tensor(0.5))
+    tensor([10., 10.])
+    """
+    return constant_ladj(x, value * prod(x.shape[2:]))

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from torch import Tensor, nn
 
-from glowkit.core.bijection import Bijection
+from glowkit.core.bijection import Bijection, compose
 from glowkit.core.errors import GlowkitError
 from glowkit.core.memory import MEMORY_MODES, obstacle
 
@@ -47,11 +47,7 @@ class Chain(Bijection):
         return MEMORY_MODES[self.memory](self, x, context)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        total = y.new_zeros(y.shape[0])
-        for bijection in reversed(list(self)):
-            y, ladj = bijection.inverse(y, context)
-            total = total + ladj
-        return y, total
+        return compose([bijection.inverse for bijection in reversed(list(self))], y, context)
 
 
 def fall_back(model: nn.Module) -> list[str]:

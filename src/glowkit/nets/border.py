@@ -4,6 +4,7 @@ It is the same for every image, so one small matrix product serves the batch.
 """
 
 from functools import lru_cache
+from math import prod
 
 import torch
 from torch import Tensor
@@ -28,7 +29,7 @@ def border_gradient(grad: Tensor) -> Tensor:
 
 def _images(x: Tensor) -> Tensor:
     # Rows, since a CPU sums and adds those several times as fast as the same numbers in 4D.
-    return x.permute(0, 2, 3, 1).view(len(x), -1)
+    return x.permute(0, 2, 3, 1).view(len(x), prod(x.shape[1:]))
 
 
 @lru_cache(maxsize=64)

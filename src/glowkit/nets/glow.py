@@ -6,6 +6,8 @@ from torch.nn import functional as F
 
 from glowkit.nets.convolution import ActnormConv2d, ZeroConv2d
 from glowkit.nets.fused import ThreeConvolutions
+from glowkit.nets.keeping import Keeping
+from glowkit.nets.packed import Packed, three_packed
 from glowkit.nets.precision import PrecisionNet, computing_in
 
 
@@ -25,7 +27,7 @@ class Preactivation(nn.Module):
         return torch.relu(torch.addcmul(self.bias[:, None, None], x, self.scale[:, None, None]))
 
 
-class GlowNet(PrecisionNet):
+class GlowNet(Keeping, PrecisionNet):
     """conv3x3 → actnorm → ReLU → conv1x1 → actnorm → ReLU → zero conv3x3.
 
     Shapes: (N, in_channels, H, W) to (N, out_channels, H, W). A context of `context_features`
@@ -65,9 +67,15 @@ class GlowNet(PrecisionNet):
         if not (self.first.ready() and self.second.ready()):
             return self._apart(x, added)
         dtype = x.dtype if self.dtype == torch.float32 else self.dtype
-        layers = (self.first, self.second, self.last)
-        parameters = (tensor for layer in layers for tensor in layer.parameters_here())
-        return ThreeConvolutions.apply(dtype, x, added, *parameters)
+        layers = [layer.parameters_here() for layer in (self.first, self.second, self.last)]
+        if self.keeps():
+            height, width = x.shape[2:]
+            packed = self.kept(
+                (dtype, height, width),
+                lambda: [Packed.of(layer, dtype, (height, width)) for layer in layers],
+            )
+            return three_packed(x, added, packed)
+        return ThreeConvolutions.apply(dtype, x, added, *(t for layer in layers for t in layer))
 
     def _added(self, context: Tensor | None) -> Tensor | None:
         if self.context is None:
