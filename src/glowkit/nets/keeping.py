@@ -1,6 +1,7 @@
 """Keeping what is made of parameters for as long as they keep their values."""
 
 from collections.abc import Callable, Hashable, Iterator
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import torch
@@ -9,7 +10,10 @@ from torch import Tensor, nn
 Made = TypeVar("Made")
 
 Kept = tuple[list[Tensor], dict[Hashable, Any]]
-"""Values of parameters, and what was made of them, by name."""
+"""Traces of parameters, and what was made of them, by name."""
+
+FEW = 16384
+"""Numbers that are compared one by one; of more, that takes longer than what is to be spared."""
 
 
 class Keeping(nn.Module):
@@ -17,8 +21,9 @@ class Keeping(nn.Module):
 
     To write one: ask `kept(name, make)` for it. In evaluation mode and without gradients, the
     result is kept for as long as the parameters keep their values. The values themselves are
-    compared: a tensor's version would be cheaper, but torch's fused optimisers do not raise it. In
-    training they change with every step, and what is kept would only take memory.
+    looked at: a tensor's version would be cheaper, but neither torch's fused optimisers nor changes
+    through `.data` raise it. In training they change with every step, and what is kept would only
+    take memory.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -33,11 +38,11 @@ class Keeping(nn.Module):
         """What `make` returns, or returned before the parameters had other values."""
         if not self.keeps():
             return make()
-        values, made = self._kept
-        now = list(_parameters(self))
-        if not _same(values, now):
+        traces, made = self._kept
+        now = [_trace(parameter.detach()) for parameter in _parameters(self)]
+        if not _same(traces, now):
             # Both at once: another thread may be asking.
-            self._kept = _, made = [tensor.detach().clone() for tensor in now], {}
+            self._kept = _, made = [trace.clone() for trace in now], {}
         if name not in made:
             made[name] = make()
         return made[name]
@@ -52,6 +57,21 @@ def _parameters(module: nn.Module) -> Iterator[Tensor]:
     for child in module._modules.values():
         if child is not None:
             yield from _parameters(child)
+
+
+def _trace(values: Tensor) -> Tensor:
+    """The values, or where they are many, sums of them that change when one of them does."""
+    if values.numel() <= FEW:
+        return values
+    rows = values.flatten(1)
+    return _factors(len(rows), values.dtype, values.device) @ rows
+
+
+@lru_cache(maxsize=64)
+def _factors(count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Numbers between 1 and 2, so that no change is lost and no exchange of rows goes unseen."""
+    with torch.inference_mode(False):
+        return 1 + torch.rand(count, generator=torch.Generator().manual_seed(0)).to(device, dtype)
 
 
 def _same(before: list[Tensor], now: list[Tensor]) -> bool:
