@@ -32,8 +32,8 @@ class Conv1x1(Bijection):
         return mix(x, matrix), pixelwise_ladj(x, log_det)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        ladj = -pixelwise_ladj(y, self.matrix.log_abs_det())
-        return mix(y, self.matrix.inverse()), ladj
+        inverse, log_det = self.matrix.inverse_and_log_det()
+        return mix(y, inverse), -pixelwise_ladj(y, log_det)
 
 
 def mix(x: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:

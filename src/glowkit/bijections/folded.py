@@ -69,6 +69,6 @@ class ActnormConv1x1(Keeping, Bijection):
 
     def _unfolded(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
         log_scale = self.actnorm.log_scale().double()
-        matrix = self.conv.matrix.inverse() / log_scale.exp()[:, None]
-        total = log_scale.sum() + self.conv.matrix.log_abs_det()
-        return matrix.to(dtype), -self.actnorm.bias, total
+        inverse, log_det = self.conv.matrix.inverse_and_log_det()
+        matrix = inverse / log_scale.exp()[:, None]
+        return matrix.to(dtype), -self.actnorm.bias, log_scale.sum() + log_det

@@ -40,9 +40,13 @@ class InvertibleMatrix(Keeping, ABC):
         """ln |det W| alone."""
         return self.matrix_and_log_det()[1]
 
-    def inverse(self) -> Tensor:
-        """W⁻¹, (C, C), float64. O(C³) when a parameter has changed."""
+    def inverse_and_log_det(self) -> tuple[Tensor, Tensor]:
+        """W⁻¹, (C, C), and ln |det W|, float64. O(C³) when a parameter has changed."""
         return self.kept("inverse", self._invert)
+
+    def inverse(self) -> Tensor:
+        """W⁻¹ alone."""
+        return self.inverse_and_log_det()[0]
 
     @abstractmethod
     def assign(self, matrix: Tensor) -> None:
@@ -52,15 +56,17 @@ class InvertibleMatrix(Keeping, ABC):
     def _assemble(self) -> tuple[Tensor, Tensor]:
         """W and ln |det W|, float64."""
 
-    def _invert(self) -> Tensor:
-        inverse, info = torch.linalg.inv_ex(self.matrix())
+    def _invert(self) -> tuple[Tensor, Tensor]:
+        """W⁻¹ and ln |det W|, float64."""
+        matrix, log_det = self._assemble()
+        inverse, info = torch.linalg.inv_ex(matrix)
         if info.any():
             raise GlowkitError(
                 "a 1x1 convolution's matrix has become singular and cannot be inverted; train"
                 " with a lower learning rate, or with permutation 'conv1x1', whose factored"
                 " matrix stays invertible"
             )
-        return inverse
+        return inverse, log_det
 
 
 class PlainMatrix(InvertibleMatrix):
@@ -122,3 +128,14 @@ class LUMatrix(InvertibleMatrix):
     def _assemble(self) -> tuple[Tensor, Tensor]:
         matrix, log_det = FromLU.apply(self.packed, self.permutation, self.signs)
         return matrix, log_det
+
+    def _invert(self) -> tuple[Tensor, Tensor]:
+        packed = self.packed.double()
+        upper = packed.triu()
+        log_s = upper.diagonal().clone()
+        upper.diagonal().copy_(log_s.exp() * self.signs)
+        columns = torch.eye(len(packed), dtype=packed.dtype, device=packed.device)
+        half = torch.linalg.solve_triangular(
+            packed, columns[:, self.permutation], upper=False, unitriangular=True
+        )
+        return torch.linalg.solve_triangular(upper, half, upper=True), log_s.sum()
