@@ -9,9 +9,11 @@ from torch.autograd.function import once_differentiable
 
 from glowkit.nets.scaled import LAST, Scaled
 
+Dtypes = tuple[torch.dtype, torch.dtype, torch.dtype]
+
 
 class ThreeConvolutions(torch.autograd.Function):
-    """conv → (+ added) → ReLU → conv → ReLU → conv, computed in `dtype`, channels last in memory.
+    """conv → (+ added) → ReLU → conv → ReLU → conv, each in its dtype, channels last in memory.
 
     What autograd does with a node for each layer is done with fewer passes over the widest tensors:
     ReLU and its gradient work in place, and scales are folded into weights. Shapes: x (N, C_in, H,
@@ -22,18 +24,21 @@ class ThreeConvolutions(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, dtype: torch.dtype, x: Tensor, added: Tensor | None, *parameters: Tensor
+        ctx: Any, dtypes: Dtypes, x: Tensor, added: Tensor | None, *parameters: Tensor
     ) -> Tensor:
         layers, size = list(_layers(parameters)), x.shape[2:]
-        with torch.autocast(x.device.type, enabled=False):  # `dtype` says it all
+        with torch.autocast(x.device.type, enabled=False):  # `dtypes` say it all
             # Apart from the convolutions, that push whatever is small out of the caches.
             scales = [layer.scale() for layer in layers]
             pairs = list(zip(layers, scales, strict=True))
-            weights = [layer.scaled_weight(s).to(dtype, memory_format=LAST) for layer, s in pairs]
+            weights = [
+                layer.scaled_weight(s).to(d, memory_format=LAST)
+                for (layer, s), d in zip(pairs, dtypes, strict=True)
+            ]
             shifts = [layer.shift(s, *size) for layer, s in pairs]
             h, read = x, []
             for i, layer in enumerate(layers):
-                read.append(layer.read(h if i == 0 else h.relu_(), dtype))
+                read.append(layer.read(h if i == 0 else h.relu_(), dtypes[i]))
                 h = layer.convolve(read[i], weights[i], shifts[i])
                 if i == 0 and added is not None:
                     h += added
@@ -46,11 +51,11 @@ class ThreeConvolutions(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         added, *rest = ctx.saved_tensors
         read, scales, weights, layers = rest[:3], rest[3:6], rest[6:9], list(_layers(rest[9:]))
-        grad = grad.to(read[0].dtype, memory_format=LAST)
         by_added: Tensor | None = None
         sums: list[tuple[Tensor, Tensor]] = []
         with torch.autocast(grad.device.type, enabled=False):
             for i in (2, 1, 0):
+                grad = grad.to(read[i].dtype, memory_format=LAST)
                 if i == 0 and added is not None:
                     by_added = grad.sum_to_size(added.shape).to(added.dtype)
                 sums.append(layers[i].sums(grad, read[i], weights[i]))

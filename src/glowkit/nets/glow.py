@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from glowkit.nets.convolution import ActnormConv2d, ZeroConv2d
-from glowkit.nets.fused import ThreeConvolutions
+from glowkit.nets.fused import Dtypes, ThreeConvolutions
 from glowkit.nets.keeping import Keeping
 from glowkit.nets.packed import Packed, three_packed
 from glowkit.nets.precision import PrecisionNet, computing_in
@@ -34,9 +34,14 @@ class GlowNet(Keeping, PrecisionNet):
     numbers an example, (N, features), or a map of them, (N, features, H, W), is added before the
     first ReLU through a 1x1 convolution that starts as zero. Cost: 9·C_in·w + w² + 9·w·C_out
     multiplications a pixel, done in `precision`; a `last_kernel` of 1 spares the second 9, which
-    counts where a transformer takes many parameters. An `entry`, such as `Preactivation`, comes
+    counts where a transformer takes many parameters, and then runs in the flow's dtype, since
+    narrow mixtures feel rounded parameters. An `entry`, such as `Preactivation`, comes
     before the first convolution. Source: Glow, appendix B, and openai/glow `model.f`; the context
     and the 1x1 last convolution are ours.
+
+    On a CPU, evaluation without gradients keeps its scaled weights from one call to the next
+    (`Keeping`), which takes their memory once more, and differs from that with gradients by
+    rounding.
     """
 
     context: nn.Conv2d | None
@@ -66,16 +71,24 @@ class GlowNet(Keeping, PrecisionNet):
         x = self.entry(x)
         if not (self.first.ready() and self.second.ready()):
             return self._apart(x, added)
-        dtype = x.dtype if self.dtype == torch.float32 else self.dtype
+        dtypes = self._dtypes(x)
         layers = [layer.parameters_here() for layer in (self.first, self.second, self.last)]
-        if self.keeps():
+        if self.keeps() and x.is_cpu:  # Elsewhere the look at the weights would stall the device.
             height, width = x.shape[2:]
             packed = self.kept(
-                (dtype, height, width),
-                lambda: [Packed.of(layer, dtype, (height, width)) for layer in layers],
+                (dtypes, height, width),
+                lambda: [
+                    Packed.of(layer, dtype, (height, width))
+                    for layer, dtype in zip(layers, dtypes, strict=True)
+                ],
             )
             return three_packed(x, added, packed)
-        return ThreeConvolutions.apply(dtype, x, added, *(t for layer in layers for t in layer))
+        return ThreeConvolutions.apply(dtypes, x, added, *(t for layer in layers for t in layer))
+
+    def _dtypes(self, x: Tensor) -> Dtypes:
+        """Of each convolution; a 1x1 last one is cheap, and leaves its output unrounded."""
+        dtype = x.dtype if self.dtype == torch.float32 else self.dtype
+        return dtype, dtype, x.dtype if self.last.edge is None else dtype
 
     def _added(self, context: Tensor | None) -> Tensor | None:
         if self.context is None:
