@@ -2,6 +2,7 @@
 
 import resource
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -22,13 +23,13 @@ OUT_OF_MEMORY = ("can't allocate memory", "bad_alloc", "could not create a memor
 
 def measure_large(
     case: Case, builders: dict[str, Builder], gib: int, threads: int
-) -> list[dict[str, Any]]:
+) -> Iterator[dict[str, Any]]:
     """For each subject: the case's batch, halved until a step fits; its seconds and peak bytes.
 
     Each attempt is a process of its own that may not have more than that many GiB of data. The
     batch is 0 where not even one image fits.
     """
-    return [_largest(case, name, builder, gib, threads) for name, builder in builders.items()]
+    return (_largest(case, name, builder, gib, threads) for name, builder in builders.items())
 
 
 def _largest(case: Case, name: str, builder: Builder, gib: int, threads: int) -> dict[str, Any]:
@@ -67,9 +68,16 @@ def _worker(case: Case, builder: Builder, gib: int, threads: int, sender: Connec
         start = time.perf_counter()
         step()
         seconds = time.perf_counter() - start
-    except (RuntimeError, MemoryError, GlowkitError) as error:
-        full = isinstance(error, MemoryError) or any(m in str(error) for m in OUT_OF_MEMORY)
-        sender.send({} if full else str(error))
+    except Exception as error:
+        sender.send({} if _is_full(error) else str(error))
         return
     peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     sender.send({"seconds": seconds, "bytes": peak})
+
+
+def _is_full(error: BaseException | None) -> bool:
+    """Whether memory ran out; some libraries raise errors of their own from torch's."""
+    if error is None:
+        return False
+    full = isinstance(error, MemoryError) or any(text in str(error) for text in OUT_OF_MEMORY)
+    return full or _is_full(error.__cause__ or error.__context__)

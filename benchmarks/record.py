@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,25 +21,29 @@ PAGE_WIDTH = 140
 """Columns of what is printed to a file, where nothing says how wide it may be."""
 
 
-def record(out: Path, name: str, measure: Callable[[], list[dict[str, Any]]]) -> None:
-    """Put what `measure` returns into the results file, with command and duration; print it."""
+def record(out: Path, name: str, measure: Callable[[], Iterable[dict[str, Any]]]) -> None:
+    """Put what `measure` gives into the results file, with command and duration; print it.
+
+    Row by row, so that an error in a late one costs no hour.
+    """
     start = time.perf_counter()
-    rows = measure()
-    seconds = time.perf_counter() - start
     command = " ".join(["python -m benchmarks", *sys.argv[1:]])
-    add_section(out, name, command, seconds, rows)
+    rows = []
+    for row in measure():
+        rows.append(row)
+        add_section(out, name, command, time.perf_counter() - start, rows)
     console = Console(width=None if sys.stdout.isatty() else PAGE_WIDTH)
     for table in tables(name, rows):
         console.print(table.rich())
-    console.print(f"{name}: {seconds:.0f} s, written to {out}")
+    console.print(f"{name}: {time.perf_counter() - start:.0f} s, written to {out}")
 
 
 def record_steps(out: Path, cases: list[Case], rounds: int, threads: int) -> None:
     """Parameter counts of the first case of every width, then the times of every case."""
     widths = {case.width: case for case in reversed(cases)}.values()
-    record(out, "parameters", lambda: [row for case in widths for row in count_parameters(case)])
+    record(out, "parameters", lambda: (row for case in widths for row in count_parameters(case)))
     record(
-        out, "steps", lambda: [row for case in cases for row in time_steps(case, rounds, threads)]
+        out, "steps", lambda: (row for case in cases for row in time_steps(case, rounds, threads))
     )
 
 

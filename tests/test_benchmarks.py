@@ -134,8 +134,16 @@ def test_a_batch_that_does_not_fit_is_halved(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(large, "_attempt", attempt)
     unused = dict.fromkeys(["small", "large"], ours()["glowkit store"])
-    (table,) = tables("large", measure_large(TINY, unused, gib=4, threads=1))
+    (table,) = tables("large", list(measure_large(TINY, unused, gib=4, threads=1)))
     assert table.rows == [["small", "1", "2.0", "3", "3.0"], ["large", "0", "", "", ""]]
+
+
+@pytest.mark.parametrize("text", ["DefaultCPUAllocator: can't allocate memory", "out of memory"])
+def test_memory_that_ran_out_is_known_behind_another_error(text: str) -> None:
+    another = ValueError("node 7 encountered an error")  # what a library makes of torch's
+    assert not large._is_full(another)
+    another.__cause__ = RuntimeError(text)
+    assert large._is_full(another)
 
 
 def steps_row() -> dict[str, object]:
