@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from glowkit.bijections.affine_kernel import SigmoidAffine
 from glowkit.bijections.folded_kernel import ScaledProduct
 from glowkit.bijections.matrix_kernel import FromLU
-from glowkit.nets.gradients import data_gradient, weight_gradient
+from glowkit.nets.gradients import MANY_PIXELS, data_gradient, weight_gradient
 
 
 def leaf(*shape: int) -> torch.Tensor:
@@ -47,3 +47,14 @@ def test_convolution(kernel: int, inputs: int, outputs: int) -> None:
     last = [t.detach().contiguous(memory_format=torch.channels_last) for t in (grad, x, weight)]
     torch.testing.assert_close(data_gradient(*last), wanted[0])
     torch.testing.assert_close(weight_gradient(*last), wanted[1])
+
+
+@pytest.mark.parametrize("side", [8, 64])
+def test_weight_gradient_of_few_and_of_many_pixels(side: int) -> None:
+    torch.manual_seed(0)
+    grad, x = torch.randn(2, 5, side, side), torch.randn(2, 3, side, side)
+    last = [t.contiguous(memory_format=torch.channels_last) for t in (grad, x)]
+    assert (grad[:, 0].numel() >= MANY_PIXELS) == (side == 64)
+    found = weight_gradient(*last, torch.empty(5, 3, 1, 1))
+    wanted = torch.einsum("noyx,niyx->oi", grad.double(), x.double())
+    torch.testing.assert_close(found[:, :, 0, 0].double(), wanted, atol=1e-3, rtol=1e-4)

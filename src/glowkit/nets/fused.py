@@ -28,7 +28,6 @@ class ThreeConvolutions(torch.autograd.Function):
     ) -> Tensor:
         layers, size = list(_layers(parameters)), x.shape[2:]
         with torch.autocast(x.device.type, enabled=False):  # `dtypes` say it all
-            # Apart from the convolutions, that push whatever is small out of the caches.
             scales = [layer.scale() for layer in layers]
             pairs = list(zip(layers, scales, strict=True))
             weights = [

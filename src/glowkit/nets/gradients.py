@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 MANY_PIXELS = 4096
+"""From here on, in float32, a CPU's convolution kernels sum over pixels faster than BLAS."""
 
 
 def data_gradient(grad: Tensor, x: Tensor, weight: Tensor) -> Tensor:
@@ -19,7 +20,7 @@ def weight_gradient(grad: Tensor, x: Tensor, weight: Tensor) -> Tensor:
     """The gradient of weight: Σ over pixels p of grad[p] x[p + tap].
 
     As many additions whichever of the two is moved by the tap, but the kernels of a CPU are a third
-    faster with the wider one in the place of `grad`; a 1x1 kernel's is one matrix product.
+    faster with the wider one in the place of `grad`; a 1x1 kernel's may be one matrix product.
     """
     if weight.shape[-1] == 1 and not _suits_kernels(grad):
         return (pixels(grad).T @ pixels(x)).view_as(weight)
@@ -32,7 +33,7 @@ def weight_gradient(grad: Tensor, x: Tensor, weight: Tensor) -> Tensor:
 
 
 def _suits_kernels(grad: Tensor) -> bool:
-    """Whether a CPU's convolution kernels make a product of so many pixels faster than BLAS."""
+    """Whether convolution kernels do a 1x1's gradient better than one matrix product."""
     return grad.dtype == torch.float32 and grad[:, 0].numel() >= MANY_PIXELS
 
 
