@@ -5,7 +5,7 @@ from torch import Tensor
 
 from glowkit.bijections.actnorm import Actnorm
 from glowkit.bijections.conv1x1 import Conv1x1, mix
-from glowkit.bijections.folded_kernel import ScaledProduct
+from glowkit.bijections.folded_kernel import ScaledProduct, fold
 from glowkit.core import Bijection, pixelwise_ladj
 from glowkit.nets.keeping import Keeping
 from glowkit.nets.scaled import LOG_SCALE_FACTOR
@@ -62,10 +62,10 @@ class ActnormConv1x1(Keeping, Bijection):
 
     def _folded(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
         matrix, log_det = self.conv.matrix.matrix_and_log_det()
-        log_scale = self.actnorm.log_scale().double()
-        scaled = matrix * log_scale.exp()
-        shift = scaled @ self.actnorm.bias.double()
-        return scaled.to(dtype), shift.to(dtype), log_scale.sum() + log_det
+        scaled, shift, _, total = fold(
+            matrix, self.actnorm.bias, self.actnorm.logs, LOG_SCALE_FACTOR
+        )
+        return scaled.to(dtype), shift.to(dtype), total + log_det
 
     def _unfolded(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
         log_scale = self.actnorm.log_scale().double()

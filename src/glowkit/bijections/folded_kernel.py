@@ -20,13 +20,10 @@ class ScaledProduct(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, matrix: Tensor, bias: Tensor, logs: Tensor, factor: float
     ) -> tuple[Tensor, Tensor]:
-        bias64, log_scale = bias.double(), logs.double() * factor
-        scale = log_scale.exp()
-        scaled = matrix * scale
-        y = mix(x, scaled, scaled @ bias64)
-        ctx.save_for_backward(x, scaled, scale, bias64)
+        scaled, shift, scale, total = fold(matrix, bias, logs, factor)
+        ctx.save_for_backward(x, scaled, scale, bias)
         ctx.factor, ctx.dtype = factor, logs.dtype
-        return y, log_scale.sum()
+        return mix(x, scaled, shift), total
 
     @staticmethod
     @once_differentiable
@@ -36,7 +33,17 @@ class ScaledProduct(torch.autograd.Function):
             by_x = torch.bmm(scaled.T.to(x.dtype).expand(len(x), -1, -1), grad)
             by_scaled = torch.bmm(grad, x.transpose(1, 2)).sum(0).double()
         by_shift = grad.sum((0, 2)).double()
-        by_scaled.addr_(by_shift, bias)
+        by_scaled.addr_(by_shift, bias.double())
         by_logs = (by_scaled * scaled).sum(0).add_(by_total).mul_(ctx.factor)
         by_bias = (by_shift @ scaled).to(ctx.dtype)
         return by_x, by_scaled.mul_(scale), by_bias, by_logs.to(ctx.dtype), None
+
+
+def fold(
+    matrix: Tensor, bias: Tensor, logs: Tensor, factor: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """W diag(s), W (s ∘ b), s and Σ ln s, in float64."""
+    log_scale = logs.double() * factor
+    scale = log_scale.exp()
+    scaled = matrix * scale
+    return scaled, scaled @ bias.double(), scale, log_scale.sum()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from glowkit.bijections.matrix_kernel import FromLU
+from glowkit.bijections.matrix_kernel import FromLU, factors
 from glowkit.core import GlowkitError
 from glowkit.nets.keeping import Keeping
 
@@ -130,12 +130,9 @@ class LUMatrix(InvertibleMatrix):
         return matrix, log_det
 
     def _invert(self) -> tuple[Tensor, Tensor]:
-        packed = self.packed.double()
-        upper = packed.triu()
-        log_s = upper.diagonal().clone()
-        upper.diagonal().copy_(log_s.exp() * self.signs)
-        columns = torch.eye(len(packed), dtype=packed.dtype, device=packed.device)
+        lower, upper, log_det = factors(self.packed, self.signs)
+        columns = torch.eye(len(lower), dtype=lower.dtype, device=lower.device)
         half = torch.linalg.solve_triangular(
-            packed, columns[:, self.permutation], upper=False, unitriangular=True
+            lower, columns[:, self.permutation], upper=False, unitriangular=True
         )
-        return torch.linalg.solve_triangular(upper, half, upper=True), log_s.sum()
+        return torch.linalg.solve_triangular(upper, half, upper=True), log_det

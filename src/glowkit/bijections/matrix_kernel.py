@@ -18,14 +18,10 @@ class FromLU(torch.autograd.Function):
     def forward(
         ctx: Any, packed: Tensor, permutation: Tensor, signs: Tensor
     ) -> tuple[Tensor, Tensor]:
-        packed64 = packed.double()
-        diagonal = packed64.diagonal().exp().mul_(signs)
-        lower, upper = packed64.tril(-1), packed64.triu(1)
-        lower.diagonal().fill_(1)
-        upper.diagonal().copy_(diagonal)
+        lower, upper, log_det = factors(packed, signs)
         ctx.save_for_backward(lower, upper, permutation)
         ctx.dtype = packed.dtype
-        return (lower @ upper).index_select(0, permutation), packed64.diagonal().sum()
+        return (lower @ upper).index_select(0, permutation), log_det
 
     @staticmethod
     @once_differentiable
@@ -36,3 +32,13 @@ class FromLU(torch.autograd.Function):
         by_packed = (grad @ upper.T).tril_(-1).add_(by_upper.triu(1))
         by_packed.diagonal().copy_((by_upper.diagonal() * upper.diagonal()).add_(by_log_det))
         return by_packed.to(ctx.dtype), None, None
+
+
+def factors(packed: Tensor, signs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """L, U and ln |det U|, in float64."""
+    packed = packed.double()
+    log_s = packed.diagonal()
+    lower, upper = packed.tril(-1), packed.triu(1)
+    lower.diagonal().fill_(1)
+    upper.diagonal().copy_(log_s.exp() * signs)
+    return lower, upper, log_s.sum()

@@ -9,6 +9,7 @@ from glowkit.nets.fused import Dtypes, ThreeConvolutions
 from glowkit.nets.keeping import Keeping
 from glowkit.nets.packed import Packed, three_packed
 from glowkit.nets.precision import PrecisionNet, computing_in
+from glowkit.nets.scaled import Scaled
 
 
 class Preactivation(nn.Module):
@@ -72,18 +73,21 @@ class GlowNet(Keeping, PrecisionNet):
         if not (self.first.ready() and self.second.ready()):
             return self._apart(x, added)
         dtypes = self._dtypes(x)
-        layers = [layer.parameters_here() for layer in (self.first, self.second, self.last)]
         if self.keeps() and x.is_cpu:  # Elsewhere the look at the weights would stall the device.
             height, width = x.shape[2:]
             packed = self.kept(
                 (dtypes, height, width),
                 lambda: [
                     Packed.of(layer, dtype, (height, width))
-                    for layer, dtype in zip(layers, dtypes, strict=True)
+                    for layer, dtype in zip(self._layers(), dtypes, strict=True)
                 ],
             )
             return three_packed(x, added, packed)
-        return ThreeConvolutions.apply(dtypes, x, added, *(t for layer in layers for t in layer))
+        parameters = (tensor for layer in self._layers() for tensor in layer)
+        return ThreeConvolutions.apply(dtypes, x, added, *parameters)
+
+    def _layers(self) -> list[Scaled]:
+        return [layer.parameters_here() for layer in (self.first, self.second, self.last)]
 
     def _dtypes(self, x: Tensor) -> Dtypes:
         """Of each convolution; a 1x1 last one is cheap, and leaves its output unrounded."""
