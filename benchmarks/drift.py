@@ -1,5 +1,6 @@
 """How far the gradients of a memory mode are from those of stored activations, against depth."""
 
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -26,12 +27,11 @@ def gradient(model: Flow, images: Tensor) -> Tensor:
     return torch.cat([p.grad.double().flatten() for p in model.parameters() if p.grad is not None])
 
 
-def measure_drift(case: Case, depths: list[int]) -> list[dict[str, Any]]:
+def measure_drift(case: Case, depths: list[int]) -> Iterator[dict[str, Any]]:
     """‖g − g₆₄‖ / ‖g₆₄‖ of every mode in the case's precision; g₆₄ is stored, in float64.
 
     That of "store" is the rounding which no mode can avoid.
     """
-    rows = []
     for steps in depths:
         deep = replace(case, steps=steps)
         images = case.images()
@@ -45,8 +45,7 @@ def measure_drift(case: Case, depths: list[int]) -> list[dict[str, Any]]:
         truth = gradient(exact.double(), images.double())
         for mode, model in models.items():
             error = (gradient(model, images) - truth).norm() / truth.norm()
-            rows.append({"mode": mode, "case": asdict(deep), "error": error.item()})
-    return rows
+            yield {"mode": mode, "case": asdict(deep), "error": error.item()}
 
 
 def _trained(model: Flow, images: Tensor) -> dict[str, Tensor]:

@@ -68,7 +68,7 @@ def _worker(case: Case, builder: Builder, gib: int, threads: int, sender: Connec
         start = time.perf_counter()
         step()
         seconds = time.perf_counter() - start
-    except Exception as error:
+    except Exception as error:  # of whatever kind a library raises; the parent tells it
         sender.send({} if _is_full(error) else str(error))
         return
     peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -3,6 +3,7 @@
 import gc
 import json
 import tempfile
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from itertools import accumulate
 from pathlib import Path
@@ -41,12 +42,10 @@ def peak_bytes(model: Flow, images: Tensor) -> int:
     return max(accumulate(change for _, change in changes))
 
 
-def measure_memory(case: Case, depths: list[int]) -> list[dict[str, Any]]:
+def measure_memory(case: Case, depths: list[int]) -> Iterator[dict[str, Any]]:
     """Peak bytes of every subject at every depth K; one row each."""
-    rows = []
     for steps in depths:
         deep = replace(case, steps=steps)
         for name, builder in builders().items():
             peak = peak_bytes(builder(deep), case.images())
-            rows.append({"subject": name, "case": asdict(deep), "bytes": peak})
-    return rows
+            yield {"subject": name, "case": asdict(deep), "bytes": peak}

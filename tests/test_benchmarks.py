@@ -92,7 +92,7 @@ def test_peak_memory_is_that_of_the_activations_that_live_at_once() -> None:
 
 
 def test_memory_modes_have_the_gradient_of_stored_activations() -> None:
-    rows = measure_drift(TINY, [1, 2])
+    rows = list(measure_drift(TINY, [1, 2]))
     assert {row["mode"] for row in rows} == set(MEMORY_MODES)
     assert [row["case"]["steps"] for row in rows] == sorted([1, 2] * len(MEMORY_MODES))
     assert all(0 < row["error"] < 1e-4 for row in rows)
