@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 from glowkit._lazy import lazy_names
 
+__version__ = "0.1.0"
+
 if TYPE_CHECKING:
     from glowkit.core import (
         MIDPOINT,
@@ -43,6 +45,7 @@ __all__ = [
     "RealNVPConfig",
     "Split",
     "Then",
+    "__version__",
     "bits_per_dim",
     "build",
     "initialize",

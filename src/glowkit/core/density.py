@@ -54,6 +54,12 @@ class Density(nn.Module, ABC):
         """log p(x | context) in nats, shape (N,). A lower bound where x is dequantized."""
         return self.encode(x, context, generator)[1]
 
+    def forward(
+        self, x: Tensor, context: Tensor | None = None, generator: Generator = None
+    ) -> Tensor:
+        """`log_prob`: what a wrapper calls, `DistributedDataParallel` and the like."""
+        return self.log_prob(x, context, generator)
+
     def draw_noises(
         self, n: int, temperature: float | Tensor = 1.0, generator: Generator = None
     ) -> list[Tensor]:

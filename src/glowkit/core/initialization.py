@@ -1,6 +1,6 @@
 """Data-dependent initialisation as one explicit pass."""
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -10,18 +10,29 @@ from glowkit.core.errors import GlowkitError
 from glowkit.core.noise import Generator
 
 
-@runtime_checkable
 class DataDependent(Protocol):
     """A module whose first parameters come from the activations it first sees.
 
     `initialized` is a buffer, so that the flag is saved and a reloaded model is never initialised
-    again.
+    again. Ask `is_data_dependent`, not `isinstance`, which from Python 3.12 on looks at classes
+    and `__dict__` alone, where torch keeps no buffer.
     """
 
     initialized: Tensor
 
     def initialize_from(self, *inputs: Any) -> None:
         """Set the parameters from one batch of the module's inputs, and set the flag."""
+
+
+def is_data_dependent(module: nn.Module) -> bool:
+    """Whether a module is initialised from data.
+
+    >>> from glowkit.bijections import Actnorm, Shift
+    >>> is_data_dependent(Actnorm(2)), is_data_dependent(Shift(1.0))
+    (True, False)
+    """
+    flag, method = getattr(module, "initialized", None), getattr(module, "initialize_from", None)
+    return isinstance(flag, Tensor) and callable(method)
 
 
 @torch.no_grad()
@@ -43,7 +54,7 @@ def initialize(
     Raises:
         GlowkitError: for fewer than two examples, whose statistics mean nothing.
     """
-    waiting = [m for m in model.modules() if isinstance(m, DataDependent) and not m.initialized]
+    waiting = [m for m in model.modules() if is_data_dependent(m) and not m.initialized]
     if not waiting:
         return 0
     if len(batch) < 2:
@@ -53,9 +64,8 @@ def initialize(
         )
 
     def hook(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        assert isinstance(module, DataDependent)
-        if not module.initialized:
-            module.initialize_from(*inputs)
+        if is_data_dependent(module) and not module.initialized:
+            cast(DataDependent, module).initialize_from(*inputs)
 
     handles = [m.register_forward_pre_hook(hook) for m in waiting]
     training = model.training
