@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         Chain,
         Density,
         GlowkitError,
+        GlowkitWarning,
         initialize,
         keep_freed_memory,
     )
@@ -40,6 +41,7 @@ __all__ = [
     "FlowPPConfig",
     "GlowConfig",
     "GlowkitError",
+    "GlowkitWarning",
     "NICEConfig",
     "PointsConfig",
     "RealNVPConfig",
@@ -62,6 +64,7 @@ _HOMES = {
         "Chain",
         "Density",
         "GlowkitError",
+        "GlowkitWarning",
         "initialize",
         "keep_freed_memory",
     ],

@@ -152,3 +152,32 @@ def test_context_matters_and_stays_with_its_example(row: Row) -> None:
     before, after = density.log_prob(x, context), density.log_prob(x, changed)
     assert before[0] != after[0]
     assert torch.equal(before[1:], after[1:])
+
+
+@every
+@pytest.mark.parametrize("value", [math.nan, math.inf, 1e30], ids=str)
+def test_log_p_is_not_finite_where_the_decoded_is_not(row: Row, value: float) -> None:
+    """Whatever the noises, and with no effect on the other examples."""
+    density, (x, context) = make(row), example(row)
+    noises, _ = density.encode(x, context)
+    whole, log_p_whole = density.decode(noises, context)
+    for number in range(len(noises)):
+        damaged = [noise.clone() for noise in noises]
+        damaged[number].view(BATCH, -1)[1, 0] = value
+        decoded, log_p = density.decode(damaged, context)
+        finite = decoded.isfinite().flatten(1).all(1)
+        assert not (log_p.isfinite() & ~finite).any()
+        assert not (math.isnan(value) and finite[1])
+        others = [0, 2]
+        assert torch.allclose(decoded[others], whole[others], atol=1e-12)
+        assert torch.allclose(log_p[others], log_p_whole[others], atol=1e-9)
+
+
+@every
+def test_log_p_is_not_finite_where_what_is_encoded_is_not(row: Row) -> None:
+    density, (x, context) = make(row), example(row)
+    for place in (0, x[0].numel() // 2, -1):
+        damaged = x.clone()
+        damaged.view(BATCH, -1)[1, place] = math.nan
+        log_p = density.log_prob(damaged, context)
+        assert log_p.isfinite().tolist() == [True, False, True]

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from glowkit.core.chain import Chain
     from glowkit.core.conditioned import Conditioned
     from glowkit.core.density import Density
-    from glowkit.core.errors import GlowkitError
+    from glowkit.core.errors import GlowkitError, GlowkitWarning
+    from glowkit.core.finite import nan_where_broken
     from glowkit.core.initialization import DataDependent, initialize
     from glowkit.core.noise import MIDPOINT, Generator, NoiseSpec, draw
 
@@ -28,11 +29,13 @@ __all__ = [
     "Density",
     "Generator",
     "GlowkitError",
+    "GlowkitWarning",
     "NoiseSpec",
     "constant_ladj",
     "draw",
     "initialize",
     "keep_freed_memory",
+    "nan_where_broken",
     "pixelwise_ladj",
     "sum_per_example",
 ]
@@ -48,7 +51,8 @@ _HOMES = {
     "glowkit.core.chain": ["Chain"],
     "glowkit.core.conditioned": ["Conditioned"],
     "glowkit.core.density": ["Density"],
-    "glowkit.core.errors": ["GlowkitError"],
+    "glowkit.core.errors": ["GlowkitError", "GlowkitWarning"],
+    "glowkit.core.finite": ["nan_where_broken"],
     "glowkit.core.initialization": ["DataDependent", "initialize"],
     "glowkit.core.noise": ["MIDPOINT", "Generator", "NoiseSpec", "draw"],
 }

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from glowkit.core.errors import GlowkitError
+from glowkit.core.finite import warn_of_broken
 from glowkit.core.noise import Generator, NoiseSpec, draw
 
 
@@ -42,7 +43,7 @@ class Density(nn.Module, ABC):
     def decode(
         self, noises: Sequence[Tensor], context: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Turn noises back into x. Returns x and log p(x), (N,) nats."""
+        """Turn noises back into x. Returns x and log p(x), (N,) nats, not finite where x is not."""
 
     @abstractmethod
     def noise_specs(self) -> list[NoiseSpec]:
@@ -78,5 +79,11 @@ class Density(nn.Module, ABC):
         context: Tensor | None = None,
         generator: Generator = None,
     ) -> Tensor:
-        """Draw n examples. Costs one inverse pass of the flow."""
-        return self.decode(self.draw_noises(n, temperature, generator), context)[0]
+        """Draw n examples. Costs one inverse pass of the flow.
+
+        Warns (GlowkitWarning) of examples that could not be computed, which hold NaN or infinity,
+        or are images of zeros; `decode` tells which they are.
+        """
+        x, log_p = self.decode(self.draw_noises(n, temperature, generator), context)
+        warn_of_broken(x, log_p)
+        return x

@@ -1,4 +1,4 @@
-"""The one exception that is addressed to the user."""
+"""The one exception and the one warning that are addressed to the user."""
 
 
 class GlowkitError(ValueError):
@@ -6,3 +6,7 @@ class GlowkitError(ValueError):
 
     The command line prints the sentence and exits with 2; in a library it is a `ValueError`.
     """
+
+
+class GlowkitWarning(UserWarning):
+    """What a function in Python returns is not all that was asked for, said in one sentence."""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from glowkit.core import MIDPOINT, Density, Generator, GlowkitError, NoiseSpec
+from glowkit.core.finite import finite_examples
 
 
 def inside(levels: int, dtype: torch.dtype = torch.float32) -> float:
@@ -21,6 +22,8 @@ class Dequantize(Density):
     log P(x) ≥ E[log p(v) − log q(u | x)] − D ln n, and `encode` returns one draw of the right-hand
     side, in nats, (N,). `decode` returns x = ⌊n v⌋ and the same quantity at the u it finds,
     which for a sample under variational noise may be far from any u that q would draw.
+    Integers cannot say that v is not finite: log p is NaN for exactly these images, whose values
+    are 0, and −∞, which bounds anything from below, where v is finite and log p overflows.
     With the generator `MIDPOINT`, u is ½, for exact and repeatable latents of real images.
     Noises are those of the continuous density. Shapes: (N, C, H, W) integers; decoded images are
     uint8 up to 256 levels and int32 beyond. Source: Theis et al. 2016; Flow++, section 3.1.
@@ -74,12 +77,16 @@ class Dequantize(Density):
         self, noises: Sequence[Tensor], context: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         v, log_p = self.density.decode(noises, context)
+        finite = finite_examples(v)
+        v = torch.where(finite.view(-1, *[1] * (v.dim() - 1)), v, 0)
         scaled = v * self.levels
         values = scaled.floor().clamp(0, self.levels - 1)
         u = self._inside(scaled - values)
         _, log_q = self.noise.encode(u, values / self.levels - 0.5)
         integers = values.to(torch.uint8 if self.levels <= 256 else torch.int32)
-        return integers, log_p - log_q - self._log_volume()
+        bound = log_p - log_q - self._log_volume()
+        bound = torch.where(bound.isnan(), -torch.inf, bound)
+        return integers, torch.where(finite, bound, torch.nan)
 
     def noise_specs(self) -> list[NoiseSpec]:
         return self.density.noise_specs()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from torch import Tensor
 from torch.nn import functional as F
 
-from glowkit.core import Density, Generator, NoiseSpec, sum_per_example
+from glowkit.core import Density, Generator, NoiseSpec, nan_where_broken, sum_per_example
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -74,4 +74,5 @@ def normal_encode(x: Tensor, mean: Tensor, log_std: Tensor) -> tuple[Tensor, Ten
 def normal_decode(eps: Tensor, mean: Tensor, log_std: Tensor) -> tuple[Tensor, Tensor]:
     """Undo `normal_encode`: x = mean + exp(log_std) · eps, and log p(x), (N,)."""
     log_p = -0.5 * sum_per_example(eps.square() + LOG_2PI + 2 * log_std)
-    return mean + log_std.exp() * eps, log_p
+    x = mean + log_std.exp() * eps
+    return x, nan_where_broken(x, log_p)

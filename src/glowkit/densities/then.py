@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from glowkit.core import Bijection, Density, Generator, NoiseSpec
+from glowkit.core import Bijection, Density, Generator, NoiseSpec, nan_where_broken
 
 
 class Then(Density):
@@ -38,7 +38,7 @@ class Then(Density):
     ) -> tuple[Tensor, Tensor]:
         y, log_p = self.density.decode(noises, context)
         x, ladj = self.bijection.inverse(y, context)
-        return x, log_p - ladj
+        return x, nan_where_broken(x, log_p - ladj)
 
     def noise_specs(self) -> list[NoiseSpec]:
         return self.density.noise_specs()

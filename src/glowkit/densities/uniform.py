@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from glowkit.core import Density, Generator, NoiseSpec, constant_ladj
+from glowkit.core import Density, Generator, NoiseSpec, constant_ladj, nan_where_broken
 
 
 class Uniform(Density):
@@ -24,13 +24,14 @@ class Uniform(Density):
     def encode(
         self, x: Tensor, context: Tensor | None = None, generator: Generator = None
     ) -> tuple[list[Tensor], Tensor]:
-        return [torch.special.ndtri(x)], constant_ladj(x)
+        return [torch.special.ndtri(x)], nan_where_broken(x, constant_ladj(x))
 
     def decode(
         self, noises: Sequence[Tensor], context: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         (eps,) = noises
-        return torch.special.ndtr(eps), constant_ladj(eps)
+        x = torch.special.ndtr(eps)
+        return x, nan_where_broken(x, constant_ladj(x))
 
     def noise_specs(self) -> list[NoiseSpec]:
         return [NoiseSpec(self.shape)]
