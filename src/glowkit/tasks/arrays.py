@@ -1,7 +1,6 @@
 """Arrays on disk, row by row: .npy and .npz files that need not fit into memory."""
 
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import IO, Any
 import numpy as np
 
 from glowkit.core import GlowkitError
+from glowkit.core.arrays import npz_arrays
 from glowkit.core.files import replacing
 
 Append = Callable[[np.ndarray], None]
@@ -71,50 +71,28 @@ class Rows:
 
     def __init__(self, path: Path, name: str) -> None:
         self.path, self.name = path, name
-        with self._open() as member:
-            self.shape, self.fortran, self.dtype = _header(member)
+        arrays = npz_arrays(path)
+        if name not in arrays:
+            held = ", ".join(sorted(arrays)) or "nothing"
+            raise GlowkitError(
+                f"{path} has no array {name!r}, but {held}; `glowkit encode` writes files that have"
+            )
+        self._stored = arrays[name]
+        self.shape = self._stored.shape
+        self.dtype = np.dtype(self._stored.type)
 
     def batches(self, size: int) -> Iterator[np.ndarray]:
         """The array, `size` rows at a time, in the byte order of this processor."""
         native = self.dtype.newbyteorder("=")
-        with self._open() as member:
-            if self.fortran:  # columns come first in the file, so that no row is whole early
-                whole = np.lib.format.read_array(member, allow_pickle=False).astype(native)
-                yield from (whole[at : at + size] for at in range(0, len(whole), size))
-                return
-            _header(member)
-            row = int(np.prod(self.shape[1:])) * self.dtype.itemsize
-            for at in range(0, self.shape[0], size):
-                number = min(size, self.shape[0] - at)
-                data = member.read(number * row)
-                rows = np.frombuffer(data, self.dtype).reshape(number, *self.shape[1:])
-                yield rows.astype(native, copy=False)
-
-    @contextmanager
-    def _open(self) -> Iterator[IO[bytes]]:
-        if not self.path.is_file():
-            raise GlowkitError(f"no such file: {self.path}")
-        try:
-            with zipfile.ZipFile(self.path) as archive:
-                names = [name.removesuffix(".npy") for name in archive.namelist()]
-                if self.name not in names:
-                    held = ", ".join(sorted(names)) or "nothing"
-                    raise GlowkitError(
-                        f"{self.path} has no array {self.name!r}, but {held}; `glowkit encode`"
-                        " writes files that have"
-                    )
-                with archive.open(f"{self.name}.npy") as member:
-                    yield member
-        except GlowkitError:
-            raise
-        except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError) as error:
-            raise GlowkitError(f"{self.path} is not a .npz file, or damaged: {error}") from error
-
-
-def _header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
-    version = np.lib.format.read_magic(member)
-    if version == (1, 0):
-        header = np.lib.format.read_array_header_1_0(member)
-    else:
-        header = np.lib.format.read_array_header_2_0(member)
-    return header
+        if not self.shape:
+            raise GlowkitError(f"{self._stored.title} is a single number, not rows")
+        if self._stored.fortran_order:  # columns come first, so that no row is whole early
+            for data in self._stored.pieces(size):
+                whole = np.frombuffer(data, self.dtype).reshape(self.shape, order="F")
+                yield from (
+                    whole[at : at + size].astype(native) for at in range(0, len(whole), size)
+                )
+            return
+        for data in self._stored.pieces(size):
+            rows = np.frombuffer(data, self.dtype).reshape(-1, *self.shape[1:])
+            yield rows.astype(native, copy=False)

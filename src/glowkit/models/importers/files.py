@@ -6,12 +6,13 @@ import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
 from glowkit.core import GlowkitError
+from glowkit.core.arrays import npz_arrays
 from glowkit.models.importers.contents import Contents, named
 
 if TYPE_CHECKING:
@@ -83,12 +84,17 @@ def _read_npz(path: Path) -> dict[str, "np.ndarray"]:
     import numpy as np
 
     try:
-        # Opened here, because numpy leaves a damaged file open.
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as held:
-            arrays = {name: held[name] for name in held.files}
-        if not all(isinstance(array, np.ndarray) for array in arrays.values()):
-            raise ValueError("a zip file of something else")
-    except Exception as error:  # zipfile, zlib and numpy each raise their own
+        stored = npz_arrays(path)
+        if not stored:
+            raise GlowkitError(f"{path} holds no array")
+        arrays = {}
+        for name, array in stored.items():
+            data = b"".join(array.pieces(array.shape[0] if array.shape else 1))
+            order: Literal["F", "C"] = "F" if array.fortran_order else "C"
+            held = np.ndarray(array.shape, array.type, data, order=order)
+            # A copy, because torch takes no array that it may not write to.
+            arrays[name] = held.astype(held.dtype.newbyteorder("="))
+    except GlowkitError as error:
         raise GlowkitError(
             f"{path} is truncated, damaged or not an .npz of plain arrays; write it again as"
             " docs/importing.md shows"
