@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from glowkit import bijections as b
 from glowkit import densities as d
-from glowkit.core import Chain, Density, initialize
+from glowkit.core import Chain, Density, NoiseSpec, initialize, sum_per_example
 from glowkit.models.flowpp import FlowPPConfig, build_flowpp
 from glowkit.models.flowpp_unit import unit
 from glowkit.models.glow import GlowConfig, build_glow
@@ -366,11 +366,17 @@ def make(row: Row, dtype: torch.dtype = torch.float64, seed: int = 0) -> Any:
     return module.eval()
 
 
-class _AnyShape(d.StandardNormal):
-    """A prior for a bijection under test, whatever shape it gives."""
+class _AnyShape(Density):
+    """A normal prior for a bijection under test, whatever shape it gives."""
 
-    def __init__(self) -> None:
-        super().__init__(())
+    def encode(self, x: Tensor, *_: Any) -> tuple[list[Tensor], Tensor]:
+        return [x], -0.5 * sum_per_example(x.square())
+
+    def decode(self, noises: Any, *_: Any) -> tuple[Tensor, Tensor]:
+        return noises[0], -0.5 * sum_per_example(noises[0].square())
+
+    def noise_specs(self) -> list[NoiseSpec]:
+        return []
 
 
 def example(

@@ -120,3 +120,8 @@ def test_context_matters_and_stays_with_its_example(row: Row) -> None:
     y_changed, _ = bijection(x, changed)
     assert not torch.allclose(y[0], y_changed[0])
     assert torch.equal(y[1:], y_changed[1:])
+
+
+@every
+def test_whether_the_context_is_read_is_said(row: Row) -> None:
+    assert make(row).reads_context == (row.context is not None)

@@ -181,3 +181,8 @@ def test_log_p_is_not_finite_where_what_is_encoded_is_not(row: Row) -> None:
         damaged.view(BATCH, -1)[1, place] = math.nan
         log_p = density.log_prob(damaged, context)
         assert log_p.isfinite().tolist() == [True, False, True]
+
+
+@every
+def test_whether_the_context_is_read_is_said(row: Row) -> None:
+    assert make(row).reads_context == (row.context is not None)

@@ -26,6 +26,8 @@ class Actnorm(SeesData, Bijection):
     [[-1.0], [1.0]]
     """
 
+    reads_context = False
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.bias = nn.Parameter(torch.zeros(channels))

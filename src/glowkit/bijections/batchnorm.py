@@ -28,6 +28,8 @@ class MaskedBatchNorm(Bijection):
         GlowkitError: by the inverse in training, which does not know the batch it would undo.
     """
 
+    reads_context = False
+
     mask: Tensor
     not_rebuilt_in_training = "normalises by its batch"
 

@@ -18,6 +18,8 @@ class Stripes(Bijection):
     [[[[0.0, 2.0]], [[1.0, 3.0]]]]
     """
 
+    reads_context = False
+
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return torch.cat([x[..., 0::2], x[..., 1::2]], dim=1), constant_ladj(x)
 
@@ -35,6 +37,8 @@ class Checkerboard(Bijection):
     >>> Checkerboard()(torch.arange(4.0).reshape(1, 1, 2, 2))[0].tolist()
     [[[[0.0], [3.0]], [[1.0], [2.0]]]]
     """
+
+    reads_context = False
 
     def __init__(self) -> None:
         super().__init__()

@@ -23,6 +23,8 @@ class Conv1x1(Bijection):
     True
     """
 
+    reads_context = False
+
     def __init__(self, matrix: InvertibleMatrix) -> None:
         super().__init__()
         self.matrix = matrix

@@ -33,6 +33,10 @@ class Coupling(Conditioned):
         self.net = net
         self.transformer = transformer
 
+    @property
+    def reads_context(self) -> bool:
+        return getattr(self.net, "reads_context", True)
+
     def condition(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         return self.net(x[:, : self.kept], context)
 

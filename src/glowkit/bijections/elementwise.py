@@ -17,6 +17,8 @@ class Shift(Bijection):
     0.0
     """
 
+    reads_context = False
+
     def __init__(self, amount: float) -> None:
         super().__init__()
         self.amount = amount
@@ -42,6 +44,8 @@ class ElementwiseScale(Bijection):
     >>> ElementwiseScale((2,))(torch.tensor([[3.0, 4.0]]))[0].tolist()
     [[3.0, 4.0]]
     """
+
+    reads_context = False
 
     initialized: Tensor
 
@@ -70,6 +74,8 @@ class ElementwiseAffine(Bijection):
     `ElementwiseScale` is the same without the shift.
     """
 
+    reads_context = False
+
     def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__()
         self.log_scale = nn.Parameter(torch.zeros(shape))
@@ -94,6 +100,8 @@ class Logit(Bijection):
     >>> y.item(), round(ladj.item(), 4)
     (0.0, 1.2809)
     """
+
+    reads_context = False
 
     def __init__(self, alpha: float = 0.05) -> None:
         super().__init__()
@@ -122,6 +130,8 @@ class Sigmoid(Bijection):
     >>> [round(value, 4) for value in y[0].tolist()]
     [0.5, 0.99]
     """
+
+    reads_context = False
 
     def __init__(self, margin: float = 0.0) -> None:
         super().__init__()

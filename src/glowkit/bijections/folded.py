@@ -35,6 +35,8 @@ class ActnormConv1x1(Keeping, Bijection):
     True
     """
 
+    reads_context = False
+
     def __init__(self, actnorm: Actnorm, conv: Conv1x1) -> None:
         super().__init__()
         self.actnorm = actnorm

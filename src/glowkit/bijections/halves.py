@@ -23,6 +23,10 @@ class Halves(Bijection):
         self.first = first
         self.second = second
 
+    @property
+    def reads_context(self) -> bool:
+        return self.first.reads_context or self.second.reads_context
+
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         x1, x2 = x.chunk(2, dim=1)
         y1, ladj1 = self.first(x1, context)

@@ -21,6 +21,10 @@ class Inverse(Bijection):
         super().__init__()
         self.bijection = bijection
 
+    @property
+    def reads_context(self) -> bool:
+        return self.bijection.reads_context
+
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return self.bijection.inverse(x, context)
 

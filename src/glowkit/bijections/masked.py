@@ -43,6 +43,10 @@ class MaskedCoupling(Conditioned):
         self.net = net
         self.transformer = transformer
 
+    @property
+    def reads_context(self) -> bool:
+        return getattr(self.net, "reads_context", True)
+
     def condition(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         return self._free(self.net(x * self.kept, context))
 

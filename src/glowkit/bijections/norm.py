@@ -23,6 +23,8 @@ class ElementwiseNorm(Bijection):
     [[-1.0], [1.0]]
     """
 
+    reads_context = False
+
     initialized: Tensor
 
     def __init__(self, shape: tuple[int, ...]) -> None:

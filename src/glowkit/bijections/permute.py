@@ -19,6 +19,8 @@ class Permute(Bijection):
     [[30, 10, 20]]
     """
 
+    reads_context = False
+
     indices: Tensor
     indices_inverse: Tensor
 

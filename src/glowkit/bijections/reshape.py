@@ -20,6 +20,8 @@ class Reshape(Bijection):
     [[0.0, 1.0, 2.0, 3.0]]
     """
 
+    reads_context = False
+
     def __init__(self, before: tuple[int, ...], after: tuple[int, ...]) -> None:
         super().__init__()
         if math.prod(before) != math.prod(after):

@@ -17,6 +17,8 @@ class Squeeze(Bijection):
     [0.0, 1.0, 2.0, 3.0]
     """
 
+    reads_context = False
+
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return F.pixel_unshuffle(x, 2), constant_ladj(x)
 

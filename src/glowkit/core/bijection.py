@@ -16,7 +16,15 @@ class Bijection(nn.Module, ABC):
     float32 or wider. Neither draws random numbers, changes state or writes into its input.
 
     Shapes: x and y are (N, ...); context, when the bijection uses it, is (N, ...) or (N, features).
+
+    One that never looks at its context says so by `reads_context = False`, and one made of others
+    asks those: a context that nothing in a model would read is then refused instead of ignored.
     """
+
+    @property
+    def reads_context(self) -> bool:
+        """Whether the map may depend on the context."""
+        return True
 
     @abstractmethod
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:

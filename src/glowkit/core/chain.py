@@ -43,6 +43,10 @@ class Chain(Bijection):
     def __len__(self) -> int:
         return len(self.bijections)
 
+    @property
+    def reads_context(self) -> bool:
+        return any(bijection.reads_context for bijection in self)
+
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return MEMORY_MODES[self.memory](self, x, context)
 

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from glowkit.core.errors import GlowkitError
 from glowkit.core.finite import warn_of_broken
+from glowkit.core.inputs import check_count, check_generator, check_model, check_temperature
 from glowkit.core.noise import Generator, NoiseSpec, draw
 
 
@@ -32,6 +32,11 @@ class Density(nn.Module, ABC):
         super().__init__()
         # Follows `.to()`, so that even a density without parameters knows its dtype and device.
         self.register_buffer("anchor", torch.zeros(()), persistent=False)
+
+    @property
+    def reads_context(self) -> bool:
+        """Whether log p may depend on the context; where it cannot, a context is refused."""
+        return True
 
     @abstractmethod
     def encode(
@@ -65,10 +70,10 @@ class Density(nn.Module, ABC):
         self, n: int, temperature: float | Tensor = 1.0, generator: Generator = None
     ) -> list[Tensor]:
         """Draw the noises of n examples; `temperature` is a number or a tensor of n numbers."""
-        if n < 1:
-            raise GlowkitError(f"cannot draw {n} samples; ask for at least 1")
-        if not bool((torch.as_tensor(temperature) >= 0).all()):
-            raise GlowkitError(f"temperature {temperature} is negative; use 0 or more")
+        n = check_count(n, "the number of samples")
+        check_model(self.anchor)
+        check_temperature(temperature, n)
+        check_generator(generator)
         return [draw(spec, n, self.anchor, temperature, generator) for spec in self.noise_specs()]
 
     @torch.no_grad()

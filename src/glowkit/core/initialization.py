@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from glowkit.core.density import Density
 from glowkit.core.errors import GlowkitError
+from glowkit.core.inputs import check_generator, check_tensor
 from glowkit.core.noise import Generator
 
 
@@ -54,9 +55,15 @@ def initialize(
     Raises:
         GlowkitError: for fewer than two examples, whose statistics mean nothing.
     """
+    if not isinstance(model, Density):
+        raise GlowkitError(
+            f"glowkit.initialize takes a density and a batch, and got {type(model).__name__} first"
+        )
     waiting = [m for m in model.modules() if is_data_dependent(m) and not m.initialized]
     if not waiting:
         return 0
+    check_tensor(batch, "the batch")
+    check_generator(generator)
     if len(batch) < 2:
         raise GlowkitError(
             f"data-dependent initialisation needs at least 2 examples, not {len(batch)};"

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from glowkit.core import Density, Generator, NoiseSpec
+from glowkit.core import Density, Generator, GlowkitError, NoiseSpec
+from glowkit.core.inputs import check_shape
 from glowkit.densities.normal import normal_decode, normal_encode
 
 
@@ -15,7 +16,7 @@ class ConditionalNormal(Density):
     (N, 2C, ...). Cost: the net's. Source: Glow, openai/glow `split2d_prior`.
 
     Raises:
-        ValueError: without a context, or when the net gives another shape.
+        GlowkitError: without a context, or when the net gives another shape.
     """
 
     def __init__(self, net: nn.Module, shape: Sequence[int]) -> None:
@@ -25,17 +26,18 @@ class ConditionalNormal(Density):
 
     def _parameters_of(self, context: Tensor | None) -> tuple[Tensor, Tensor]:
         if context is None:
-            raise ValueError("a conditional prior needs a context and got none")
+            raise GlowkitError("a conditional prior needs a context and got none")
         h = self.net(context)
         channels, *space = self.shape
         if h.shape[1:] != (2 * channels, *space):
-            raise ValueError(f"net gave {tuple(h.shape[1:])}, needed {(2 * channels, *space)}")
+            raise GlowkitError(f"net gave {tuple(h.shape[1:])}, needed {(2 * channels, *space)}")
         mean, log_std = h.reshape(len(h), channels, 2, *space).unbind(2)
         return mean, log_std
 
     def encode(
         self, x: Tensor, context: Tensor | None = None, generator: Generator = None
     ) -> tuple[list[Tensor], Tensor]:
+        check_shape(x, self.shape)
         eps, log_p = normal_encode(x, *self._parameters_of(context))
         return [eps], log_p
 

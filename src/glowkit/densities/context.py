@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from glowkit.core import Density, Generator, NoiseSpec
+from glowkit.core import Density, Generator, GlowkitError, NoiseSpec
 
 
 class WithContext(Density):
@@ -14,7 +14,7 @@ class WithContext(Density):
     are the network's and the density's.
 
     Raises:
-        ValueError: without a context.
+        GlowkitError: without a context.
     """
 
     def __init__(self, net: nn.Module, density: Density) -> None:
@@ -25,7 +25,7 @@ class WithContext(Density):
     def features(self, context: Tensor | None) -> Tensor:
         """What the density inside is given for a context."""
         if context is None:
-            raise ValueError("this density needs a context and got none")
+            raise GlowkitError("this density needs a context and got none")
         return self.net(context)
 
     def encode(

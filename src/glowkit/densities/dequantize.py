@@ -8,6 +8,14 @@ from torch import Tensor
 
 from glowkit.core import MIDPOINT, Density, Generator, GlowkitError, NoiseSpec
 from glowkit.core.finite import finite_examples
+from glowkit.core.inputs import (
+    check_context,
+    check_device,
+    check_generator,
+    check_model,
+    check_noises,
+    check_tensor,
+)
 
 
 def inside(levels: int, dtype: torch.dtype = torch.float32) -> float:
@@ -49,17 +57,23 @@ class Dequantize(Density):
 
     def __init__(self, noise: Density, density: Density, levels: int) -> None:
         super().__init__()
-        if not 2 <= levels <= 65536:
-            raise GlowkitError(f"pixel_levels is {levels}; it must be from 2 to 65536")
+        if type(levels) is bool or levels not in range(2, 65537):
+            raise GlowkitError(f"pixel_levels is {levels!r}; it must be from 2 to 65536")
         self.noise = noise
         self.density = density
         self.levels = levels
         self.shape = noise.noise_specs()[0].shape
 
+    @property
+    def reads_context(self) -> bool:
+        return self.density.reads_context
+
     def encode(
         self, x: Tensor, context: Tensor | None = None, generator: Generator = None
     ) -> tuple[list[Tensor], Tensor]:
         self._check(x)
+        check_context(self, context)
+        check_generator(generator)
         values = x.to(self.anchor.dtype)
         image = values / self.levels - 0.5
         if generator is MIDPOINT:
@@ -76,6 +90,8 @@ class Dequantize(Density):
     def decode(
         self, noises: Sequence[Tensor], context: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
+        check_noises(noises, self.noise_specs(), self.anchor)
+        check_context(self, context)
         v, log_p = self.density.decode(noises, context)
         finite = finite_examples(v)
         v = torch.where(finite.view(-1, *[1] * (v.dim() - 1)), v, 0)
@@ -99,18 +115,21 @@ class Dequantize(Density):
         return u.clamp(margin, 1 - margin)
 
     def _check(self, x: Tensor) -> None:
+        check_model(self.anchor)
+        check_tensor(x, "images")
         if tuple(x.shape[1:]) != tuple(self.shape):
             raise GlowkitError(
                 f"images have shape {tuple(x.shape[1:])} (channels, height, width), but this model"
                 f" takes {tuple(self.shape)}"
             )
-        if x.is_floating_point():
+        if x.is_floating_point() or x.is_complex() or x.dtype == torch.bool:
             raise GlowkitError(
                 f"images must be integers from 0 to {self.levels - 1}, not {x.dtype}; scale floats"
-                " back to integers first"
+                " back to integers first, and convert truth values with .to(torch.uint8)"
             )
+        check_device(x, self.anchor)
         # As Python integers: in uint8, 255 < 256 is false.
-        low, high = (int(bound) for bound in x.aminmax()) if len(x) else (0, 0)
+        low, high = (int(bound) for bound in x.aminmax())
         if low < 0 or high >= self.levels:
             raise GlowkitError(
                 f"images hold values from {low} to {high}, but this model has"

@@ -2,10 +2,14 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from glowkit.core import Density, Generator, GlowkitError, NoiseSpec
+from glowkit.core.inputs import check_device, check_tensor
+
+INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 class WithLabels(Density):
@@ -23,15 +27,18 @@ class WithLabels(Density):
     def one_hot(self, labels: Tensor | None, examples: int) -> Tensor:
         """One-hot vectors of the labels, (N, classes), in the model's dtype."""
         last = self.classes - 1
+        if labels is not None:
+            check_tensor(labels, "class labels")
         if labels is None:
             raise GlowkitError(
                 f"this model is conditional: give each image a class label from 0 to {last}"
             )
-        if tuple(labels.shape) != (examples,) or labels.is_floating_point():
+        if tuple(labels.shape) != (examples,) or labels.dtype not in INTEGERS:
             raise GlowkitError(
                 f"class labels must be one integer for each of {examples} image(s), not"
                 f" {tuple(labels.shape)} of {labels.dtype}"
             )
+        check_device(labels, self.anchor)
         wrong = labels[(labels < 0) | (labels > last)]
         if len(wrong):
             raise GlowkitError(

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from glowkit.core import Density, Generator, NoiseSpec, nan_where_broken, sum_per_example
+from glowkit.core.inputs import check_shape
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -21,6 +22,8 @@ class StandardNormal(Density):
     -1.83787...
     """
 
+    reads_context = False
+
     def __init__(self, shape: Sequence[int]) -> None:
         super().__init__()
         self.shape = tuple(shape)
@@ -28,6 +31,7 @@ class StandardNormal(Density):
     def encode(
         self, x: Tensor, context: Tensor | None = None, generator: Generator = None
     ) -> tuple[list[Tensor], Tensor]:
+        check_shape(x, self.shape)
         return [x], -0.5 * sum_per_example(x.square() + LOG_2PI)
 
     def decode(
@@ -46,6 +50,8 @@ class StandardLogistic(Density):
     The noise is x itself, and logistic. Shapes: (N, *shape). Source: NICE, section 3.4.
     """
 
+    reads_context = False
+
     def __init__(self, shape: Sequence[int]) -> None:
         super().__init__()
         self.shape = tuple(shape)
@@ -53,6 +59,7 @@ class StandardLogistic(Density):
     def encode(
         self, x: Tensor, context: Tensor | None = None, generator: Generator = None
     ) -> tuple[list[Tensor], Tensor]:
+        check_shape(x, self.shape)
         return [x], -sum_per_example(F.softplus(x) + F.softplus(-x))
 
     def decode(

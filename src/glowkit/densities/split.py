@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from glowkit.core import Density, Generator, NoiseSpec
+from glowkit.core import Density, Generator, GlowkitError, NoiseSpec
 
 
 def kept_alone(x1: Tensor, context: Tensor | None) -> Tensor:
@@ -19,10 +19,10 @@ def kept_and_context(x1: Tensor, context: Tensor | None) -> Tensor:
     Shapes: x1 (N, C, H, W), context (N, features), the same everywhere, to (N, C + features, H, W).
 
     Raises:
-        ValueError: without a context.
+        GlowkitError: without a context.
     """
     if context is None:
-        raise ValueError("this split needs a context and got none")
+        raise GlowkitError("this split needs a context and got none")
     space = x1.shape[2:]
     beside = context.to(x1.dtype)[:, :, None, None].expand(-1, -1, *space)
     return torch.cat([x1, beside], dim=1)
@@ -54,6 +54,10 @@ class Split(Density):
         self.prior = prior
         self.deeper = deeper
         self.seen = seen
+
+    @property
+    def reads_context(self) -> bool:
+        return self.seen is not kept_alone or self.deeper.reads_context
 
     def encode(
         self, x: Tensor, context: Tensor | None = None, generator: Generator = None

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from glowkit.core import Density, Generator, GlowkitError, NoiseSpec
+from glowkit.core.inputs import check_shape
 from glowkit.densities.normal import normal_decode, normal_encode
 from glowkit.nets import ZeroConv2d, ZeroLinear
 
@@ -43,9 +44,14 @@ class TopPrior(Density):
         mean, log_std = h.chunk(2, dim=1)
         return mean, log_std
 
+    @property
+    def reads_context(self) -> bool:
+        return self.embedding is not None
+
     def encode(
         self, x: Tensor, context: Tensor | None = None, generator: Generator = None
     ) -> tuple[list[Tensor], Tensor]:
+        check_shape(x, self.shape)
         eps, log_p = normal_encode(x, *self._mean_and_log_std(context))
         return [eps], log_p
 
@@ -70,6 +76,10 @@ class Classified(Density):
         super().__init__()
         self.prior = prior
         self.head = head
+
+    @property
+    def reads_context(self) -> bool:
+        return self.prior.reads_context
 
     def encode(
         self, x: Tensor, context: Tensor | None = None, generator: Generator = None

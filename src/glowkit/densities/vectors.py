@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from glowkit.core import Density, Generator, GlowkitError, NoiseSpec
+from glowkit.core.inputs import check_device, check_tensor
 
 
 class WithVectors(Density):
@@ -34,11 +35,13 @@ class WithVectors(Density):
             raise GlowkitError(
                 f"this model is conditional: give each image a context of {self.features} number(s)"
             )
+        check_tensor(vectors, "the context")
         if tuple(vectors.shape) != (examples, self.features) or not vectors.is_floating_point():
             raise GlowkitError(
                 f"the context must be {self.features} floating-point number(s) for each of"
                 f" {examples} image(s), not {tuple(vectors.shape)} of {vectors.dtype}"
             )
+        check_device(vectors, self.anchor)
         if not torch.isfinite(vectors).all():
             raise GlowkitError("the context holds NaN or infinity; every number must be finite")
         return vectors.to(self.anchor)

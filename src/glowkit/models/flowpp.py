@@ -156,7 +156,8 @@ def build_flowpp(config: FlowPPConfig) -> Dequantize:
             steps.append(Inverse(PATTERNS[config.pattern]()))
     flow = Then(Chain(steps, config.memory), StandardNormal(shape))
     noise = DEQUANTIZATIONS[config.dequantization](config)
-    return Dequantize(noise, Then(Logit(LOGIT_ALPHA), flow), config.pixel_levels)
+    density = Then(Logit(LOGIT_ALPHA), flow, config.image_shape)
+    return Dequantize(noise, density, config.pixel_levels)
 
 
 def _pairs(couplings: object) -> tuple[tuple[int, int], ...]:

@@ -144,7 +144,8 @@ def build_glow(config: GlowConfig) -> Dequantize:
     that a fresh conditional model is the unconditional one.
     """
     inner = _level(config, 0, config.image_shape)
-    density: Density = Then(PREPROCESSINGS[config.preprocessing](), inner)
+    before = PREPROCESSINGS[config.preprocessing]()
+    density: Density = Then(before, inner, config.image_shape)
     if config.classes:
         density = WithLabels(config.classes, density)
     if config.context_features:

@@ -82,5 +82,6 @@ def build_nice(config: NICEConfig) -> Dequantize:
         net = MLP(kept, size - kept, config.width, config.depth)
         steps += [Coupling(kept, net, Additive()), reverse(size)]
     steps.append(ElementwiseScale((size,)))
-    density = Then(Chain(steps, config.memory), PRIORS[config.prior]((size,)))
+    prior = PRIORS[config.prior]((size,))
+    density = Then(Chain(steps, config.memory), prior, config.image_shape)
     return Dequantize(Uniform(config.image_shape), density, config.pixel_levels)

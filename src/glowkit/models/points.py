@@ -120,7 +120,7 @@ def build_points(config: PointsConfig) -> Density:
         [PERMUTATIONS[config.permutation](size), _coupling(config)] for _ in range(config.steps)
     ]
     layers = NORMALIZATIONS[config.normalization](size, steps)
-    return Then(Chain(layers, config.memory), PRIORS[config.prior]((size,)))
+    return Then(Chain(layers, config.memory), PRIORS[config.prior]((size,)), config.shape)
 
 
 def _coupling(config: PointsConfig) -> Coupling:

@@ -80,7 +80,8 @@ def build_realnvp(config: RealNVPConfig) -> Dequantize:
     Departures: the images are any integers and not 8-bit alone; running moments start at those of
     the first batch; no L2 penalty on magnitudes and gains (use `--weight-decay`).
     """
-    density = Then(Logit(LOGIT_ALPHA), _level(config, 0, config.image_shape))
+    shape = config.image_shape
+    density = Then(Logit(LOGIT_ALPHA), _level(config, 0, shape), shape)
     return Dequantize(Uniform(config.image_shape), density, config.pixel_levels)
 
 

@@ -41,6 +41,8 @@ class GatedLayer(nn.Module):
 class ChannelNorm(GatedLayer):
     """Layer norm over the channels of each pixel, ε = 1e-5, with a learned scale and shift."""
 
+    reads_context = False
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(channels)
@@ -78,6 +80,10 @@ class GatedConv(GatedLayer):
         self.dropout = nn.Dropout(dropout)
         self.second = conv(2 * width, 2 * width, kernel, BRANCH_DEVIATION)
 
+    @property
+    def reads_context(self) -> bool:
+        return self.context is not None
+
     def forward(self, x: Tensor, positions: nn.Module, context: Tensor | None) -> Tensor:
         h = self.first(self.activation(x))
         if self.context is not None:
@@ -97,6 +103,8 @@ class GatedAttention(GatedLayer):
     Raises:
         ValueError: when the heads do not divide the width.
     """
+
+    reads_context = False
 
     def __init__(
         self, width: int, heads: int, dropout: float, conv: ConvMaker = StandardizedConv2d
@@ -143,6 +151,10 @@ class GatedNet(PrecisionNet):
         self.positions = positions
         self.layers = nn.ModuleList(layers)
         self.head = head
+
+    @property
+    def reads_context(self) -> bool:
+        return any(getattr(layer, "reads_context", True) for layer in self.layers)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         with computing_in(self.dtype, x.device):

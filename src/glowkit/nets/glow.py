@@ -67,6 +67,10 @@ class GlowNet(Keeping, PrecisionNet):
             self.context = nn.Conv2d(context_features, width, 1, bias=False)
             nn.init.zeros_(self.context.weight)
 
+    @property
+    def reads_context(self) -> bool:
+        return self.context is not None
+
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         added = self._added(context)
         x = self.entry(x)

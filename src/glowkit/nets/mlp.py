@@ -31,6 +31,10 @@ class MLP(nn.Module):
         self.layers = nn.Sequential(*layers, last)
         self.context_features = context_features
 
+    @property
+    def reads_context(self) -> bool:
+        return self.context_features > 0
+
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         if self.context_features:
             if context is None:

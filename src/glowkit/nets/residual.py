@@ -75,6 +75,8 @@ class ResidualNet(nn.Module):
         blocks: how many residual blocks.
     """
 
+    reads_context = False
+
     def __init__(
         self, entry: SignPairs | MaskedSignPairs, out_channels: int, width: int, blocks: int
     ) -> None:

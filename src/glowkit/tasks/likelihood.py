@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from glowkit.core import Density, Generator, GlowkitError
+from glowkit.core.inputs import check_count
 from glowkit.densities import Classified
 from glowkit.models import PointsConfig
 
@@ -44,8 +45,7 @@ def bits_per_dim(
             "bits/dim counts whole numbers, such as pixels, and this is a model of points; use"
             " model.log_prob(points), in nats"
         )
-    if importance_samples < 1:
-        raise GlowkitError(f"importance samples must be at least 1, not {importance_samples}")
+    check_count(importance_samples, "importance_samples")
     if importance_samples == 1:
         return to_bits_per_dim(model.log_prob(images, context, generator), images)
     draws = torch.stack(
