@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help demo test lint benchmark
+.PHONY: help demo demo-commands test lint benchmark
 help:
 	@echo "make demo   train a small Glow on digits, evaluate it, draw samples (2 minutes after installing)"
 	@echo "make test   lint, types, tests and docstring examples (under 10 minutes)"
@@ -26,13 +26,17 @@ $(VENV)/test.stamp: pyproject.toml | $(VENV)/pip.stamp
 	$(PIP) --editable '.[dev]'
 	@touch $@
 
-# Each demo is a run of its own, so that none overwrites another.
 demo: $(VENV)/demo.stamp
+	@$(MAKE) --no-print-directory demo-commands
+
+# Each demo is a run of its own, so that none overwrites another.
+GLOWKIT ?= $(BIN)/glowkit
+demo-commands:
 	@set -e; run=runs/demo-$$(date +%Y%m%d-%H%M%S); \
-	$(BIN)/glowkit train digits --preset glow-tiny --epochs 50 --evaluate-every 0.25 \
+	$(GLOWKIT) train digits --preset glow-tiny --epochs 50 --evaluate-every 0.25 \
 	  --batch-size 128 --learning-rate 2e-3 --weight-decay 1 --out $$run; \
-	$(BIN)/glowkit sample $$run --temperature 0.5,0.7,0.85,1.0 --count 12; \
-	$(BIN)/glowkit evaluate $$run --baselines; \
+	$(GLOWKIT) sample $$run --temperature 0.5,0.7,0.85,1.0 --count 12; \
+	$(GLOWKIT) evaluate $$run --baselines; \
 	echo; echo "samples: $$run/samples/samples.png"; echo "report:  $$run/report.html"
 
 $(VENV)/benchmark.stamp: pyproject.toml | $(VENV)/pip.stamp
