@@ -91,7 +91,7 @@ def test_frames_have_the_context_of_the_nearer_end() -> None:
     initialize(model, torch.randint(0, 256, (8, 1, 8, 8), dtype=torch.uint8), torch.arange(8) % 2)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
+            parameter.add_(0.03 * torch.randn_like(parameter))
     noises = [noise[:1].repeat(2, 1, 1, 1) for noise in model.draw_noises(1)]
     frames = interpolate(model, noises, 4, linear, context=torch.tensor([0, 1]))[0][0]
     assert torch.equal(frames[0], frames[1])

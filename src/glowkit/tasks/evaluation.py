@@ -1,14 +1,14 @@
 """Evaluation: the figures that are worth quoting about a model."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from glowkit.core import Density, Generator, GlowkitError
-from glowkit.tasks.likelihood import bits_per_dim
+from glowkit.tasks.likelihood import bits_per_dim, levels_of
 from glowkit.tasks.reconstruction import largest_pixel_error, reconstruct
 
 
@@ -54,7 +54,13 @@ def measure(
     """Bits/dim of each image, (N,) in float64, and the largest pixel error of any."""
     each: list[Tensor] = []
     error = 0
-    for images, context in batches:
+    for batch in batches:
+        if not isinstance(batch, Sequence) or len(batch) != 2:
+            raise GlowkitError(
+                "batches must be pairs (images, context), the context None for a model without;"
+                " give [(images, None)] for one batch"
+            )
+        images, context = batch
         bits = bits_per_dim(model, images, context, generator, importance_samples)
         each.append(bits.double().cpu())
         again = reconstruct(model, images, context)
@@ -71,7 +77,7 @@ def summary(model: Density, bits: Tensor, error: int, importance_samples: int) -
         bits_per_dim=bits.mean().item(),
         standard_error=spread / math.sqrt(len(bits)),
         images=len(bits),
-        levels=model.config.pixel_levels,
+        levels=levels_of(model),
         importance_samples=importance_samples,
         largest_pixel_error=error,
     )

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from glowkit.core import Density, GlowkitError
+from glowkit.core.inputs import check_count
 from glowkit.tasks.latent import join, part
 
 Path = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -65,6 +66,7 @@ def grid(keys: Tensor, side: int, path: Path) -> Tensor:
 
 
 def _fractions(frames: int, like: Tensor) -> Tensor:
+    check_count(frames, "the number of frames", least=0)
     if frames < 2:
         raise GlowkitError(f"cannot draw a path in {frames} frame(s); give 2 or more")
     return torch.linspace(0, 1, frames, dtype=like.dtype, device=like.device)
@@ -99,6 +101,11 @@ def interpolate(
     [[0.0, 1.0], [1.0, 2.0], [2.0, 3.0]]
     """
     keys = join(noises)
+    check_count(batch_size, "batch_size")
+    if context is not None and len(context) != len(keys):
+        raise GlowkitError(
+            f"there are {len(keys)} examples and {len(context)} contexts; give one for each"
+        )
     latents = shape(keys, frames, path)
     every = latents.flatten(0, -2)
     nearest = shape(torch.eye(len(keys), device=keys.device), frames, linear).argmax(-1).flatten()

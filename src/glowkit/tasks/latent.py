@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from glowkit.core import Density, Generator, GlowkitError
+from glowkit.core.inputs import check_count
 
 
 def join(noises: Sequence[Tensor]) -> Tensor:
@@ -61,7 +62,8 @@ def keep_coarse(
     Raises:
         GlowkitError: when `kept` is not from 0 to the number of noises.
     """
-    if not 0 <= kept <= len(noises):
+    check_count(kept, "the number of scales to keep", least=0)
+    if kept > len(noises):
         raise GlowkitError(f"cannot keep {kept} scales; this model has {len(noises)}")
     fresh = model.draw_noises(len(noises[0]), temperature, generator)
     dropped = len(noises) - kept

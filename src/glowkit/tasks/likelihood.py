@@ -10,12 +10,26 @@ from torch.nn import functional as F
 from glowkit.core import Density, Generator, GlowkitError
 from glowkit.core.inputs import check_count
 from glowkit.densities import Classified
-from glowkit.models import PointsConfig
 
 
 def to_bits_per_dim(log_p: Tensor, images: Tensor) -> Tensor:
     """−log₂ P / D, from log P in nats, (N,), and the images, whose every dimension counts."""
     return -log_p / (math.prod(images.shape[1:]) * math.log(2))
+
+
+def levels_of(model: Density) -> int:
+    """How many whole numbers a value can be, without which bits/dim mean nothing.
+
+    Raises:
+        GlowkitError: for a density of continuous values, points or the inside of an image model.
+    """
+    levels = getattr(model, "levels", None)
+    if levels is None:
+        raise GlowkitError(
+            "bits/dim counts whole numbers, such as pixels, and this is a density of continuous"
+            " values, such as a model of points; use model.log_prob(x), in nats"
+        )
+    return levels
 
 
 def bits_per_dim(
@@ -33,18 +47,14 @@ def bits_per_dim(
 
     Raises:
         GlowkitError: for fewer than one importance sample, images the model does not take, or a
-            model of points.
+            density of continuous values.
 
     >>> from glowkit.densities import Dequantize, StandardNormal, Uniform
     >>> model = Dequantize(Uniform((1, 1, 1)), StandardNormal((1, 1, 1)), levels=256)
     >>> bits_per_dim(model, torch.zeros(2, 1, 1, 1, dtype=torch.uint8)).shape
     torch.Size([2])
     """
-    if isinstance(model.config, PointsConfig):
-        raise GlowkitError(
-            "bits/dim counts whole numbers, such as pixels, and this is a model of points; use"
-            " model.log_prob(points), in nats"
-        )
+    levels_of(model)
     check_count(importance_samples, "importance_samples")
     if importance_samples == 1:
         return to_bits_per_dim(model.log_prob(images, context, generator), images)

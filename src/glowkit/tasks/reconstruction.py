@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from glowkit.core import MIDPOINT, Density
+from glowkit.core import MIDPOINT, Density, GlowkitError
 
 
 @torch.no_grad()
@@ -20,7 +20,15 @@ def reconstruct(model: Density, images: Tensor, context: Tensor | None = None) -
 def largest_pixel_error(images: Tensor, reconstructed: Tensor) -> int:
     """The largest absolute difference of two batches of integer images, in levels.
 
+    Raises:
+        GlowkitError: for batches of different shapes.
+
     >>> largest_pixel_error(torch.tensor([3, 5]), torch.tensor([3, 7]))
     2
     """
+    if images.shape != reconstructed.shape:
+        raise GlowkitError(
+            f"images of shape {tuple(images.shape)} cannot be compared with those of shape"
+            f" {tuple(reconstructed.shape)}"
+        )
     return int((images.long() - reconstructed.long()).abs().max())
