@@ -3,16 +3,22 @@
 import errno
 import os
 import shutil
+import socket
 import stat
 import subprocess
+import sys
+import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
+from glowkit.core import files
 from glowkit.core.errors import GlowkitError
 from glowkit.core.files import replacing, write_atomically
+from glowkit.core.locks import Lock, release
 
 
 @pytest.fixture
@@ -23,7 +29,11 @@ def previous(tmp_path: Path) -> Path:
 
 
 def assert_untouched(path: Path) -> None:
-    assert path.read_bytes() == b"previous"
+    assert_content(path, b"previous")
+
+
+def assert_content(path: Path, content: bytes) -> None:
+    assert path.read_bytes() == content
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
 
@@ -71,6 +81,105 @@ def test_a_link_stays_a_link(previous: Path, tmp_path: Path) -> None:
     write_atomically(link, b"next")
     assert link.is_symlink()
     assert previous.read_bytes() == b"next"
+
+
+def test_writers_have_temporaries_of_their_own(previous: Path) -> None:
+    with replacing(previous) as first, replacing(previous) as second:
+        assert first != second
+        first.write_bytes(b"first")
+        second.write_bytes(b"second")
+    assert_content(previous, b"first")  # the block that ends last
+
+
+def write_until_killed(path: Path) -> None:
+    with replacing(path) as temporary:
+        temporary.write_bytes(b"half")
+        print("half", flush=True)
+        time.sleep(60)
+
+
+@pytest.fixture
+def writer(previous: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process in the middle of replacing the file."""
+    call = f"from pathlib import Path; test_files.write_until_killed(Path({str(previous)!r}))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"import test_files; {call}"],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parent,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert process.stdout is not None
+    with process.stdout:
+        assert process.stdout.readline() == "half\n"
+        yield process
+        process.kill()
+        process.wait()
+
+
+def test_what_a_killed_writer_left_is_removed_at_the_next_start(
+    previous: Path, writer: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_seen", set())  # as in a process that has not written there yet
+    write_atomically(previous.with_name("other"), b"")
+    assert len(list(previous.parent.iterdir())) == 3  # that of a living writer stays
+    writer.kill()
+    writer.wait()
+    files._seen.clear()
+    write_atomically(previous.with_name("other"), b"")
+    previous.with_name("other").unlink()
+    assert_untouched(previous)
+
+
+def test_a_forked_child_does_not_keep_a_lock(tmp_path: Path) -> None:
+    lock = Lock(tmp_path / ".lock")
+    assert lock.take() is None
+    here, there = socket.socketpair()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about a fork of a process with threads
+        child = os.fork()
+    if child == 0:
+        here.close()
+        lock.give_back()  # not the child's to give
+        there.send(b".")
+        there.recv(1)  # until the parent is done with its checks, or has failed one
+        os._exit(0)
+    there.close()
+    with here:
+        here.recv(1)
+        other = Lock(tmp_path / ".lock")
+        assert other.take() == f"process {os.getpid()} on {socket.gethostname()}"
+        assert lock._descriptor is not None
+        release(lock._descriptor)  # as when this process is killed
+        assert other.take() is None
+        other.give_back()
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_the_file_of_a_killed_holder_holds_nobody_off(tmp_path: Path) -> None:
+    (tmp_path / ".lock").write_text("process 1 on another host\n")
+    lock = Lock(tmp_path / ".lock")
+    assert lock.take() is None
+    lock.give_back()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_of_the_greatest_length(tmp_path: Path) -> None:
+    for name in ("n" * 255, "n." + "s" * 253, "ü" * 127):
+        write_atomically(tmp_path / name, b"whole")
+        assert (tmp_path / name).read_bytes() == b"whole"
+    assert len(list(tmp_path.iterdir())) == 3
+    with pytest.raises(GlowkitError, match="file name too long; nothing was written"):
+        write_atomically(tmp_path / ("n" * 256), b"")
+
+
+def test_a_working_directory_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(GlowkitError, match=r"cannot write a\.txt: no such file.*; nothing was"):
+        write_atomically(Path("a.txt"), b"")
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, KeyError, GlowkitError])

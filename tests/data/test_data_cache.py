@@ -1,12 +1,16 @@
 """The cache: used again, made anew when files change, whole or absent."""
 
 import errno
+import multiprocessing
 import os
 import shutil
+import socket
+import threading
 
 import numpy as np
 import pytest
 
+from glowkit.core import locks
 from glowkit.core.errors import GlowkitError
 from glowkit.data import cache as cache_module
 from glowkit.data import open_source, packing
@@ -88,10 +92,86 @@ def test_an_interrupted_pass_leaves_nothing(images, cache, monkeypatch):
     assert len(open_source(str(images)).splits["train"].images) == 4
 
 
-def test_remains_of_a_killed_pass_are_removed_in_time(images, cache, save):
+def packing_process(images, cache, started, go_on):
+    """Pack the images, but stay in the middle of it until told to go on."""
+    os.environ["GLOWKIT_CACHE"] = str(cache)
+    append = cache_module.PackWriter.append
+
+    def waiting(writer, pixels):
+        append(writer, pixels)
+        started.set()
+        go_on.wait(60)
+
+    cache_module.PackWriter.append = waiting
     open_source(str(images))
+
+
+@pytest.fixture
+def packer(images, cache):
+    """A process in the middle of packing the images; `go_on` lets it end."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["glowkit.data.folder", "glowkit.training.fit"])
+    started, go_on = context.Event(), context.Event()
+    process = context.Process(target=packing_process, args=(images, cache, started, go_on))
+    process.start()
+    assert started.wait(60)
+    process.go_on = go_on
+    yield process
+    process.kill()
+    process.join()
+
+
+def test_what_a_killed_process_left_is_removed_at_the_next_start(images, cache, packer, tmp_path):
+    packer.kill()
+    packer.join()
+    assert any(path.suffix == ".tmp" for path in cache.iterdir())
+    other = tmp_path / "other"  # the next start is with other data
+    shutil.copytree(images, other)
+    open_source(str(other))
     (pack,) = cache.iterdir()
-    identity = pack.name.partition("-")[0]
+    assert pack.is_dir()
+    assert pack.suffix != ".tmp"
+
+
+def test_what_a_living_process_makes_stays(images, cache, packer, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(images, other)
+    open_source(str(other))
+    packer.go_on.set()
+    packer.join(60)
+    assert packer.exitcode == 0
+    assert len(list(cache.iterdir())) == 2
+
+
+def test_one_packs_and_the_other_waits(images, cache, packer, decoded, capfd):
+    timer = threading.Timer(0.5, packer.go_on.set)
+    timer.start()
+    source = open_source(str(images))
+    timer.join()
+    assert decoded == []
+    assert len(source.splits["train"].images) == 4
+    said = f"waiting for process {packer.pid} on {socket.gethostname()}, which is packing {images}"
+    assert capfd.readouterr().err.splitlines() == [said]
+    packer.join(60)
+    assert packer.exitcode == 0
+    assert len(list(cache.iterdir())) == 1
+
+
+def test_the_one_that_waits_packs_when_the_other_is_killed(images, cache, packer, decoded):
+    timer = threading.Timer(0.5, packer.kill)
+    timer.start()
+    assert len(open_source(str(images)).splits["train"].images) == 4
+    timer.join()
+    assert len(decoded) == 4
+
+
+def test_without_locks_only_old_remains_are_removed(images, cache, save, monkeypatch):
+    def none(descriptor):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(locks, "grab", none)
+    open_source(str(images))
+    identity = next(cache.glob("*-*")).name.partition("-")[0]
     old, recent = cache / f"{identity}-a.tmp", cache / f"{identity}-b.tmp"
     old.mkdir()
     recent.mkdir()
@@ -100,7 +180,6 @@ def test_remains_of_a_killed_pass_are_removed_in_time(images, cache, save):
     open_source(str(images))
     assert not old.exists()
     assert recent.exists()
-    assert not pack.exists()
 
 
 def test_another_process_was_first(images, cache, tmp_path, monkeypatch):

@@ -2,17 +2,24 @@
 
 import errno
 import os
+import re
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from glowkit.core.errors import GlowkitError
+from glowkit.core.locks import grab, is_file, release
 
 # Where the system's own words would puzzle the reader; elsewhere they are used as they are.
 _REASONS = {
     errno.EEXIST: "a file stands where its folder should be",
     errno.ENOTDIR: "a file stands where its folder should be",
 }
+_TEMPORARY = re.compile(r"\.\d+-[0-9a-f]{12}\.tmp(\.[^.]*)?")  # process, chance, suffix
+_LONGEST_SUFFIX = 16  # characters; what is longer names no format, and may leave no room
+_seen: set[str] = set()
+"""Folders this process has freed of what killed ones left."""
 
 
 @contextmanager
@@ -21,8 +28,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Whatever happens, including a killed process, `path` holds either all of its old content or all
     of the new. Missing folders are made. The temporary name keeps the suffix, since libraries
-    choose the format by it, and does not vary, so that a killed process leaves one at most. One
-    writer per path: two at once would share the temporary.
+    choose the format by it, and is never used twice: of several writers of a path the last one to
+    end wins, whole. What killed processes left in the folder is removed when a process first
+    writes there; a temporary is locked while its writer lives.
 
     `torch.save` hides why a write failed unless it is given an open file, and safetensors always
     does: hand the first `open(temporary, "wb")`, and write the bytes of the second.
@@ -37,13 +45,22 @@ def replacing(path: Path) -> Iterator[Path]:
     ('whole', ['notes.txt'])
     """
     path = Path(path)
-    target = Path(os.path.realpath(path))  # a link stays a link; its target is replaced
-    temporary = target.with_name(f".{target.stem}.tmp{target.suffix}")
+    try:
+        target = Path(os.path.realpath(path))  # a link stays a link; its target is replaced
+    except OSError as error:  # of a relative path, when the working directory is gone
+        raise GlowkitError(f"cannot write {path}: {_reason(error)}; nothing was written") from error
+    suffix = target.suffix if len(target.suffix) <= _LONGEST_SUFFIX else ""
+    temporary = target.with_name(f".{os.getpid()}-{uuid.uuid4().hex[:12]}.tmp{suffix}")
+    lock = None
     try:
         if target.exists() and not target.is_file():  # a device, say, must not become a file
             kind = "a folder" if target.is_dir() else "not a regular file"
             raise GlowkitError(f"cannot write {path}: it is {kind}")
         target.parent.mkdir(parents=True, exist_ok=True)
+        if str(target.parent) not in _seen:
+            _seen.add(str(target.parent))
+            remove_abandoned(target.parent)
+        lock = _create_locked(temporary)
         yield temporary
         with open(temporary, "r+b") as file:
             os.fsync(file.fileno())
@@ -58,6 +75,8 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+        if lock is not None:
+            release(lock)
     _sync_folder(target.parent)
 
 
@@ -69,6 +88,42 @@ def write_atomically(path: Path, data: bytes) -> None:
     """
     with replacing(path) as temporary:
         temporary.write_bytes(data)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the temporaries in a folder whose writers were killed; those of live ones stay."""
+    with suppress(OSError):
+        for name in os.listdir(folder):
+            if _TEMPORARY.fullmatch(name):
+                _remove_unless_locked(folder / name)
+
+
+def _create_locked(temporary: Path) -> int | None:
+    """Make the file and lock it, so that nobody takes it for a killed process's.
+
+    None where the system has no locks: leftovers stay there, since no one can tell.
+    """
+    while True:
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            if grab(descriptor) and is_file(descriptor, temporary):
+                return descriptor
+        except OSError:
+            os.close(descriptor)
+            return None
+        release(descriptor)  # taken for a leftover in the moment before it was locked
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def _remove_unless_locked(temporary: Path) -> None:
+    with suppress(OSError):
+        descriptor = os.open(temporary, os.O_RDWR)
+        try:
+            if grab(descriptor):
+                temporary.unlink()
+        finally:
+            release(descriptor)
 
 
 def _about(temporary: Path, target: Path) -> list[Path]:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -16,9 +17,11 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from glowkit.core.errors import GlowkitError
+from glowkit.core.locks import Lock
 
 FORMAT = 1  # raise it when packed pixels or facts change meaning
-ABANDONED = 24 * 3600.0  # seconds after which a temporary folder belongs to no living process
+LOOK_AGAIN = 0.2  # seconds between looks at a pack that another process is making
+ABANDONED = 24 * 3600.0  # seconds until a temporary is removed where locks cannot tell
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,10 @@ def packed(place: str, options: object, state: object, fill: Callable[[PackWrite
 
     place, options: what is read and how; they name the pack. state: names, sizes and times of the
     files read; when it changes the pack is made again and the old one removed.
+
+    While another process makes the same pack, this one waits, and says for whom on stderr. What
+    killed processes left half-made in the cache, of any pack, is removed first.
+
     Raises GlowkitError when the cache folder cannot be written or its disk is full; whatever
     `fill` raises passes through, leaving nothing behind (an OSError counts as one of the cache,
     so `fill` must put failures to read its own files in words).
@@ -90,23 +97,47 @@ def packed(place: str, options: object, state: object, fill: Callable[[PackWrite
     folder = cache_folder()
     identity = _digest([FORMAT, place, options])
     target = folder / f"{identity}-{_digest(state)}"
+    _remove_abandoned(folder)
     pack = _load(target)
     if pack is not None:
         return pack
     with _sentences(folder):
-        temporary = folder / f"{identity}-{uuid.uuid4().hex}.tmp"
-        temporary.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = _only_maker(folder / f"{identity}.lock", place)
     try:
-        with _sentences(folder):
+        pack = _load(target)  # made by the process waited for
+        if pack is None:
+            _make(target, identity, fill)
+            pack = _load(target)
+    finally:
+        lock.give_back()
+    if pack is None:
+        raise GlowkitError(f"{target} cannot be read back: set GLOWKIT_CACHE to another folder")
+    return pack
+
+
+def _only_maker(path: Path, place: str) -> Lock:
+    """The lock of a pack, waited for."""
+    lock = Lock(path)
+    looks = 0
+    while (holder := lock.take()) is not None:
+        looks += 1
+        if looks == 2:  # the first time it may only have looked for remains
+            print(f"waiting for {holder}, which is packing {place}", file=sys.stderr)
+        time.sleep(LOOK_AGAIN)
+    return lock
+
+
+def _make(target: Path, identity: str, fill: Callable[[PackWriter], None]) -> None:
+    temporary = target.with_name(f"{identity}-{uuid.uuid4().hex}.tmp")
+    try:
+        with _sentences(target.parent):
+            temporary.mkdir()
             _write(temporary, fill)
             _publish(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    _remove_stale(folder, identity, target)
-    pack = _load(target)
-    if pack is None:
-        raise GlowkitError(f"{target} cannot be read back: set GLOWKIT_CACHE to another folder")
-    return pack
+    _remove_stale(target.parent, identity, target)
 
 
 def _write(folder: Path, fill: Callable[[PackWriter], None]) -> None:
@@ -132,12 +163,26 @@ def _publish(temporary: Path, target: Path) -> None:
 
 
 def _remove_stale(folder: Path, identity: str, keep: Path) -> None:
-    """Remove packs of an earlier state, and what killed processes left half-made."""
+    """Remove packs of an earlier state."""
     for other in folder.glob(f"{identity}-*"):
-        with contextlib.suppress(OSError):  # another process may be removing it too
-            age = time.time() - other.stat().st_mtime
-            if other != keep and (other.suffix != ".tmp" or age > ABANDONED):
-                shutil.rmtree(other, ignore_errors=True)
+        if other != keep and other.suffix != ".tmp":
+            shutil.rmtree(other, ignore_errors=True)  # another process may be removing it too
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what killed processes left: half-made packs that nobody holds the lock of."""
+    with contextlib.suppress(OSError):
+        names = [name for name in os.listdir(folder) if name.endswith((".tmp", ".lock"))]
+        for identity in {name.removesuffix(".lock").partition("-")[0] for name in names}:
+            lock = Lock(folder / f"{identity}.lock")
+            if lock.take() is not None:
+                continue
+            try:
+                for half in (folder / name for name in names if name.startswith(f"{identity}-")):
+                    if lock.kept or time.time() - half.stat().st_mtime > ABANDONED:
+                        shutil.rmtree(half, ignore_errors=True)
+            finally:
+                lock.give_back()
 
 
 def _load(target: Path) -> Pack | None:

@@ -3,6 +3,7 @@
 import io
 import math
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from glowkit.models.presets import Config
 from glowkit.training.batches import Split, plan_epochs, preparation
 from glowkit.training.conductor import Conductor
 from glowkit.training.config import TrainConfig
-from glowkit.training.folder import RunFolder, write_settings
+from glowkit.training.folder import RunFolder, read_run, write_settings
 from glowkit.training.interrupt import Interruption
 from glowkit.training.metrics import MetricsFile
 from glowkit.training.module import FlowModule
@@ -38,6 +39,7 @@ from glowkit.training.start import (
 )
 from glowkit.training.state import Plan, RunState
 from glowkit.training.subject import subject_of
+from glowkit.training.writing import only_trainer
 
 
 def train(
@@ -64,12 +66,22 @@ def train(
     quiet: report nothing on stderr.
 
     Ctrl-C and SIGTERM save and return with `interrupted`. Raises GlowkitError for what cannot be
-    trained, saved or resumed, and after 50 steps in a row without a finite gradient.
+    trained, saved or resumed, for a run that another process is training, and after 50 steps in a
+    row without a finite gradient.
     """
     folder = RunFolder(Path(run))
-    with quiet_lightning(), Interruption() as interruption, torch.random.fork_rng(devices=[]):
+    with (
+        quiet_lightning(),
+        Interruption() as interruption,
+        torch.random.fork_rng(devices=[]),
+        ExitStack() as held,
+    ):
         trainer = make_trainer(folder, accelerator, devices, num_nodes)
+        lock = None
         if trainer.is_global_zero:
+            if resume:
+                read_run(folder.path)  # before a folder is made for the lock
+            lock = held.enter_context(only_trainer(folder))
             check_run(folder, model_config, resume)
         prepare = preparation(source, model_config)
         split: Split = source.splits["train"]
@@ -93,20 +105,25 @@ def train(
                 train_config,
                 () if isinstance(source, PointSource) else source.class_names,
             )
-        metrics = MetricsFile(folder.metrics, state.step, subject.columns)
+        metrics = MetricsFile(folder.metrics, state.logged_step, subject.columns)
         shown = trainer.is_global_zero and not quiet
         console = Console(stderr=True) if shown else Console(file=io.StringIO())
         report = Report(console, subject)
         for reason in fall_back(model.train()):
             report.note(f"note: {reason}")
+        if lock is not None and not lock.kept:
+            report.note(
+                f"note: the file system of {folder.path} has no locks, so nothing keeps a second"
+                " process from training there too"
+            )
         conductor = Conductor(
             folder, source.splits["validation"], interruption, report, metrics, resumed
         )
         trainer.loggers = [metrics, make_tensorboard(folder, state.step)]
         trainer.callbacks.append(conductor)  # type: ignore[attr-defined]
         _fit(trainer, FlowModule(model, plan, state, split, prepare), interruption)
-    if trainer.is_global_zero:
-        subject.finish(folder)
+        if trainer.is_global_zero:
+            subject.finish(folder)
     if not conductor.interrupted and not math.isfinite(state.best_figure):
         raise GlowkitError(
             f"no evaluation gave finite {subject.unit}, so no model was kept; try a lower "

@@ -43,6 +43,11 @@ class RunState:
         return cls(**{name: value for name, value in values.items() if name in known})
 
     @property
+    def logged_step(self) -> int:
+        """The step of the last row of metrics."""
+        return self.step - self.window_steps
+
+    @property
     def window_figure(self) -> float:
         """Mean training loss since the last row; NaN if a step of them was."""
         return self.window_loss / (self.window_steps or math.nan)
