@@ -12,12 +12,12 @@ import torch
 from PIL import Image
 
 from glowkit import GlowkitError
-from glowkit.app.actions import between, draw, edit, likelihood, pick, rebuild
+from glowkit.app.actions import Chosen, between, draw, edit, likelihood, pick, rebuild
 from glowkit.app.answers import IN_TURN, blended, edited, sampled, shown, uploaded
 from glowkit.app.exhibit import Exhibit
 from glowkit.app.serving import serving
 from glowkit.tasks import edit as glowkit_edit
-from glowkit.tasks.sheet import to_pil
+from glowkit.tasks.sheet import HATCH_INK, to_pil
 
 
 def pictures(html: str) -> list[Image.Image]:
@@ -26,26 +26,26 @@ def pictures(html: str) -> list[Image.Image]:
 
 
 def test_a_seed_repeats_samples(exhibit: Exhibit) -> None:
-    first, again, other = (draw(exhibit, 4, 0.8, seed) for seed in (1, 1, 2))
+    first, again, other = (draw(exhibit, 4, 0.8, seed)[0] for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
 
 def test_at_temperature_0_all_samples_of_a_class_are_one(exhibit: Exhibit) -> None:
-    images = draw(exhibit, 4, 0.0, 0, 1 if exhibit.class_names else None)
+    images, _ = draw(exhibit, 4, 0.0, 0, 1 if exhibit.class_names else None)
     assert torch.equal(images, images[:1].expand_as(images))
 
 
 def test_images_come_back(exhibit: Exhibit) -> None:
     for row in range(3):
-        assert torch.equal(rebuild(exhibit, pick(exhibit, row)), exhibit.images[row : row + 1])
+        assert torch.equal(rebuild(exhibit, pick(exhibit, row))[0], exhibit.images[row : row + 1])
 
 
 def test_the_way_between_two_images_ends_at_them(exhibit: Exhibit) -> None:
     a, b = pick(exhibit, 0), pick(exhibit, 1)
-    assert torch.equal(between(exhibit, a, b, 0.0), a.image)
-    assert torch.equal(between(exhibit, a, b, 1.0), b.image)
-    middle = between(exhibit, a, b, 0.5)
+    assert torch.equal(between(exhibit, a, b, 0.0)[0], a.image)
+    assert torch.equal(between(exhibit, a, b, 1.0)[0], b.image)
+    middle = between(exhibit, a, b, 0.5)[0]
     assert not torch.equal(middle, a.image)
     assert not torch.equal(middle, b.image)
 
@@ -53,10 +53,10 @@ def test_the_way_between_two_images_ends_at_them(exhibit: Exhibit) -> None:
 def test_an_edit_by_nothing_is_the_image(exhibit: Exhibit) -> None:
     attributes, chosen = exhibit.attributes, pick(exhibit, 0)
     assert attributes
-    assert torch.equal(edit(exhibit, chosen, attributes, {"left": 0.0}), chosen.image)
+    assert torch.equal(edit(exhibit, chosen, attributes, {"left": 0.0})[0], chosen.image)
     amounts = {"left": 0.5, "right": -1.0}
     expected = glowkit_edit(exhibit.model, chosen.image, attributes, amounts, chosen.context)
-    assert torch.equal(edit(exhibit, chosen, attributes, amounts), expected)
+    assert torch.equal(edit(exhibit, chosen, attributes, amounts)[0], expected)
     before, after = pictures(edited(exhibit, chosen, attributes, [0.5, -1.0]))
     assert before.tobytes() == to_pil(chosen.image[0], exhibit.levels).tobytes()
     assert after.tobytes() == to_pil(expected[0], exhibit.levels).tobytes()
@@ -68,7 +68,7 @@ def test_an_image_always_has_the_same_likelihood(exhibit: Exhibit) -> None:
 
 def test_samples_as_html(exhibit: Exhibit) -> None:
     drawn = pictures(sampled(exhibit, 5, 0.7, 3, IN_TURN))
-    expected = draw(exhibit, 5, 0.7, 3)
+    expected, _ = draw(exhibit, 5, 0.7, 3)
     for picture, image in zip(drawn, expected, strict=True):
         assert picture.tobytes() == to_pil(image, exhibit.levels).tobytes()
 
@@ -119,3 +119,49 @@ def test_without_gradio_there_is_a_sentence(
     monkeypatch.setitem(sys.modules, "gradio", None)
     with pytest.raises(GlowkitError, match="pip install"), serving(digits, "127.0.0.1", None):
         pass
+
+
+def test_what_overflows_is_said_and_hatched(exhibit: Exhibit) -> None:
+    attributes, chosen = exhibit.attributes, pick(exhibit, 0)
+    assert attributes
+    far = Chosen(chosen.image, torch.full_like(chosen.latents, math.nan), chosen.context)
+    for number, answer in enumerate(
+        (
+            shown(exhibit, far),
+            blended(exhibit, far, far, 0.5),
+            edited(exhibit, far, attributes, [0.5, 0.0]),
+        )
+    ):
+        assert "1 of 1 image(s) could not be computed (overflow)" in answer, number
+        drawn = pictures(answer)[1].convert("RGB")
+        assert HATCH_INK in {colour for _, colour in drawn.getcolors(2**20)}
+    assert "largest pixel error not known" in shown(exhibit, far)
+    assert "could not be computed" not in shown(exhibit, chosen)
+
+
+def test_samples_that_overflow_are_said_and_hatched(
+    exhibit: Exhibit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, draw_noises = exhibit.model, exhibit.model.draw_noises
+
+    def damaged(*arguments: object) -> list[torch.Tensor]:
+        noises = draw_noises(*arguments)
+        noises[0][2] = math.nan
+        return noises
+
+    monkeypatch.setattr(model, "draw_noises", damaged)
+    html = sampled(exhibit, 5, 0.7, 3, IN_TURN)
+    assert "1 of 5 image(s) could not be computed (overflow)" in html
+    marked = [
+        HATCH_INK in {c for _, c in p.convert("RGB").getcolors(2**20)} for p in pictures(html)
+    ]
+    assert marked == [False, False, True, False, False]
+
+
+def test_an_image_without_a_likelihood_is_said(
+    digits: Exhibit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("glowkit.app.answers.likelihood", lambda *_: math.nan)
+    html = shown(digits, pick(digits, 0))
+    assert "no finite log p" in html
+    assert "less likely" not in html

@@ -2,13 +2,25 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torch import Tensor
 
 from glowkit.core.errors import GlowkitError
-from glowkit.tasks.sheet import GAP, MARGIN, PAPER, image_sheet, save_gif, save_png, to_pil
+from glowkit.tasks.sheet import (
+    GAP,
+    HATCH_INK,
+    HATCH_PAPER,
+    MARGIN,
+    PAPER,
+    hatched,
+    image_sheet,
+    save_gif,
+    save_png,
+    to_pil,
+)
 
 
 def ramp(channels: int, levels: int) -> Tensor:
@@ -152,3 +164,32 @@ def test_an_animation_goes_there_and_back(tmp_path: Path) -> None:
             shown.append(gif.convert("L").getpixel((50, 50)))
         assert gif.size == (224, 224)
     assert shown == [0, 128, 255, 128]
+
+
+def test_broken_images_are_hatched_and_others_as_they_are(tmp_path: Path) -> None:
+    images = torch.zeros(3, 1, 8, 8, dtype=torch.uint8)
+    broken = torch.tensor([False, True, False])
+    whole = np.asarray(image_sheet([("", images)], levels=17)).astype(int)
+    marked = np.asarray(image_sheet([("", images)], levels=17, broken=[broken])).astype(int)
+    tile = 56
+    starts = [8 + (tile + 2) * column for column in range(3)]
+    for start, lost in zip(starts, broken.tolist(), strict=True):
+        cell = marked[8 : 8 + tile, start : start + tile]
+        assert np.array_equal(cell, whole[8 : 8 + tile, start : start + tile]) is not lost
+        assert (cell.sum(2) > 0).all() == lost  # no black
+    save_gif(images, 17, tmp_path / "a.gif", broken=broken)
+    with Image.open(tmp_path / "a.gif") as film:
+        bright = []
+        for frame in range(film.n_frames):
+            film.seek(frame)
+            bright.append(np.asarray(film.convert("RGB")).max() > 0)
+    assert bright == [False, True, False, True]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (8, 8), (3, 200), (256, 256)])
+def test_hatching_has_two_colours_at_any_size(size: tuple[int, int]) -> None:
+    tile = hatched(*size)
+    assert tile.size == size
+    colours = {colour for _, colour in tile.getcolors()}
+    assert colours <= {HATCH_PAPER, HATCH_INK}
+    assert len(colours) == 2 or size == (1, 1)

@@ -1,5 +1,6 @@
 """What the page answers: values that come from anywhere are checked, and images become HTML."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,8 +11,11 @@ from glowkit.app.drawing import figures, plot, samples
 from glowkit.app.exhibit import Exhibit
 from glowkit.app.uploads import read_upload
 from glowkit.core.errors import GlowkitError
+from glowkit.core.finite import LESS_HEAT, broken_sentence
 from glowkit.tasks import Attributes, largest_pixel_error
+from glowkit.tasks.attributes import SMALLER
 from glowkit.tasks.histogram import histogram
+from glowkit.tasks.reconstruction import REMEDY
 
 MOST_SAMPLES = 24
 MOST_TEMPERATURE = 2.0
@@ -26,8 +30,9 @@ def sampled(exhibit: Exhibit, count: object, temperature: object, seed: object, 
     heat = _number("temperature", temperature, 0, MOST_TEMPERATURE)
     start = round(_number("seed", seed, 0, MOST_SEED))
     own = None if label == IN_TURN else _label(exhibit, label)
-    images = draw(exhibit, number, heat, start, own)
-    return samples(images, exhibit.levels, f"temperature-{heat:g}-seed-{start}")
+    images, broken = draw(exhibit, number, heat, start, own)
+    name = f"temperature-{heat:g}-seed-{start}"
+    return _said(broken, LESS_HEAT) + samples(images, exhibit.levels, name, broken)
 
 
 def uploaded(exhibit: Exhibit, file: str | None, label: str) -> Chosen:
@@ -43,26 +48,37 @@ def uploaded(exhibit: Exhibit, file: str | None, label: str) -> Chosen:
 
 def shown(exhibit: Exhibit, chosen: Chosen) -> str:
     """An image, its reconstruction, and how likely it is beside real images, as HTML."""
-    again = rebuild(exhibit, chosen)
-    error = largest_pixel_error(chosen.image, again)
-    rebuilt = f"decode(encode(x)), largest pixel error {error} of {exhibit.levels - 1}"
-    pair = [("x, as the model sees it", chosen.image[0]), (rebuilt, again[0])]
+    again, broken = rebuild(exhibit, chosen)
+    error = largest_pixel_error(chosen.image, again, broken)
+    known = "not known" if math.isnan(error) else f"{error} of {exhibit.levels - 1}"
+    rebuilt = f"decode(encode(x)), largest pixel error {known}"
+    pair = [
+        ("x, as the model sees it", chosen.image[0], False),
+        (rebuilt, again[0], bool(broken[0])),
+    ]
     bits = likelihood(exhibit, chosen)
     sentence = f"{bits:.3f} bits/dim."
+    if not math.isfinite(bits):
+        sentence = "The model gives this image no finite log p, and so no bits/dim."
     drawn = ""
-    if len(exhibit.bits):
+    if len(exhibit.bits) and not math.isnan(bits):
         less = int((exhibit.bits > bits).sum())
         sentence += f" {less} of {exhibit.measured} are less likely."
         drawn = plot(histogram(exhibit.bits, {"this image": bits}), f"Histogram: {sentence}")
-    return f"{figures(pair, exhibit.levels)}<p>{sentence}</p>{drawn}"
+    said = _said(broken, REMEDY)
+    return f"{said}{figures(pair, exhibit.levels)}<p>{sentence}</p>{drawn}"
 
 
 def blended(exhibit: Exhibit, a: Chosen, b: Chosen, t: object) -> str:
     """Two images and the one between them, as HTML."""
     place = _number("place between the images", t, 0, 1)
-    middle = between(exhibit, a, b, place)[0]
-    named = [("first", a.image[0]), (f"between, at {place:.2f}", middle), ("second", b.image[0])]
-    return figures(named, exhibit.levels)
+    middle, broken = between(exhibit, a, b, place)
+    named = [
+        ("first", a.image[0], False),
+        (f"between, at {place:.2f}", middle[0], bool(broken[0])),
+        ("second", b.image[0], False),
+    ]
+    return _said(broken, "take another place or other images") + figures(named, exhibit.levels)
 
 
 def edited(
@@ -73,8 +89,19 @@ def edited(
         _number(f"amount of {name}", amount, -MOST_AMOUNT, MOST_AMOUNT)
         for name, amount in zip(attributes.names, amounts, strict=True)
     ]
-    after = edit(exhibit, chosen, attributes, dict(zip(attributes.names, numbers, strict=True)))
-    return figures([("before", chosen.image[0]), ("after", after[0])], exhibit.levels)
+    amounts_by_name = dict(zip(attributes.names, numbers, strict=True))
+    after, broken = edit(exhibit, chosen, attributes, amounts_by_name)
+    named = [("before", chosen.image[0], False), ("after", after[0], bool(broken[0]))]
+    return _said(broken, SMALLER) + figures(named, exhibit.levels)
+
+
+def _said(broken: torch.Tensor, remedy: str) -> str:
+    """How many images are hatched, as HTML; nothing where none is."""
+    number = int(broken.sum())
+    if not number:
+        return ""
+    sentence = broken_sentence(number, broken.numel(), "image(s)", remedy)
+    return f'<p class="broken" role="status">{sentence}. Such images are hatched.</p>'
 
 
 def _number(what: str, value: object, low: float, high: float) -> float:

@@ -7,7 +7,7 @@ from html import escape
 
 from torch import Tensor
 
-from glowkit.tasks.sheet import image_sheet, to_pil
+from glowkit.tasks.sheet import image_sheet, picture
 
 COLUMNS = 6  # of a sheet
 CSS = """
@@ -17,6 +17,7 @@ CSS = """
 .flow figure * { margin: 0 !important; display: block; }
 .flow figure img { width: 100%; image-rendering: pixelated; border-radius: 4px; }
 .flow figcaption { font-size: 14px; padding-top: 4px; }
+.broken { border-left: 4px solid #cd4637; padding-left: 8px; }
 .plot img { width: 100%; max-width: 640px; background: white; border-radius: 4px; }
 .picks img { image-rendering: pixelated; }
 .picks .grid-wrap { min-height: 0; }
@@ -26,21 +27,30 @@ CSS = """
 """
 
 
-def figures(named: Sequence[tuple[str, Tensor]], levels: int) -> str:
-    """Images (C, H, W) side by side, each above its caption; a click saves it, pixel for pixel."""
+def figures(named: Sequence[tuple[str, Tensor, bool]], levels: int) -> str:
+    """Images (C, H, W) side by side, each above its caption; a click saves it, pixel for pixel.
+
+    Each has a name, and whether it could not be computed, and then is hatched.
+    """
     each = [
-        _image(name, image, levels, f"<figcaption>{escape(name)}</figcaption>")
-        for name, image in named
+        _image(name, image, levels, broken, f"<figcaption>{escape(name)}</figcaption>")
+        for name, image, broken in named
     ]
     return f'<div class="flow">{"".join(each)}</div>'
 
 
-def samples(images: Tensor, levels: int, name: str) -> str:
-    """Many images (N, C, H, W), each saved by a click, and a link that saves a sheet of them."""
-    single = "".join(_image(f"{name}-{i}", image, levels) for i, image in enumerate(images))
+def samples(images: Tensor, levels: int, name: str, broken: Tensor) -> str:
+    """Many images (N, C, H, W), each saved by a click, and a link that saves a sheet of them.
+
+    broken: which could not be computed, (N,), and are hatched.
+    """
+    single = "".join(
+        _image(f"{name}-{i}", image, levels, lost)
+        for i, (image, lost) in enumerate(zip(images, broken.tolist(), strict=True))
+    )
     rows = [("", row) for row in images.cpu().split(COLUMNS)]
     sheet = io.BytesIO()
-    image_sheet(rows, levels).save(sheet, format="PNG")
+    image_sheet(rows, levels, broken=broken.cpu().split(COLUMNS)).save(sheet, format="PNG")
     link = f'<a href="{_uri(sheet.getvalue())}" download="{escape(name)}.png">'
     return f'<div class="flow many">{single}</div><p>{link}Save all as one sheet</a></p>'
 
@@ -50,9 +60,9 @@ def plot(png: bytes, about: str) -> str:
     return f'<div class="plot"><img alt="{escape(about)}" src="{_uri(png)}"></div>'
 
 
-def _image(name: str, image: Tensor, levels: int, caption: str = "") -> str:
+def _image(name: str, image: Tensor, levels: int, broken: bool, caption: str = "") -> str:
     drawn = io.BytesIO()
-    to_pil(image, levels).save(drawn, format="PNG")
+    picture(image, levels, broken).save(drawn, format="PNG")
     uri, name = _uri(drawn.getvalue()), escape(name)
     return (
         f'<figure><a href="{uri}" download="{name}.png" title="Save">'

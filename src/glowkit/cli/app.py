@@ -12,8 +12,10 @@ from glowkit.cli.common import (
     Opened,
     bar,
     classes_in_turn,
+    draw,
     open_image_model,
     open_images,
+    say_broken,
 )
 from glowkit.core.errors import GlowkitError
 
@@ -118,12 +120,20 @@ def _attributes(opened: Opened) -> "Attributes | None":
 
 
 def _samples(opened: Opened, seed: int) -> "tuple[Tensor, Tensor | None]":
+    """Samples to choose from, without those that could not be computed."""
     import torch
 
     generator = torch.Generator(opened.device).manual_seed(seed)
     context = classes_in_turn(opened, SHOWN)
-    with torch.no_grad():
-        return opened.model.sample(SHOWN, 0.7, context, generator), context
+    images, broken = draw(opened, SHOWN, 0.7, context, generator)
+    if broken.all():
+        raise GlowkitError(
+            "the page has no images: no sample of the model can be computed; name DATA, or train"
+            " the model longer"
+        )
+    say_broken([broken], shown="they are left out")
+    whole = (~broken).to(images.device)
+    return images[whole], None if context is None else context[whole]
 
 
 def _first(opened: Opened, data: "Source", split: str) -> "tuple[Tensor, Tensor | None]":

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glowkit.cli.common import Opened, bar
+from glowkit.cli.common import Opened, bar, say_number
 from glowkit.cli.points import assess_points, points_text
 from glowkit.core.errors import GlowkitError
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from glowkit.data import PointSource, Source
     from glowkit.training.batches import Split
     from glowkit.training.report import Section
+
+
+UNDECODED = "the largest error is not known"
 
 
 def assess(
@@ -31,14 +34,19 @@ def assess(
 
     from glowkit.data import Source
     from glowkit.tasks import evaluate
+    from glowkit.tasks.reconstruction import REMEDY
 
     if not isinstance(data, Source):
         if importance != 1:
             raise GlowkitError("points are not dequantized: leave out --importance")
-        return assess_points(opened, data, split, batch_size)
+        figures = assess_points(opened, data, split, batch_size)
+        say_number(figures["broken_points"], figures["points"], REMEDY, UNDECODED, "points")
+        return figures
     generator = torch.Generator(opened.device).manual_seed(seed)
     batches = split_batches(opened, data, split, batch_size)
-    return asdict(evaluate(opened.model, batches, importance, generator))
+    figures = asdict(evaluate(opened.model, batches, importance, generator))
+    say_number(figures["broken_images"], figures["images"], REMEDY, UNDECODED)
+    return figures
 
 
 def classified(
@@ -118,14 +126,22 @@ def figures_text(figures: Mapping[str, Any], baselines: Mapping[str, float]) -> 
         "importance samples": f"{bound}" + (" (one-sample bound)" if bound == 1 else ""),
         "images": str(figures["images"]),
         "pixel levels": str(figures["levels"]),
-        "largest pixel error": f"{figures['largest_pixel_error']} levels, of decode(encode(x))",
+        "largest pixel error": error_text(figures["largest_pixel_error"], figures["levels"])
+        + ", of decode(encode(x))",
     }
+    if figures["broken_images"]:
+        text["broken images"] = f"{figures['broken_images']}, of which decode(encode(x)) overflows"
     if "accuracy" in figures:
         text["accuracy"] = f"{figures['accuracy']:.2%}, of the class that makes an image likeliest"
         text["without labels"] = f"{figures['marginal_bits_per_dim']:.4f} bits/dim"
     if "head_accuracy" in figures:
         text["classifier head"] = f"{figures['head_accuracy']:.2%} accuracy"
     return text | {f"{name} bits/dim": f"{value:.4f}" for name, value in baselines.items()}
+
+
+def error_text(error: float, levels: int) -> str:
+    """A largest pixel error as a person reads it."""
+    return "not known" if math.isnan(error) else f"{error} of {levels - 1}"
 
 
 def report_of(

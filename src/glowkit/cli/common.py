@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -173,23 +173,41 @@ def draw(
     context: "torch.Tensor | None",
     generator: "torch.Generator",
 ) -> "tuple[torch.Tensor, torch.Tensor]":
-    """Samples and their log p, which `say_lost` is to be told of."""
+    """Samples, and which of them are broken, (N,), which `say_broken` is to be told of."""
     import torch
+
+    from glowkit.core.finite import broken_examples
 
     with torch.no_grad():
         noises = opened.model.draw_noises(count, temperature, generator)
-        return opened.model.decode(noises, context)
+        images, log_p = opened.model.decode(noises, context)
+    return images, broken_examples(images, log_p).cpu()
 
 
-def say_lost(log_p: "torch.Tensor") -> None:
-    """Tell the user of decoded images that are none, which their integers cannot show."""
-    lost = int((~log_p.isfinite()).sum())
-    if lost:
-        typer.echo(
-            f"note: {lost} of {log_p.numel()} images are lost, since the model's inverse overflows"
-            " there; train it longer or on more images, or lower the temperature",
-            err=True,
-        )
+HATCHED = "they are hatched in the picture"
+
+
+def say_broken(
+    broken: "Iterable[torch.Tensor]", remedy: str = "", shown: str = HATCHED, things: str = "images"
+) -> dict[str, int]:
+    """Tell the user how many images could not be computed, and return it for --json.
+
+    broken: masks of any shape. remedy: what may help, by default what does for samples. shown: what
+    stands in their place.
+    """
+    masks = list(broken)
+    number, total = sum(int(mask.sum()) for mask in masks), sum(mask.numel() for mask in masks)
+    say_number(number, total, remedy, shown, things)
+    return {f"broken_{things}": number}
+
+
+def say_number(number: int, total: int, remedy: str, shown: str, things: str = "images") -> None:
+    """Tell the user how many of the things could not be computed, if any."""
+    from glowkit.core.finite import LESS_HEAT, broken_sentence
+
+    if number:
+        sentence = broken_sentence(number, total, things, remedy or LESS_HEAT)
+        typer.echo(f"note: {sentence}; {shown}", err=True)
 
 
 def bar(steps: Sequence[T], description: str) -> Iterator[T]:

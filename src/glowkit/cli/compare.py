@@ -14,7 +14,7 @@ from glowkit.cli.common import (
     draw,
     open_image_model,
     open_images,
-    say_lost,
+    say_broken,
     show_json,
 )
 from glowkit.core.errors import GlowkitError
@@ -53,19 +53,21 @@ def compare(
     for opened in models:
         generator = torch.Generator(opened.device).manual_seed(seed)
         context = classes_in_turn(opened, count)
-        images, log_p = draw(opened, count, temperature, context, generator)
-        every.append(log_p.cpu())
+        images, broken = draw(opened, count, temperature, context, generator)
+        every.append(broken)
         name = opened.folder.resolve().name
         about: dict[str, Any] = {"run": str(opened.folder), "bits_per_dim": None}
+        about["broken_samples"] = int(broken.sum())
         if opened.run is not None:
             about |= assess(opened, open_images(opened, None), "test", 1, 100, seed)
             name += f"  {about['bits_per_dim']:.3f} bits/dim"
         rows.append((name, images.cpu()))
         figures.append(about)
-    say_lost(torch.cat(every))
-    save_png(image_sheet(rows, models[0].model.config.pixel_levels), out)
+    save_png(image_sheet(rows, models[0].model.config.pixel_levels, broken=every), out)
+    said = say_broken(every)
     if as_json:
-        show_json({"runs": figures, "path": str(out)})
+        about = {"runs": figures, "samples": count, "temperature": temperature}
+        show_json(about | said | {"path": str(out)})
     else:
         print("\n".join(name for name, _ in rows))
         print(f"{count} samples of each of {len(rows)} model(s) from the same noise: {out}")

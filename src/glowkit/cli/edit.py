@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glowkit.cli.common import DEVICE, JSON, SEED, open_image_model, show_json
+from glowkit.cli.common import DEVICE, JSON, SEED, open_image_model, say_broken, show_json
 from glowkit.cli.naming import LABEL, NAMES, name_each, named_images
 from glowkit.core.errors import GlowkitError
 
@@ -56,8 +56,10 @@ def edit(
     import torch
 
     from glowkit.cli.attributes import FILE, weights_of
-    from glowkit.tasks import bits_per_dim, load_attributes
-    from glowkit.tasks import edit as edited
+    from glowkit.core import MIDPOINT
+    from glowkit.core.finite import broken_examples
+    from glowkit.tasks import bits_per_dim, join, load_attributes
+    from glowkit.tasks.attributes import SMALLER, edit_latents
     from glowkit.tasks.sheet import image_sheet, save_png
 
     known = load_attributes(run / FILE, weights_of(opened))
@@ -65,17 +67,24 @@ def edit(
         known.shift(amounts)  # an unknown name is refused before anything is computed
     batch, context = named_images(opened, images, label)
     check_sheet(len(batch) * len(columns))
-    drawn, bits = [], []
-    for _, amounts in columns:
-        drawn.append(edited(opened.model, batch, known, amounts, context))
-        generator = torch.Generator(opened.device).manual_seed(seed)
-        with torch.no_grad():
-            bits.append(bits_per_dim(opened.model, drawn[-1], context, generator).cpu())
+    drawn, broken, bits = [], [], []
+    with torch.no_grad():
+        latents = join(opened.model.encode(batch, context, MIDPOINT)[0])
+        for _, amounts in columns:
+            after, log_p = edit_latents(opened.model, latents, known, amounts, context)
+            drawn.append(after)
+            broken.append(broken_examples(after, log_p).cpu())
+            generator = torch.Generator(opened.device).manual_seed(seed)
+            each = bits_per_dim(opened.model, after, context, generator).cpu()
+            bits.append(each.masked_fill(broken[-1], torch.nan))
     names, headings = name_each(images), [heading for heading, _ in columns]
     rows = list(zip(names, torch.stack(drawn, 1).cpu(), strict=True))
     out = out or run / "samples" / "edit.png"
-    save_png(image_sheet(rows, opened.model.config.pixel_levels, headings=headings), out)
-    _say(known, names, columns, torch.stack(bits, 1), out, as_json)
+    levels = opened.model.config.pixel_levels
+    marks = list(torch.stack(broken, 1))
+    save_png(image_sheet(rows, levels, headings=headings, broken=marks), out)
+    about = {"levels": levels, "importance_samples": 1, **say_broken(broken, SMALLER)}
+    _say(known, names, columns, torch.stack(bits, 1), about, out, as_json)
 
 
 def _say(
@@ -83,6 +92,7 @@ def _say(
     names: Sequence[str],
     columns: Sequence[Column],
     bits: "Tensor",
+    about: dict[str, int],
     out: Path,
     as_json: bool,
 ) -> None:
@@ -98,6 +108,7 @@ def _say(
                 "columns": [amounts for _, amounts in columns],
                 "edits": edits,
                 "real_bits_per_dim": real,
+                **about,
                 "path": str(out),
             }
         )
@@ -107,7 +118,9 @@ def _say(
     width = max(map(len, names))
     for name, row in zip(names, bits.tolist(), strict=True):
         said = [
-            f"{heading} {value:.3f} ({known.percentile(value):.0f}%)"
+            f"{heading} broken"
+            if math.isnan(value)
+            else f"{heading} {value:.3f} ({known.percentile(value):.0f}%)"
             for heading, value in zip(headings, row, strict=True)
         ]
         print(f"  {name:<{width}}  " + "  ".join(said))

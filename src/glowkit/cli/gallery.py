@@ -1,17 +1,20 @@
 """The pictures of a full report, each with how to read it."""
 
 import io
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from glowkit.cli.assess import prepared, split_batches
-from glowkit.cli.common import Opened, classes_in_turn
+from glowkit.cli.assess import error_text, prepared, split_batches
+from glowkit.cli.common import Opened, classes_in_turn, draw
 from glowkit.core import MIDPOINT
+from glowkit.core.finite import LESS_HEAT, broken_examples, broken_sentence
 from glowkit.data import Source
-from glowkit.tasks import interpolate, largest_pixel_error, nearest, reconstruct
+from glowkit.tasks import interpolate, largest_pixel_error, nearest
 from glowkit.tasks.histogram import histogram
+from glowkit.tasks.reconstruction import REMEDY, reconstruction
 from glowkit.tasks.sheet import image_sheet
 from glowkit.training.report import Section
 
@@ -57,17 +60,27 @@ _NO_BASELINES = Section(
 
 def _temperatures(opened: Opened, seed: int) -> Section:
     context = classes_in_turn(opened, COLUMNS)
-    rows = []
+    rows, broken = [], []
     for temperature in TEMPERATURES:
         generator = torch.Generator(opened.device).manual_seed(seed)
-        images = opened.model.sample(COLUMNS, temperature, context, generator)
+        images, lost = draw(opened, COLUMNS, temperature, context, generator)
         rows.append((f"temperature {temperature:g}", images.cpu()))
+        broken.append(lost)
     return Section(
         "Temperatures",
         "Samples, each column from the same noise times the temperature of its row. At 1 the model"
-        " is as it was trained; lower ones trade variety for likeliness.",
-        _png(image_sheet(rows, opened.model.config.pixel_levels)),
+        f" is as it was trained; lower ones trade variety for likeliness.{_said(broken)}",
+        _png(image_sheet(rows, opened.model.config.pixel_levels, broken=broken)),
     )
+
+
+def _said(broken: "Sequence[Tensor]", remedy: str = LESS_HEAT) -> str:
+    """What to say of broken images in a text, nothing where there is none."""
+    number = sum(int(mask.sum()) for mask in broken)
+    if not number:
+        return ""
+    total = sum(mask.numel() for mask in broken)
+    return f" {broken_sentence(number, total, remedy=remedy)}; they are hatched."
 
 
 def _neighbours(opened: Opened, data: Source, split: str, batch_size: int, seed: int) -> Section:
@@ -77,23 +90,28 @@ def _neighbours(opened: Opened, data: Source, split: str, batch_size: int, seed:
             title, "Left out: they say something beside images that were not trained on."
         )
     generator = torch.Generator(opened.device).manual_seed(seed)
-    samples = opened.model.sample(ASKED, 1.0, classes_in_turn(opened, ASKED), generator)
+    samples, broken = draw(opened, ASKED, 1.0, classes_in_turn(opened, ASKED), generator)
+    samples = samples[~broken.to(samples.device)]
+    if not len(samples):
+        return Section(title, f"Left out: {broken_sentence(ASKED, ASKED, 'samples')}.")
     held_out, _ = _images(opened, data, split, range(min(ASKED, len(data.splits[split]))))
     train = (images for images, _ in split_batches(opened, data, "train", batch_size))
     places, distances = nearest(torch.cat([samples, held_out]), train, NEAREST)
-    ours, theirs = (d[:, 0].median().item() for d in distances.split((ASKED, len(held_out))))
+    ours, theirs = (d[:, 0].median() for d in distances.split((len(samples), len(held_out))))
     rows = []
     for sample, found in zip(samples[:SHOWN], places, strict=False):
         images, _ = _images(opened, data, "train", found.tolist())
         rows.append(("", torch.cat([sample[None], images]).cpu()))
     order = ("1st", "2nd", "3rd", "4th", "5th")[: places.shape[1]]
-    copies = int((distances[:ASKED, 0] == 0).sum())
+    copies = int((distances[: len(samples), 0] == 0).sum())
+    lost = ASKED - len(samples)
+    without = f" {broken_sentence(lost, ASKED, 'samples')}; they are left out." if lost else ""
     return Section(
         title,
         "Samples at temperature 1, each with the training images nearest to it: is it a copy?"
-        f" Half of {ASKED} samples are nearer than {ours:.3g} levels (root mean square) to a"
+        f" Half of {len(samples)} samples are nearer than {ours:.3g} levels (root mean square) to a"
         f" training image, and half of {len(held_out)} images of the {split} split nearer than"
-        f" {theirs:.3g}. {copies} of the samples equal a training image.",
+        f" {theirs:.3g}. {copies} of the samples equal a training image." + without,
         _png(image_sheet(rows, opened.model.config.pixel_levels, headings=("sample", *order))),
     )
 
@@ -106,53 +124,73 @@ def _interpolation(opened: Opened, data: Source, split: str) -> Section:
     with torch.no_grad():
         noises, _ = opened.model.encode(images, context, MIDPOINT)
     strips, log_p = interpolate(opened.model, noises, COLUMNS, context=context)
-    lost = int((~log_p.isfinite()).sum())
+    broken = broken_examples(strips, log_p).cpu()
     return Section(
         "Interpolation",
         f"Ways from one image of the {split} split to the next through the latents, spherical; the"
-        " first and the last of each row are the images themselves."
-        + (f" {lost} frames are black, since the model's inverse overflows there." if lost else ""),
+        f" first and the last of each row are the images themselves.{_said([broken], REMEDY)}",
         _png(
-            image_sheet([("", strip) for strip in strips.cpu()], opened.model.config.pixel_levels)
+            image_sheet(
+                [("", strip) for strip in strips.cpu()],
+                opened.model.config.pixel_levels,
+                broken=list(broken),
+            )
         ),
     )
 
 
 def _reconstruction(opened: Opened, data: Source, split: str) -> Section:
     images, context = _images(opened, data, split, range(min(COLUMNS, len(data.splits[split]))))
-    again = reconstruct(opened.model, images, context)
+    again, broken = reconstruction(opened.model, images, context)
+    broken = broken.cpu()
+    known = error_text(largest_pixel_error(images, again, broken), opened.model.config.pixel_levels)
     rows = [("images", images.cpu()), ("decode(encode(x))", again.cpu())]
     return Section(
         "Reconstruction",
         f"Images of the {split} split, and what is decoded from their latents: the largest"
-        f" difference of any value is {largest_pixel_error(images, again)} levels.",
-        _png(image_sheet(rows, opened.model.config.pixel_levels)),
+        f" difference of any value, in levels, is {known}.{_said([broken], REMEDY)}",
+        _png(
+            image_sheet(
+                rows,
+                opened.model.config.pixel_levels,
+                broken=[torch.zeros_like(broken), broken],
+            )
+        ),
     )
 
 
 def _extremes(opened: Opened, data: Source, split: str, bits: Tensor) -> Section:
+    title = "Most and least likely images"
+    known = bits[bits.isfinite()]
+    if not len(known):
+        return Section(title, "Left out: no image of the split has a bits/dim that is finite.")
     number = min(COLUMNS, len(bits))
     rows = []
-    for name, order in (("most likely", bits.argsort()), ("least likely", bits.argsort().flip(0))):
+    order_of = bits.argsort()  # NaN comes last, as the least likely
+    for name, order in (("most likely", order_of), ("least likely", order_of.flip(0))):
         images, _ = _images(opened, data, split, order[:number].tolist())
         rows.append((name, images.cpu()))
     return Section(
-        "Most and least likely images",
-        f"Of the {split} split, by bits/dim: from {bits.min():.3f} to {bits.max():.3f}. The least"
+        title,
+        f"Of the {split} split, by bits/dim: from {known.min():.3f} to {known.max():.3f}. The least"
         " likely are often odd ones, and sometimes mistakes in the data; plain images are likely"
-        " whatever they show.",
+        f" whatever they show.{_unknown(bits)}",
         _png(image_sheet(rows, opened.model.config.pixel_levels)),
     )
 
 
 def _histogram(bits: Tensor, split: str) -> Section:
     title, text = "How bits/dim are spread", f"Bits/dim of each image of the {split} split."
-    shown = bits[bits.isfinite()]
-    if len(shown) < len(bits):
-        text += f" {len(bits) - len(shown)} of {len(bits)} are not finite, and not drawn."
-    if not len(shown):
+    text += _unknown(bits)
+    if not bits.isfinite().any():
         return Section(title, text)
-    return Section(title, text, histogram(shown, {"mean": shown.mean().item()}))
+    return Section(title, text, histogram(bits, {"mean": bits.mean().item()}))
+
+
+def _unknown(bits: Tensor) -> str:
+    """How many images have no bits/dim, nothing where all have."""
+    number = int((~bits.isfinite()).sum())
+    return f" Of these bits/dim, {number} of {len(bits)} are not finite." if number else ""
 
 
 def _images(

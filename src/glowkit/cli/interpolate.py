@@ -13,7 +13,7 @@ from glowkit.cli.common import (
     Opened,
     classes_in_turn,
     open_image_model,
-    say_lost,
+    say_broken,
     show_json,
 )
 from glowkit.cli.naming import LABEL, NAMES, name_each, named_images
@@ -21,6 +21,9 @@ from glowkit.core.errors import GlowkitError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+BETWEEN = "take images that are nearer to each other, or train the model longer"
 
 
 def interpolate(
@@ -57,8 +60,12 @@ def interpolate(
     if (images is None) == (random is None):
         raise GlowkitError("name two images or more, such as test:3 test:12, or give --random 2")
     opened = open_image_model(run, device)
-    names, keys, noises, context = _ends(opened, images or [], random, temperature, seed, label)
+    names, keys, lost, noises, context = _ends(
+        opened, images or [], random, temperature, seed, label
+    )
 
+    from glowkit.cli.assess import error_text
+    from glowkit.core.finite import broken_examples
     from glowkit.tasks import interpolate, largest_pixel_error
     from glowkit.tasks.interpolation import PATHS, grid, legs
     from glowkit.tasks.sheet import image_sheet, save_gif, save_png
@@ -68,24 +75,21 @@ def interpolate(
     check_sheet(frames * (frames if square else len(keys) - 1))
     shape = grid if square else legs
     drawn, log_p = interpolate(opened.model, noises, frames, PATHS[path], shape, context)
-    say_lost(log_p)
-    strips = drawn.cpu()
-    if square:
-        corners = strips[[0, 0, -1, -1], [0, -1, 0, -1]]
-    else:
-        import torch
-
-        corners = torch.cat([strips[:, 0], strips[-1:, -1]])
-    error = largest_pixel_error(keys.cpu(), corners)
+    strips, broken = drawn.cpu(), broken_examples(drawn, log_p).cpu()
+    error = largest_pixel_error(
+        keys.cpu(), _at_images(strips, square), lost | _at_images(broken, square)
+    )
     levels = opened.model.config.pixel_levels
     strip = out or run / "samples" / "interpolation.png"
     named = [f"{a} to {b}" for a, b in pairwise(names)]
     labels = [""] * frames if square else named
-    save_png(image_sheet(list(zip(labels, strips, strict=True)), levels), strip)
+    rows = list(zip(labels, strips, strict=True))
+    save_png(image_sheet(rows, levels, broken=list(broken)), strip)
     written = [strip]
     if not square:
         written.append(strip.with_suffix(".gif"))
-        save_gif(strips.flatten(0, 1), levels, written[-1])
+        save_gif(strips.flatten(0, 1), levels, written[-1], broken=broken.flatten())
+    said = say_broken([broken], "" if random else BETWEEN)
     if as_json:
         show_json(
             {
@@ -93,11 +97,14 @@ def interpolate(
                 "frames": frames,
                 "path": path,
                 "largest_pixel_error": error,
+                "levels": levels,
+                **said,
                 "paths": [str(file) for file in written],
             }
         )
     else:
-        print(f"{len(keys)} images, {path}, largest pixel error at them {error} of {levels - 1}")
+        known = error_text(error, levels)
+        print(f"{len(keys)} images, {path}, largest pixel error at them {known}")
         print("\n".join(map(str, written)))
 
 
@@ -108,26 +115,34 @@ def _ends(
     temperature: float,
     seed: int,
     label: str | None,
-) -> "tuple[list[str], Tensor, list[Tensor], Tensor | None]":
-    """Names, images, noises and context of what the paths lead to and from."""
+) -> "tuple[list[str], Tensor, Tensor, list[Tensor], Tensor | None]":
+    """Names, images, which are broken, noises and context of what the paths lead to and from."""
     import torch
 
     from glowkit.core import MIDPOINT
+    from glowkit.core.finite import broken_examples
 
     model = opened.model
     with torch.no_grad():
         if random is None:
             keys, context = named_images(opened, images, label)
             noises, _ = model.encode(keys, context, MIDPOINT)
-            return name_each(images), keys, noises, context
+            whole = torch.zeros(len(keys), dtype=torch.bool)
+            return name_each(images), keys, whole, noises, context
         generator = torch.Generator(opened.device).manual_seed(seed)
         noises = model.draw_noises(random, temperature, generator)
         context = classes_in_turn(opened, random)
         if label is not None:
             context = torch.full((random,), opened.class_number(label), device=opened.device)
-        return (
-            [f"sample {i}" for i in range(random)],
-            model.decode(noises, context)[0],
-            noises,
-            context,
-        )
+        keys, log_p = model.decode(noises, context)
+        broken = broken_examples(keys, log_p).cpu()
+        return [f"sample {i}" for i in range(random)], keys, broken, noises, context
+
+
+def _at_images(strips: "Tensor", square: bool) -> "Tensor":
+    """Of what is on the paths, (rows, frames, ...), what is at the images that they join."""
+    import torch
+
+    if square:
+        return strips[[0, 0, -1, -1], [0, -1, 0, -1]]
+    return torch.cat([strips[:, 0], strips[-1:, -1]])

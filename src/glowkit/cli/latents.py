@@ -13,7 +13,7 @@ from glowkit.cli.common import (
     bar,
     check_dtype,
     open_image_model,
-    say_lost,
+    say_broken,
     show_json,
 )
 from glowkit.cli.naming import LABEL, NAMES, image_batches
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from glowkit.tasks.arrays import Rows
 
+FINER = "use --dtype float64, or train the model longer"
+CHANGED = "change the latents less, or train the model longer"
 BATCH = typer.Option("--batch-size", min=1, help="Images at a time.")
 
 
@@ -57,7 +59,9 @@ def encode(
 
     import torch
 
+    from glowkit.cli.assess import error_text
     from glowkit.core import MIDPOINT
+    from glowkit.core.finite import broken_examples
     from glowkit.tasks import join, largest_pixel_error
     from glowkit.tasks.arrays import writing_rows
     from glowkit.tasks.latent import noise_sizes
@@ -67,21 +71,26 @@ def encode(
     sizes = noise_sizes(model)
     contexts: list[float] = []
     others = {"sizes": sizes} | ({"context": contexts} if model.config.classes else {})
-    error = 0
+    error, broken = 0, []
     with (
         torch.no_grad(),
         writing_rows(out, "noises", (count, sum(sizes)), dtype, others) as append,
     ):
         for batch, context in batches:
             noises, _ = model.encode(batch, context, MIDPOINT)
-            error = max(error, largest_pixel_error(batch, model.decode(noises, context)[0]))
+            again, log_p = model.decode(noises, context)
+            broken.append(broken_examples(again, log_p).cpu())
+            error = max(error, int(largest_pixel_error(batch, again)))
             append(join(noises).cpu().numpy())
             contexts += [] if context is None else context.tolist()
-    if as_json:
-        show_json({"images": count, "largest_pixel_error": error, "path": str(out)})
-        return
+    said = say_broken(broken, FINER, "their latents do not make them again")
+    known = float("nan") if said["broken_images"] else error
     levels = model.config.pixel_levels
-    print(f"{count} image(s), largest pixel error {error} of {levels - 1}: {out}")
+    if as_json:
+        about = {"images": count, "largest_pixel_error": known, "levels": levels}
+        show_json(about | said | {"path": str(out)})
+        return
+    print(f"{count} image(s), largest pixel error {error_text(known, levels)}: {out}")
     if error and dtype == "float32":
         print("float32 is too coarse for this model; try --dtype float64")
 
@@ -127,11 +136,11 @@ def decode(
     config = opened.model.config
     if is_sheet(out):
         check_sheet(count, OFF_A_SHEET)
-        write_sheet(batches, out, config.pixel_levels)
+        said = write_sheet(batches, out, config.pixel_levels, CHANGED)
     else:
-        write_images(batches, out, count, config.image_shape, config.pixel_levels)
+        said = write_images(batches, out, count, config.image_shape, config.pixel_levels, CHANGED)
     if as_json:
-        show_json({"images": count, "path": str(out)})
+        show_json({"images": count, "levels": config.pixel_levels, **said, "path": str(out)})
     else:
         print(f"{count} image(s): {out}")
 
@@ -162,13 +171,14 @@ def _check(opened: Opened, rows: "Rows") -> "Tensor | None":
 
 def _decoded(
     opened: Opened, rows: "Rows", context: "Tensor | None", batch_size: int
-) -> "Iterator[Tensor]":
+) -> "Iterator[tuple[Tensor, Tensor]]":
+    """The images in batches, and which could not be computed."""
     import torch
 
+    from glowkit.core.finite import broken_examples
     from glowkit.tasks import part
 
     model = opened.model
-    every = []
     starts = range(0, rows.shape[0], batch_size)
     for start, batch in zip(bar(starts, "decoding"), rows.batches(batch_size), strict=True):
         latents = torch.tensor(batch).to(opened.device, model.anchor.dtype)
@@ -180,6 +190,4 @@ def _decoded(
         own = None if context is None else context[start : start + len(batch)]
         with torch.no_grad():
             images, log_p = model.decode(part(model, latents), own)
-        every.append(log_p.cpu())
-        yield images
-    say_lost(torch.cat(every))
+        yield images, broken_examples(images, log_p).cpu()

@@ -2,14 +2,19 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from glowkit.cli.common import MOST_NAMED, say_broken
 from glowkit.core.errors import GlowkitError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-KINDS = "A .png for a sheet, .npy or .npz for an array (N, C, H, W), else a folder of PNG files."
+KINDS = (
+    "A .png for a sheet, .npy or .npz for an array (N, C, H, W), else a folder of PNG files. Images"
+    " that could not be computed are hatched; in an array such values are 0, and the array broken"
+    " of a .npz tells of the images, a note and --json of their numbers."
+)
 OFF_A_SHEET = "name a folder, .npy or .npz with --out"
 OTHERS = (".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff")
 MOST_TILES = 1000  # on a sheet
@@ -18,6 +23,11 @@ MOST_TILES = 1000  # on a sheet
 def is_sheet(out: Path) -> bool:
     """Whether images go onto one sheet."""
     return out.suffix.lower() == ".png"
+
+
+def is_array(out: Path) -> bool:
+    """Whether images go into an array."""
+    return out.suffix.lower() in (".npy", ".npz")
 
 
 def check_sheet(tiles: int, instead: str = "ask for fewer") -> None:
@@ -43,35 +53,60 @@ def check_out(out: Path) -> None:
 
 
 def write_images(
-    batches: "Iterable[Tensor]", out: Path, count: int, shape: tuple[int, ...], levels: int
-) -> None:
+    batches: "Iterable[tuple[Tensor, Tensor]]",
+    out: Path,
+    count: int,
+    shape: tuple[int, ...],
+    levels: int,
+    remedy: str = "",
+) -> dict[str, Any]:
     """Write `count` images (C, H, W) that come in batches; memory is that of a batch.
 
-    An array has the integers themselves. PNG files have 8 bits a channel: what a person sees.
+    batches: images, and which of them could not be computed, (N,). An array has the integers
+    themselves, a .npz file the mask beside them, `broken`. PNG files have 8 bits a channel: what a
+    person sees. Says how many are broken, and returns it and their numbers for --json.
     """
-    if out.suffix.lower() in (".npy", ".npz"):
+    number, digits = 0, len(str(count - 1))
+    broken: list[bool] = []
+    if is_array(out):
         from glowkit.tasks.arrays import writing_rows
 
         dtype = "uint8" if levels <= 256 else "int32"
-        with writing_rows(out, "images", (count, *shape), dtype, {}) as append:
-            for batch in batches:
+        with writing_rows(out, "images", (count, *shape), dtype, {"broken": broken}) as append:
+            for batch, lost in batches:
                 append(batch.cpu().numpy())
-        return
+                broken += lost.tolist()
+        shown = "their values that are not finite are 0 in the array"
+    else:
+        from glowkit.tasks.sheet import picture, save_png
 
-    from glowkit.tasks.sheet import save_png, to_pil
+        for batch, lost in batches:
+            for image, mark in zip(batch, lost.tolist(), strict=True):
+                save_png(picture(image, levels, mark), out / f"{number:0{digits}d}.png")
+                number += 1
+            broken += lost.tolist()
+        shown = "they are hatched"
+    import torch
 
-    number, digits = 0, len(str(count - 1))
-    for batch in batches:
-        for image in batch:
-            save_png(to_pil(image, levels), out / f"{number:0{digits}d}.png")
-            number += 1
+    indices = [index for index, lost in enumerate(broken) if lost]
+    named = ", ".join(map(str, indices[:MOST_NAMED])) + ", ..." * (len(indices) > MOST_NAMED)
+    said = say_broken([torch.tensor(broken)], remedy, f"{shown}: {named}")
+    return {**said, "broken_indices": indices}
 
 
-def write_sheet(batches: "Iterable[Tensor]", out: Path, levels: int, columns: int = 10) -> None:
-    """Write images that come in batches as one sheet without labels."""
+def write_sheet(
+    batches: "Iterable[tuple[Tensor, Tensor]]",
+    out: Path,
+    levels: int,
+    remedy: str = "",
+    columns: int = 10,
+) -> dict[str, int]:
+    """Write images that come in batches, as for `write_images`, as one sheet without labels."""
     import torch
 
     from glowkit.tasks.sheet import image_sheet, save_png
 
-    images = torch.cat([batch.cpu() for batch in batches])
-    save_png(image_sheet([("", row) for row in images.split(columns)], levels), out)
+    images, broken = (torch.cat(parts).cpu() for parts in zip(*batches, strict=True))
+    rows = [("", row) for row in images.split(columns)]
+    save_png(image_sheet(rows, levels, broken=broken.split(columns)), out)
+    return say_broken([broken], remedy)

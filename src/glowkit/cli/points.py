@@ -5,8 +5,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from glowkit.core.errors import GlowkitError
 
 if TYPE_CHECKING:
@@ -36,6 +34,7 @@ def assess_points(
 def points_text(figures: Mapping[str, Any]) -> dict[str, str]:
     """Figures of points as a person reads them."""
     error = f"± {figures['standard_error']:.4f}"
+    broken = f"; {figures['broken_points']} points could not be" if figures["broken_points"] else ""
     paired = f"{figures['paired_kl_nats']:.4f} ± {figures['paired_standard_error']:.4f}"
     return {
         "NLL": f"{figures['nll_nats']:.4f} {error} nats (mean and standard error; exact)",
@@ -43,7 +42,7 @@ def points_text(figures: Mapping[str, Any]) -> dict[str, str]:
         "KL": f"{figures['kl_nats']:.4f} {error} nats (NLL less the entropy)",
         "KL, paired": f"{paired} nats (mean of ln p/q)",
         "points": str(figures["points"]),
-        "largest error": f"{figures['largest_error']:.1e}, of decode(encode(x))",
+        "largest error": f"{figures['largest_error']:.1e}, of decode(encode(x)){broken}",
     }
 
 
@@ -58,7 +57,8 @@ def sample_points(
     """Draw points into pictures beside the density (.png), or into an array (.npy)."""
     import torch
 
-    from glowkit.cli.common import show_json
+    from glowkit.cli.common import say_broken, show_json
+    from glowkit.core.finite import finite_examples
 
     out = out or opened.folder / "samples" / "samples.png"
     if count < 1:
@@ -70,28 +70,24 @@ def sample_points(
     drawn = []
     for temperature in temperatures:
         generator = torch.Generator(opened.device).manual_seed(seed)
-        drawn.append(opened.model.sample(count, temperature, generator=generator).cpu())
-    _say_lost(drawn)
+        noises = opened.model.draw_noises(count, temperature, generator)
+        with torch.no_grad():
+            drawn.append(opened.model.decode(noises)[0].cpu())
+    said = say_broken(
+        [~finite_examples(points) for points in drawn],
+        shown="these points are not finite, and so not drawn",
+        things="points",
+    )
     if out.suffix == ".npy":
         _save_array(drawn[0], out)
     else:
         _save_picture(opened, temperatures, drawn, out)
     if as_json:
         total = count * len(temperatures)
-        show_json({"points": total, "temperatures": list(temperatures), "path": str(out)})
+        about = {"points": total, "temperatures": list(temperatures)}
+        show_json(about | said | {"path": str(out)})
     else:
         print(f"{count} points at each of {len(temperatures)} temperature(s): {out}")
-
-
-def _say_lost(drawn: "Sequence[Tensor]") -> None:
-    """Tell the user of points that are none, which a picture cannot show."""
-    lost = sum(int((~points.isfinite().all(1)).sum()) for points in drawn)
-    if lost:
-        typer.echo(
-            f"note: {lost} points are not finite, since the model's inverse overflows there;"
-            " train it longer, or lower the temperature",
-            err=True,
-        )
 
 
 def _save_array(points: "Tensor", out: Path) -> None:

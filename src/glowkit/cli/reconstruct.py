@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glowkit.cli.common import DEVICE, JSON, Opened, open_image_model, show_json
+from glowkit.cli.common import DEVICE, JSON, Opened, open_image_model, say_broken, show_json
 from glowkit.cli.naming import image_batches, named_images, names_data
 from glowkit.cli.output import check_png
 from glowkit.core.errors import GlowkitError
@@ -43,19 +43,27 @@ def reconstruct(
     opened = open_image_model(run, device)
     batch, context = _images(opened, images, count, label)
 
-    from glowkit.tasks import largest_pixel_error, reconstruct
+    import torch
+
+    from glowkit.cli.assess import error_text
+    from glowkit.tasks import largest_pixel_error
+    from glowkit.tasks.reconstruction import REMEDY, reconstruction
     from glowkit.tasks.sheet import image_sheet, save_png
 
-    again = reconstruct(opened.model, batch, context)
-    error = largest_pixel_error(batch, again)
+    again, broken = reconstruction(opened.model, batch, context)
+    broken = broken.cpu()
+    error = largest_pixel_error(batch, again, broken)
     levels = opened.model.config.pixel_levels
     out = out or run / "samples" / "reconstruction.png"
     rows = [("images", batch.cpu()), ("decode(encode(x))", again.cpu())]
-    save_png(image_sheet(rows, levels), out)
+    save_png(image_sheet(rows, levels, broken=[torch.zeros_like(broken), broken]), out)
+    said = say_broken([broken], REMEDY)
     if as_json:
-        show_json({"images": len(batch), "largest_pixel_error": error, "path": str(out)})
+        about = {"images": len(batch), "largest_pixel_error": error, "levels": levels}
+        show_json(about | said | {"path": str(out)})
     else:
-        print(f"{len(batch)} image(s), largest pixel error {error} of {levels - 1}: {out}")
+        known = error_text(error, levels)
+        print(f"{len(batch)} image(s), largest pixel error {known}: {out}")
 
 
 def _images(

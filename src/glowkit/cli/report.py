@@ -15,6 +15,7 @@ from glowkit.cli.common import (
     SPLIT,
     open_image_model,
     open_images,
+    say_number,
     show,
     show_json,
 )
@@ -38,7 +39,13 @@ def report(
 
     Example: `glowkit report runs/digits-glow-tiny --importance 16`
     """
-    from glowkit.cli.assess import baseline_figures, figures_text, report_of, split_batches
+    from glowkit.cli.assess import (
+        UNDECODED,
+        baseline_figures,
+        figures_text,
+        report_of,
+        split_batches,
+    )
     from glowkit.cli.gallery import gallery
     from glowkit.training import read_run
 
@@ -50,11 +57,13 @@ def report(
     import torch
 
     from glowkit.tasks.evaluation import measure, summary
+    from glowkit.tasks.reconstruction import REMEDY
 
     generator = torch.Generator(opened.device).manual_seed(seed)
     batches = split_batches(opened, data, split, batch_size)
-    bits, error = measure(opened.model, batches, importance, generator)
-    figures = asdict(summary(opened.model, bits, error, importance))
+    each = measure(opened.model, batches, importance, generator)
+    bits, figures = each[0], asdict(summary(opened.model, *each, importance))
+    say_number(figures["broken_images"], figures["images"], REMEDY, UNDECODED)
     sections = gallery(opened, data, split, bits, batch_size, seed, bool(fitted))
     path = report_of(run, split, figures, fitted, sections)
     if as_json:

@@ -15,7 +15,7 @@ from glowkit.cli.common import (
     classes_in_turn,
     draw,
     open_model,
-    say_lost,
+    say_broken,
     show_json,
 )
 from glowkit.cli.output import KINDS
@@ -95,9 +95,10 @@ def sample(
         config = opened.model.config
         ((_, context),) = contexts
         batches = _stream(opened, count, temperatures[0], context, seed, batch_size)
-        write_images(batches, out, count, config.image_shape, config.pixel_levels)
+        said = write_images(batches, out, count, config.image_shape, config.pixel_levels)
         if as_json:
-            show_json({"samples": count, "temperatures": temperatures, "path": str(out)})
+            about = {"samples": count, "temperatures": temperatures, "levels": config.pixel_levels}
+            show_json(about | said | {"path": str(out)})
         else:
             print(f"{count} samples at temperature {temperatures[0]:g}: {out}")
         return
@@ -110,13 +111,15 @@ def sample(
     wanted = [(value, *named) for value in temperatures for named in contexts]
     for value, name, context in bar(wanted, "sampling"):
         generator = torch.Generator(opened.device).manual_seed(seed)
-        images, log_p = draw(opened, count, value, context, generator)
+        images, broken = draw(opened, count, value, context, generator)
         rows.append((name + f"temperature {value:g}", images.cpu()))
-        every.append(log_p.cpu())
-    say_lost(torch.cat(every))
-    save_png(image_sheet(rows, opened.model.config.pixel_levels), out)
+        every.append(broken)
+    levels = opened.model.config.pixel_levels
+    save_png(image_sheet(rows, levels, broken=every), out)
+    said = say_broken(every)
     if as_json:
-        show_json({"samples": count * len(rows), "temperatures": temperatures, "path": str(out)})
+        about = {"samples": count * len(rows), "temperatures": temperatures, "levels": levels}
+        show_json(about | said | {"path": str(out)})
     else:
         of_each = f", of each of {len(contexts)} classes" if each else ""
         print(f"{count} samples at each of {len(temperatures)} temperature(s){of_each}: {out}")
@@ -129,19 +132,15 @@ def _stream(
     context: "Tensor | None",
     seed: int,
     batch_size: int,
-) -> "Iterator[Tensor]":
-    """The samples in batches, all from one generator."""
+) -> "Iterator[tuple[Tensor, Tensor]]":
+    """The samples in batches, and which are broken, all from one generator."""
     import torch
 
     generator = torch.Generator(opened.device).manual_seed(seed)
-    every = []
     for start in bar(range(0, count, batch_size), "sampling"):
         number = min(batch_size, count - start)
         own = None if context is None else context[start : start + number]
-        images, log_p = draw(opened, number, temperature, own, generator)
-        every.append(log_p.cpu())
-        yield images
-    say_lost(torch.cat(every))
+        yield draw(opened, number, temperature, own, generator)
 
 
 def _temperatures(text: str) -> list[float]:

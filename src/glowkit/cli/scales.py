@@ -11,7 +11,7 @@ from glowkit.cli.common import (
     SEED,
     open_image_model,
     open_images,
-    say_lost,
+    say_broken,
     show_json,
 )
 from glowkit.cli.naming import LABEL, NAMES, name_each, named_images
@@ -49,11 +49,12 @@ def scales(
     import torch
 
     from glowkit.core import MIDPOINT
+    from glowkit.core.finite import broken_examples
     from glowkit.tasks import keep_coarse
     from glowkit.tasks.sheet import image_sheet, save_png
 
     model = opened.model
-    columns, headings, every = [], [], []
+    columns, headings, broken = [], [], []
     with torch.no_grad():
         noises, _ = model.encode(batch, context, MIDPOINT)
         for kept in range(len(noises), -1, -1):
@@ -61,14 +62,15 @@ def scales(
             for _ in range(draws if kept < len(noises) else 1):
                 changed = keep_coarse(model, noises, kept, temperature, generator)
                 drawn, log_p = model.decode(changed, context)
-                columns.append(drawn)
-                every.append(log_p)
+                columns.append(drawn.cpu())
+                broken.append(broken_examples(drawn, log_p).cpu())
                 headings.append(f"keep {kept}")
-    say_lost(torch.cat(every))
     rows = list(zip(name_each(names), torch.stack(columns, 1), strict=True))
     out = out or run / "samples" / "scales.png"
-    save_png(image_sheet(rows, model.config.pixel_levels, headings=headings), out)
+    marks = list(torch.stack(broken, 1))
+    save_png(image_sheet(rows, model.config.pixel_levels, headings=headings, broken=marks), out)
+    said = say_broken(broken)
     if as_json:
-        show_json({"images": len(batch), "scales": len(noises), "path": str(out)})
+        show_json({"images": len(batch), "scales": len(noises), **said, "path": str(out)})
     else:
         print(f"{len(batch)} image(s), {len(noises)} scale(s): {out}")

@@ -87,7 +87,7 @@ class Density(nn.Module, ABC):
         """Draw n examples. Costs one inverse pass of the flow.
 
         Warns (GlowkitWarning) of examples that could not be computed, which hold NaN or infinity,
-        or are images of zeros; `decode` tells which they are.
+        or zeros in images; `decode` tells which they are.
         """
         x, log_p = self.decode(self.draw_noises(n, temperature, generator), context)
         warn_of_broken(x, log_p)

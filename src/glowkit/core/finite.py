@@ -61,5 +61,5 @@ def warn_of_broken(x: Tensor, log_p: Tensor, remedy: str = LESS_HEAT) -> None:
         things = "examples" if x.is_floating_point() else "images"
         sentence = broken_sentence(int(broken.sum()), broken.numel(), things, remedy)
         if not x.is_floating_point():
-            sentence += "; in place of each stands an image of zeros"
+            sentence += "; their values that are not finite are zeros"
         warnings.warn(sentence, GlowkitWarning, stacklevel=4)

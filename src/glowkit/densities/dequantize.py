@@ -30,8 +30,8 @@ class Dequantize(Density):
     log P(x) ≥ E[log p(v) − log q(u | x)] − D ln n, and `encode` returns one draw of the right-hand
     side, in nats, (N,). `decode` returns x = ⌊n v⌋ and the same quantity at the u it finds,
     which for a sample under variational noise may be far from any u that q would draw.
-    Integers cannot say that v is not finite: log p is NaN for exactly these images, whose values
-    are 0, and −∞, which bounds anything from below, where v is finite and log p overflows.
+    Integers cannot say that v is not finite: such values are 0, and log p is NaN for exactly the
+    images that have any. Where v is finite and log p overflows it is −∞, which is a lower bound.
     With the generator `MIDPOINT`, u is ½, for exact and repeatable latents of real images.
     Noises are those of the continuous density. Shapes: (N, C, H, W) integers; decoded images are
     uint8 up to 256 levels and int32 beyond. Source: Theis et al. 2016; Flow++, section 3.1.
@@ -94,8 +94,7 @@ class Dequantize(Density):
         check_context(self, context)
         v, log_p = self.density.decode(noises, context)
         finite = finite_examples(v)
-        v = torch.where(finite.view(-1, *[1] * (v.dim() - 1)), v, 0)
-        scaled = v * self.levels
+        scaled = torch.where(v.isfinite(), v, 0) * self.levels
         values = scaled.floor().clamp(0, self.levels - 1)
         u = self._inside(scaled - values)
         _, log_q = self.noise.encode(u, values / self.levels - 0.5)

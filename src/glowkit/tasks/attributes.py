@@ -9,7 +9,11 @@ import torch
 from torch import Tensor
 
 from glowkit.core import MIDPOINT, Density, GlowkitError
-from glowkit.tasks.latent import join, part
+from glowkit.core.finite import warn_of_broken
+from glowkit.tasks.latent import check_latents, join, part
+
+SMALLER = "use smaller amounts"
+"""What helps where edits overflow."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +47,24 @@ class Attributes:
         return weights @ self.directions[places]
 
     def judged(self, auroc: Sequence[float], bits: Tensor) -> "Attributes":
-        """These with the figures of held-out images: `separation`, and their bits/dim (M,)."""
+        """These with the figures of held-out images: `separation`, and their bits/dim (M,).
+
+        Raises:
+            GlowkitError: when a bits/dim is not finite.
+        """
+        unknown = int((~bits.isfinite()).sum())
+        if unknown:
+            raise GlowkitError(
+                f"{unknown} of {len(bits)} held-out images have a bits/dim that is not finite, so"
+                " that edits cannot be compared with them; train the model longer"
+            )
         percentiles = bits.double().quantile(torch.linspace(0, 1, 101, dtype=torch.float64))
         return replace(self, auroc=tuple(auroc), percentiles=percentiles)
 
     def percentile(self, bits: float) -> float:
-        """Percentage of held-out images with fewer bits/dim, to a whole one."""
+        """Percentage of held-out images with fewer bits/dim, to a whole one; NaN of NaN."""
+        if math.isnan(bits):
+            return math.nan
         return float((self.percentiles < bits).sum().clamp(max=100))
 
 
@@ -64,13 +80,16 @@ def edit(
 
     Shapes: (N, C, H, W) integers to the same. Amount 0 returns the images. An amount of about
     1/1.6 takes the mean image that lacks an attribute to the mean image that has it.
+    Warns (GlowkitWarning) of images that could not be computed, which hold zeros.
     Source: Kingma and Dhariwal 2018, section 5.2; the demo of openai/glow.
 
     Raises:
         GlowkitError: for an unknown attribute.
     """
     noises, _ = model.encode(images, context, MIDPOINT)
-    return edit_latents(model, join(noises), attributes, amounts, context)
+    after, log_p = edit_latents(model, join(noises), attributes, amounts, context)
+    warn_of_broken(after, log_p, SMALLER)
+    return after
 
 
 @torch.no_grad()
@@ -80,10 +99,13 @@ def edit_latents(
     attributes: Attributes,
     amounts: Mapping[str, float],
     context: Tensor | None = None,
-) -> Tensor:
-    """`edit` of images that are encoded already: their `join`ed latents (N, D) to (N, C, H, W)."""
+) -> tuple[Tensor, Tensor]:
+    """`edit` of images that are encoded already: from their `join`ed latents (N, D), as `decode`.
+
+    Returns the images (N, C, H, W) and log p, NaN for those that could not be computed.
+    """
     moved = latents + attributes.shift(amounts).to(latents)
-    return model.decode(part(model, moved), context)[0]
+    return model.decode(part(model, moved), context)
 
 
 def orthogonal(attributes: Attributes, to: Sequence[str]) -> Attributes:
@@ -124,6 +146,7 @@ def separation(directions: Tensor, batches: Iterable[tuple[Tensor, Tensor]]) -> 
     if not scores:
         raise GlowkitError("there are no held-out images")
     score, value = torch.cat(scores), torch.cat(known)
+    check_latents(score)
     areas = []
     for column in range(len(directions)):
         asked = value[:, column] != 0

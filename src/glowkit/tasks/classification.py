@@ -15,7 +15,8 @@ from glowkit.tasks.likelihood import head_logits, to_bits_per_dim
 class Classification:
     """How well a class-conditional model tells the classes of a set of images.
 
-    accuracy: share of the images whose own class is the one that makes them likeliest.
+    accuracy: share of the images whose own class is the one that makes them likeliest; an image
+        with a NaN among its log p is told wrong.
     marginal_bits_per_dim: without labels, of P(x) = the mean over classes of P(x | class).
     head_accuracy: the same share for the classifier head, or None for a model without one.
     """
@@ -61,7 +62,7 @@ def classify(
         if labels is None:
             raise GlowkitError("to count right answers, every image needs its label")
         log_p = class_log_probs(model, images, seed + number)
-        right.append(log_p.argmax(1).eq(labels).cpu())
+        right.append(_told(log_p, labels))
         marginal = log_p.logsumexp(1) - math.log(log_p.shape[1])
         bits.append(to_bits_per_dim(marginal, images).cpu())
         # Under label 0 for every image: nothing of the right one can reach the head.
@@ -69,7 +70,7 @@ def classify(
         generator = torch.Generator(images.device).manual_seed(seed + number)
         logits = head_logits(model, model.encode(images, zeros, generator)[0], zeros)
         if logits is not None:
-            head_right.append(logits.argmax(1).eq(labels).cpu())
+            head_right.append(_told(logits, labels))
     if not right:
         raise GlowkitError("there are no images to classify")
     return Classification(
@@ -77,3 +78,8 @@ def classify(
         torch.cat(bits).mean().item(),
         torch.cat(head_right).double().mean().item() if head_right else None,
     )
+
+
+def _told(scores: Tensor, labels: Tensor) -> Tensor:
+    """Whether the highest score of a row, (N, classes), is its label's; not where one is NaN."""
+    return (scores.argmax(1).eq(labels) & ~scores.isnan().any(1)).cpu()

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from glowkit.core import GlowkitError
+from glowkit.tasks.latent import check_latents
 
 Labelled = Iterable[tuple[Tensor, Tensor]]
 """Latents (B, D) and values (B, A): +1 for has, -1 for lacks, 0 for unknown."""
@@ -29,6 +30,7 @@ def mean_directions(batches: Labelled) -> Tensor:
     totals: list[Tensor] | None = None
     for latents, values in batches:
         z = latents.double().cpu()
+        check_latents(z)
         sums = [
             part
             for kind in (values.cpu() > 0, values.cpu() < 0)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from glowkit.core import Density, Generator, GlowkitError
 from glowkit.tasks.likelihood import bits_per_dim, levels_of
-from glowkit.tasks.reconstruction import largest_pixel_error, reconstruct
+from glowkit.tasks.reconstruction import reconstruction
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,8 @@ class Evaluation:
 
     bits_per_dim: the mean over images, an upper bound; standard_error: of that mean.
     levels: integers a pixel can be, without which bits/dim means nothing.
-    largest_pixel_error: of decode(encode(x)), in levels; 0 for a model that inverts.
+    largest_pixel_error: of decode(encode(x)), in levels; 0 for a model that inverts, NaN where
+    any image could not be decoded. broken_images: how many could not.
     """
 
     bits_per_dim: float
@@ -26,7 +27,8 @@ class Evaluation:
     images: int
     levels: int
     importance_samples: int
-    largest_pixel_error: int
+    largest_pixel_error: int | float
+    broken_images: int
 
 
 def evaluate(
@@ -40,8 +42,9 @@ def evaluate(
     Raises:
         GlowkitError: when there is no image.
     """
-    bits, error = measure(model, batches, importance_samples, generator)
-    return summary(model, bits, error, importance_samples)
+    return summary(
+        model, *measure(model, batches, importance_samples, generator), importance_samples
+    )
 
 
 @torch.no_grad()
@@ -50,10 +53,13 @@ def measure(
     batches: Iterable[tuple[Tensor, Tensor | None]],
     importance_samples: int = 1,
     generator: Generator = None,
-) -> tuple[Tensor, int]:
-    """Bits/dim of each image, (N,) in float64, and the largest pixel error of any."""
-    each: list[Tensor] = []
-    error = 0
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Of each image, bits/dim in float64, the pixel error, and whether it could not be decoded.
+
+    Three tensors (N,). The error is the largest of an image's values, and means nothing for a
+    broken one.
+    """
+    each: list[tuple[Tensor, Tensor, Tensor]] = []
     for batch in batches:
         if not isinstance(batch, Sequence) or len(batch) != 2:
             raise GlowkitError(
@@ -62,15 +68,18 @@ def measure(
             )
         images, context = batch
         bits = bits_per_dim(model, images, context, generator, importance_samples)
-        each.append(bits.double().cpu())
-        again = reconstruct(model, images, context)
-        error = max(error, largest_pixel_error(images, again))
-    if not each:
+        again, broken = reconstruction(model, images, context)
+        error = (images.long() - again.long()).abs().flatten(1).amax(1)
+        each.append((bits.double().cpu(), error.cpu(), broken.cpu()))
+    if not any(len(bits) for bits, _, _ in each):
         raise GlowkitError("there are no images to evaluate")
-    return torch.cat(each), error
+    bits, error, broken = (torch.cat(parts) for parts in zip(*each, strict=True))
+    return bits, error, broken
 
 
-def summary(model: Density, bits: Tensor, error: int, importance_samples: int) -> Evaluation:
+def summary(
+    model: Density, bits: Tensor, error: Tensor, broken: Tensor, importance_samples: int
+) -> Evaluation:
     """The figures of what `measure` returned."""
     spread = bits.std().item() if len(bits) > 1 else math.nan
     return Evaluation(
@@ -79,5 +88,6 @@ def summary(model: Density, bits: Tensor, error: int, importance_samples: int) -
         images=len(bits),
         levels=levels_of(model),
         importance_samples=importance_samples,
-        largest_pixel_error=error,
+        largest_pixel_error=math.nan if broken.any() else int(error.max()),
+        broken_images=int(broken.sum()),
     )

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from glowkit.core import Density, Generator, GlowkitError
+from glowkit.core.finite import finite_examples
 from glowkit.core.inputs import check_count
 
 
@@ -44,6 +45,20 @@ def part(model: Density, latents: Tensor) -> list[Tensor]:
 def noise_sizes(model: Density) -> list[int]:
     """How many dimensions each noise of a model has, the finest scale first."""
     return [math.prod(spec.shape) for spec in model.noise_specs()]
+
+
+def check_latents(latents: Tensor) -> None:
+    """Refuse latents (N, D), or what was made of them, that are not numbers.
+
+    Raises:
+        GlowkitError: with their number.
+    """
+    wrong = int((~finite_examples(latents)).sum())
+    if wrong:
+        raise GlowkitError(
+            f"{wrong} of {len(latents)} images in a batch have latents that are not finite, from"
+            " which no direction can be told; train the model longer"
+        )
 
 
 @torch.no_grad()

@@ -4,12 +4,13 @@ from __future__ import annotations  # PIL's types are named without importing it
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from glowkit.core.density import Density
+from glowkit.core.finite import finite_examples
 from glowkit.tasks.sheet import write_gif
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 CELLS = 160  # a side of the grid on which densities are drawn
 PANEL = 2.6  # inches
 DPI = 100
+HATCH: dict[str, Any] = {"facecolor": "#fcf0ee", "edgecolor": "#cd4637", "hatch": "////"}
 
 Panel = tuple[str, Tensor | Callable[[Tensor], Tensor]]
 """A title, and what is drawn below it: points (N, 2), or a function from points to ln p, (N,)."""
@@ -27,6 +29,7 @@ def plane_image(panels: Sequence[Panel], half_side: float) -> Image:
     """Draw panels side by side, each of the square [−half_side, half_side]².
 
     Densities are drawn as √p, each panel scaled by itself: thin bridges then show beside modes.
+    What is not finite cannot be drawn: the title counts such points, and such cells are hatched.
 
     >>> ring = torch.randn(50, 2)
     >>> plane_image([("samples", ring), ("p", lambda x: -x.square().sum(1))], 3.0).size
@@ -34,6 +37,7 @@ def plane_image(panels: Sequence[Panel], half_side: float) -> Image:
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
     from PIL import Image
 
     size = (PANEL * len(panels), PANEL)
@@ -43,11 +47,14 @@ def plane_image(panels: Sequence[Panel], half_side: float) -> Image:
     row = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, (title, content) in zip(row, panels, strict=True):
         axes.set(xlim=window, ylim=window, xticks=[], yticks=[], aspect="equal")
-        axes.set_title(title, fontsize=9)
         if isinstance(content, Tensor):
+            lost = int((~finite_examples(content)).sum())
+            title += f", {lost} of {len(content)} not finite" if lost else ""
             axes.plot(*content.T.cpu().numpy(), ",", color="#20407f", alpha=0.6)
         else:
+            axes.add_patch(Rectangle((-half_side, -half_side), *[2 * half_side] * 2, **HATCH))
             axes.imshow(_root(content, half_side), origin="lower", extent=window * 2, cmap="magma")
+        axes.set_title(title, fontsize=9)
     canvas.draw()
     return Image.frombytes("RGBA", canvas.get_width_height(), bytes(canvas.buffer_rgba())).convert(
         "RGB"
@@ -56,11 +63,14 @@ def plane_image(panels: Sequence[Panel], half_side: float) -> Image:
 
 @torch.no_grad()
 def _root(log_p: Callable[[Tensor], Tensor], half_side: float) -> object:
-    """√p on a square grid, 1 at its highest."""
+    """√p on a square grid, 1 at its highest, NaN where log p is NaN or +∞."""
     axis = half_side * ((2 * torch.arange(CELLS) + 1) / CELLS - 1)
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     values = log_p(torch.stack([x.flatten(), y.flatten()], dim=1)).cpu()
-    return ((values - values.nan_to_num(-torch.inf).max()) / 2).exp().view(CELLS, CELLS).numpy()
+    values = values.masked_fill(values == torch.inf, torch.nan)
+    finite = values[values.isfinite()]
+    highest = finite.max() if len(finite) else 0.0
+    return ((values - highest) / 2).exp().view(CELLS, CELLS).numpy()
 
 
 def density_panel(model: Density) -> Panel:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from glowkit.core import Density, GlowkitError
+from glowkit.core.finite import finite_examples
 
 
 def nll(model: Density, points: Tensor, context: Tensor | None = None) -> Tensor:
@@ -27,7 +28,8 @@ class PointsEvaluation:
     p, an estimate of KL(p || q) with the same standard error.
     paired_kl_nats: mean of ln p(x) − ln q(x), an estimate of the same KL whose standard error,
     paired_standard_error, is smaller, because the two logarithms rise and fall together.
-    largest_error: of decode(encode(x)), in any coordinate.
+    largest_error: of decode(encode(x)), in any coordinate; NaN where a point could not be decoded.
+    broken_points: how many could not.
     """
 
     nll_nats: float
@@ -38,6 +40,7 @@ class PointsEvaluation:
     paired_standard_error: float
     points: int
     largest_error: float
+    broken_points: int
 
 
 @torch.no_grad()
@@ -61,11 +64,13 @@ def evaluate_points(
     losses: list[Tensor] = []
     ratios: list[Tensor] = []
     errors: list[Tensor] = []
+    broken = 0
     for points, context in batches:
         each = nll(model, points, context).double().cpu()
         losses.append(each)
         ratios.append(log_p(points) + each)
         again, _ = model.decode(model.encode(points, context)[0], context)
+        broken += int((~finite_examples(again)).sum())
         errors.append((again - points).abs().max().cpu())
     count = sum(map(len, losses))
     if count < 2:
@@ -74,7 +79,7 @@ def evaluate_points(
     paired, paired_error = mean_and_error(torch.cat(ratios))
     largest = torch.stack(errors).max().item()  # of torch, whose max is NaN where one is
     return PointsEvaluation(
-        mean, standard_error, entropy, mean - entropy, paired, paired_error, count, largest
+        mean, standard_error, entropy, mean - entropy, paired, paired_error, count, largest, broken
     )
 
 
@@ -93,12 +98,13 @@ def share_between_modes(points: Tensor, centres: Tensor, distance: float) -> tup
 
     The standard error is the binomial's, √(s (1 − s) / N). Of a flow's samples it is the mass
     that filaments and stray points carry: a continuous map of one Gaussian cannot tear modes apart.
+    A point that is not finite is far from all.
 
     >>> share_between_modes(torch.tensor([[0.0], [3.0]]), torch.tensor([[0.1]]), 1.0)[0]
     0.5
     """
     between = torch.cat(
-        [torch.cdist(part, centres).amin(1) > distance for part in points.split(4096)]
+        [~(torch.cdist(part, centres).amin(1) <= distance) for part in points.split(4096)]
     )
     share = between.double().mean().item()
     return share, math.sqrt(share * (1 - share) / len(points))

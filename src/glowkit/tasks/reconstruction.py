@@ -1,9 +1,15 @@
 """Reconstruction: encode real images and decode them again."""
 
+import math
+
 import torch
 from torch import Tensor
 
 from glowkit.core import MIDPOINT, Density, GlowkitError
+from glowkit.core.finite import broken_examples, warn_of_broken
+
+REMEDY = "use float64, or train the model longer"
+"""What helps where the reconstruction of a real image overflows."""
 
 
 @torch.no_grad()
@@ -11,14 +17,31 @@ def reconstruct(model: Density, images: Tensor, context: Tensor | None = None) -
     """decode(encode(x)), with dequantization at the middle of each bin: x itself, if all is well.
 
     Shapes: (N, C, H, W) integers to the same. What is lost is lost to rounding, so the difference
-    measures how invertible a trained model is in its dtype.
+    measures how invertible a trained model is in its dtype. Warns (GlowkitWarning) of images that
+    could not be computed, which hold zeros.
     """
     noises, _ = model.encode(images, context, MIDPOINT)
-    return model.decode(noises, context)[0]
+    again, log_p = model.decode(noises, context)
+    warn_of_broken(again, log_p, REMEDY)
+    return again
 
 
-def largest_pixel_error(images: Tensor, reconstructed: Tensor) -> int:
+@torch.no_grad()
+def reconstruction(
+    model: Density, images: Tensor, context: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """`reconstruct`, and which of the images could not be computed, (N,) bool."""
+    noises, _ = model.encode(images, context, MIDPOINT)
+    again, log_p = model.decode(noises, context)
+    return again, broken_examples(again, log_p)
+
+
+def largest_pixel_error(
+    images: Tensor, reconstructed: Tensor, broken: Tensor | None = None
+) -> int | float:
     """The largest absolute difference of two batches of integer images, in levels.
+
+    broken: which of the images could not be computed, (N,) bool; of any such the error is NaN.
 
     Raises:
         GlowkitError: for batches of different shapes.
@@ -31,4 +54,6 @@ def largest_pixel_error(images: Tensor, reconstructed: Tensor) -> int:
             f"images of shape {tuple(images.shape)} cannot be compared with those of shape"
             f" {tuple(reconstructed.shape)}"
         )
+    if broken is not None and bool(broken.any()):
+        return math.nan
     return int((images.long() - reconstructed.long()).abs().max())

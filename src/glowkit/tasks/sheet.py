@@ -20,6 +20,7 @@ GAP = 2  # pixels between tiles
 MARGIN = 8  # pixels around the sheet, and between a label and its row
 FONT_SIZE = 15  # pixels
 PAPER, INK = (255, 255, 255), (34, 34, 34)
+HATCH_PAPER, HATCH_INK = (252, 240, 238), (205, 70, 55)
 
 
 def image_sheet(
@@ -27,13 +28,16 @@ def image_sheet(
     levels: int,
     scale: int | None = None,
     headings: Sequence[str] = (),
+    broken: Sequence[Tensor] = (),
 ) -> Image:
     """Draw one labelled row per (label, images), the images (N, C, H, W) integers in 0..levels-1.
 
     Each pixel becomes a square of `scale` pixels; without `scale`, tiles are about 56 pixels wide.
     Without any label there is no margin for labels, nor one above the first row without `headings`,
     one for each column. Colours are those of `to_pil`; RGBA is laid on
-    white. Raises GlowkitError for no rows and for images that are not integers in the range.
+    white. broken: for each row, which of its images, (N,) bool, could not be computed and are
+    hatched; by default none.
+    Raises GlowkitError for no rows and for images that are not integers in the range.
 
     >>> digits = torch.arange(2 * 64).reshape(2, 1, 8, 8) % 17
     >>> image_sheet([("", digits), ("", digits)], levels=17).size
@@ -43,6 +47,7 @@ def image_sheet(
 
     if not rows:
         raise GlowkitError("an image sheet needs at least one row of images")
+    masks = [mask.tolist() for mask in broken] or [[False] * len(images) for _, images in rows]
     tiles = [(label, [to_pil(image, levels) for image in images]) for label, images in rows]
     widest = max((t.width for _, row in tiles for t in row), default=1)
     tallest = max((t.height for _, row in tiles for t in row), default=1)
@@ -63,14 +68,37 @@ def image_sheet(
     for column, heading in enumerate(headings):
         middle = left + column * (widest * scale + GAP) + widest * scale / 2
         pen.text((middle, top - MARGIN), heading, fill=INK, font=font, anchor="ms")
-    for (label, row), row_height in zip(tiles, heights, strict=True):
+    for (label, row), marked, row_height in zip(tiles, masks, heights, strict=True):
         pen.text((left - MARGIN, top + row_height / 2), label, fill=INK, font=font, anchor="rm")
-        for column, tile in enumerate(row):
+        for column, (tile, lost) in enumerate(zip(row, marked, strict=True)):
             size = (tile.width * scale, tile.height * scale)
-            large = tile.convert("RGBA").resize(size, Image.Resampling.NEAREST)
+            large = hatched(*size) if lost else tile.resize(size, Image.Resampling.NEAREST)
+            large = large.convert("RGBA")
             sheet.paste(large, (left + column * (widest * scale + GAP), top), mask=large)
         top += row_height + GAP
     return sheet
+
+
+def hatched(width: int, height: int) -> Image:
+    """What stands in a picture for an image that could not be computed: diagonals, unlike any.
+
+    >>> hatched(56, 56).size
+    (56, 56)
+    """
+    from PIL import Image, ImageDraw
+
+    tile = Image.new("RGB", (width, height), HATCH_PAPER)
+    pen = ImageDraw.Draw(tile)
+    apart = max(4, min(width, height) // 6)
+    for start in range(-height, width, apart):
+        pen.line([(start, height), (start + height, 0)], fill=HATCH_INK, width=max(1, apart // 4))
+    return tile
+
+
+def picture(image: Tensor, levels: int, broken: bool) -> Image:
+    """`to_pil`, or hatching of its size for an image that could not be computed."""
+    drawn = to_pil(image, levels)
+    return hatched(*drawn.size) if broken else drawn
 
 
 def enlargement(width: int, height: int, tile: int = TILE) -> int:
@@ -111,20 +139,28 @@ def to_pil(image: Tensor, levels: int) -> Image:
 
 
 def save_gif(
-    frames: Tensor, levels: int, path: Path, milliseconds: int = 80, tile: int = 4 * TILE
+    frames: Tensor,
+    levels: int,
+    path: Path,
+    milliseconds: int = 80,
+    tile: int = 4 * TILE,
+    broken: Tensor | None = None,
 ) -> None:
     """Write the images (N, C, H, W) as an animation that goes there and back without end.
 
     A GIF has 256 colours a frame, so colour images lose a little; a sheet does not. The first and
-    the last image stay for a moment. Raises GlowkitError when it cannot be written.
+    the last image stay for a moment. broken: which images, (N,) bool, are hatched.
+    Raises GlowkitError when it cannot be written.
     """
     from PIL.Image import Resampling
 
     drawn = [to_pil(image, levels) for image in frames]
     scale = enlargement(*drawn[0].size, tile)
+    size = (drawn[0].width * scale, drawn[0].height * scale)
+    lost = [False] * len(drawn) if broken is None else broken.tolist()
     large = [
-        frame.resize((frame.width * scale, frame.height * scale), Resampling.NEAREST)
-        for frame in drawn
+        hatched(*size) if hatch else frame.resize(size, Resampling.NEAREST)
+        for frame, hatch in zip(drawn, lost, strict=True)
     ]
     durations = [milliseconds] * len(large)
     durations[0] = durations[-1] = 8 * milliseconds

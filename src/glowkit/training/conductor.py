@@ -169,10 +169,12 @@ class Conductor(Callback):
     def _draw_samples(self, module: FlowModule) -> None:
         step = module.run_state.step
         try:
-            sheet = module.subject.draw(self.ema.model, module.device, self.validation)
+            sheet, broken = module.subject.draw(self.ema.model, module.device, self.validation)
         except GlowkitError as error:  # such as samples that are not numbers: no reason to stop
             self.report.note(f"no samples at step {step}: {error}")
             return
+        if broken:
+            self.report.note(f"samples at step {step}: {broken}")
         save_png(sheet, self.folder.samples(step))
 
     def _log(self, trainer: Trainer, module: FlowModule, validation: float | None = None) -> None:

@@ -28,8 +28,8 @@ class Subject:
     things: what the examples are. unit: of the figure. figure: its name in files.
     loss: of a batch: what training minimises, and the figure alone, two scalars.
     each: the figure of every example, (N,). draw: a picture of samples, from the model, its device
-    and the validation split. report: the template of report.html. finish:
-    done when training ends or is interrupted.
+    and the validation split, and a sentence if some are broken. report: the template of
+    report.html. finish: done when training ends or is interrupted.
     """
 
     things: str
@@ -37,7 +37,7 @@ class Subject:
     figure: str
     loss: Callable[[Density, Tensor, Tensor | None, Generator], tuple[Tensor, Tensor]]
     each: Callable[[Density, Tensor, Tensor | None, Generator], Tensor]
-    draw: Callable[[Density, torch.device, Any], Image]
+    draw: Callable[[Density, torch.device, Any], tuple[Image, str]]
     report: str
     finish: Callable[[RunFolder], None]
 
