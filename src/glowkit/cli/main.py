@@ -19,6 +19,7 @@ from glowkit.cli.reconstruct import reconstruct
 from glowkit.cli.report import report
 from glowkit.cli.sample import sample
 from glowkit.cli.scales import scales
+from glowkit.cli.surroundings import check_surroundings, notes, refusal
 from glowkit.cli.train import train
 from glowkit.core.allocator import keep_freed_memory
 from glowkit.core.errors import GlowkitError
@@ -61,19 +62,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     keep_freed_memory()
     try:
-        code = table(arguments, standalone_mode=False)
+        check_surroundings()
+        with notes():
+            code = table(arguments, standalone_mode=False)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         print("glowkit: interrupted", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
         # Typer's own usage errors carry their sentence and exit code; what is neither those nor
-        # ours is a bug and keeps its traceback.
+        # ours nor the system's is a bug and keeps its traceback.
+        sentence = refusal(error)
         if isinstance(error, GlowkitError):
             sentence = str(error)
         elif hasattr(error, "format_message"):
             sentence = error.format_message()
-        else:
+        if sentence is None:
             raise
+        if isinstance(error, BrokenPipeError):  # `| head` has seen enough: nothing is wrong
+            sys.exit(1)
         print(f"glowkit: {sentence}", file=sys.stderr)
         sys.exit(2)
     sys.exit(code if isinstance(code, int) else 0)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from glowkit.core.chain import Chain
     from glowkit.core.conditioned import Conditioned
     from glowkit.core.density import Density
-    from glowkit.core.errors import GlowkitError, GlowkitWarning
+    from glowkit.core.errors import GlowkitError, GlowkitWarning, shown
     from glowkit.core.finite import nan_where_broken
     from glowkit.core.initialization import DataDependent, initialize
     from glowkit.core.noise import MIDPOINT, Generator, NoiseSpec, draw
@@ -37,6 +37,7 @@ __all__ = [
     "keep_freed_memory",
     "nan_where_broken",
     "pixelwise_ladj",
+    "shown",
     "sum_per_example",
 ]
 
@@ -51,7 +52,7 @@ _HOMES = {
     "glowkit.core.chain": ["Chain"],
     "glowkit.core.conditioned": ["Conditioned"],
     "glowkit.core.density": ["Density"],
-    "glowkit.core.errors": ["GlowkitError", "GlowkitWarning"],
+    "glowkit.core.errors": ["GlowkitError", "GlowkitWarning", "shown"],
     "glowkit.core.finite": ["nan_where_broken"],
     "glowkit.core.initialization": ["DataDependent", "initialize"],
     "glowkit.core.noise": ["MIDPOINT", "Generator", "NoiseSpec", "draw"],

@@ -1,4 +1,8 @@
-"""The one exception and the one warning that are addressed to the user."""
+"""What is addressed to the user: the one exception, and the one warning."""
+
+import reprlib
+
+_SHOWN = 60  # characters of a value in a sentence
 
 
 class GlowkitError(ValueError):
@@ -9,4 +13,19 @@ class GlowkitError(ValueError):
 
 
 class GlowkitWarning(UserWarning):
-    """What a function in Python returns is not all that was asked for, said in one sentence."""
+    """What is not refused but should be known, said in one sentence.
+
+    The command line prints the sentence on stderr, after "note:".
+    """
+
+
+def shown(value: object) -> str:
+    """A value as sentences show it: on one line, and short however large it is.
+
+    >>> shown("abc"), len(shown([list(range(1000))] * 1000)) < 100
+    ("'abc'", True)
+    """
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = short.maxlong = _SHOWN
+    text = short.repr(value)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 4]} ..."

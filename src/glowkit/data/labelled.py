@@ -1,6 +1,7 @@
 """Which attributes the images of a source have: from a file, from the source, or its classes."""
 
 import csv
+import os
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -43,6 +44,8 @@ def read_labels(path: Path) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
     1 and −1, with 0 or nothing for unknown; in a table without any −1, 0 means −1.
     Raises GlowkitError, with the line, for what is none of these.
     """
+    if not os.path.isfile(path):  # a pipe would be waited for
+        raise GlowkitError(f"the labels {path} cannot be read: there is no such file")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -52,7 +55,10 @@ def read_labels(path: Path) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
         names, first = (lines[1].split() if len(lines) > 1 else []), 3
         rows = [line.split() for line in lines[2:]]
     else:
-        (header, *rows), first = list(csv.reader(lines)) or [[]], 2
+        try:
+            (header, *rows), first = list(csv.reader(lines)) or [[]], 2
+        except csv.Error as error:
+            raise GlowkitError(f"the labels {path} are no comma-separated table: {error}") from None
         names = [name.strip() for name in header[1:]]
     if not names or len(set(names)) < len(names):
         raise GlowkitError(
