@@ -13,6 +13,7 @@ from glowkit.models import load
 from glowkit.tasks import likelihood
 from glowkit.training import conductor
 from glowkit.training.checkpoint import read_checkpoint
+from glowkit.training.ema import Ema
 from glowkit.training.rows import read_rows
 
 
@@ -81,3 +82,83 @@ def test_no_finite_evaluation_is_an_error(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(GlowkitError, match="no evaluation gave finite bits/dim"):
         tiny_run(tmp_path / "run", epochs=1)
     assert read_rows(tmp_path / "run" / "metrics.csv")[-1]["validation_bits_per_dim"] == "nan"
+
+
+FIRST_WEIGHT = "density.density.bijection.bijections.1.bijections.0.bijections.1.net.first.weight"
+
+
+def poison(monkeypatch: pytest.MonkeyPatch, update: int, value: float, average: bool) -> None:
+    """After this update of the averages, one number of a conditioner's first layer is `value`."""
+    usual = Ema.update
+
+    def poisoned(ema: Ema) -> None:
+        usual(ema)
+        if ema.updates == update:
+            model = ema.model if average else ema._followed
+            with torch.no_grad():
+                model.get_parameter(FIRST_WEIGHT).view(-1)[0] = value
+
+    monkeypatch.setattr(Ema, "update", poisoned)
+
+
+@pytest.mark.parametrize("average", [True, False], ids=["average", "weights"])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_weights_that_are_not_finite_are_never_the_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float, average: bool
+) -> None:
+    """Even where the likelihood hides them, as a ReLU of NaN may, and says the best figure yet."""
+    monkeypatch.setattr(conductor, "SAVE_EVERY_SECONDS", 0.0)
+    bits = likelihood.bits_per_dim
+    figures = iter([3.0, 1.0])
+
+    def hiding(*args: Any) -> torch.Tensor:
+        return bits(*args).nan_to_num() * 0 + next(figures)
+
+    monkeypatch.setattr(likelihood, "bits_per_dim", hiding)
+    monkeypatch.setattr(conductor, "share_of_figures", one_batch(conductor.share_of_figures))
+    poison(monkeypatch, 8, value, average)
+    named = FIRST_WEIGHT.replace(".", r"\.")
+    with pytest.raises(GlowkitError, match=rf"at step 8 weights are not finite.*{named}"):
+        tiny_run(tmp_path / "run", epochs=3)
+    kept = read_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")
+    assert kept.state.step == 7
+    assert kept.state.best_figure == 3.0
+    for state in (kept.model, kept.ema, load(tmp_path / "run" / "model").state_dict()):
+        assert all(torch.as_tensor(tensor).isfinite().all() for tensor in state.values())
+
+
+def one_batch(share: Any) -> Any:
+    """The evaluation with the whole split as one batch."""
+
+    def whole(model: Any, split: Any, prepare: Any, batch_size: int, *others: Any) -> Any:
+        return share(model, split, prepare, len(split), *others)
+
+    return whole
+
+
+@pytest.mark.parametrize("value", [-math.inf, math.inf, math.nan])
+def test_a_figure_that_is_not_finite_is_never_the_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float
+) -> None:
+    """Fewer bits/dim than any is what a log p of +∞ gives."""
+    bits = likelihood.bits_per_dim
+
+    def bad(*args: Any) -> torch.Tensor:
+        return torch.full_like(bits(*args), value)
+
+    monkeypatch.setattr(likelihood, "bits_per_dim", bad)
+    with pytest.raises(GlowkitError, match="no evaluation gave finite bits/dim"):
+        tiny_run(tmp_path / "run", epochs=2)
+    assert not (tmp_path / "run" / "model").exists()
+
+
+def test_a_checkpoint_of_weights_that_are_not_finite_is_refused(tmp_path: Path) -> None:
+    tiny_run(tmp_path / "run", epochs=1)
+    path = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    content = torch.load(path, weights_only=True)
+    content["ema"][FIRST_WEIGHT].view(-1)[0] = math.nan
+    torch.save(content, path)
+    with pytest.raises(
+        GlowkitError, match=rf"last\.ckpt holds .* not finite, {FIRST_WEIGHT} among"
+    ):
+        tiny_run(tmp_path / "run", resume=True, epochs=2)

@@ -1,6 +1,7 @@
 """Examples that are not numbers: which they are, how log p tells of them, and in what words."""
 
 import warnings
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -19,6 +20,15 @@ def finite_examples(x: Tensor) -> Tensor:
     """
     finite = x.isfinite()
     return finite.flatten(1).all(1) if x.dim() > 1 else finite
+
+
+def not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
+    """The names of the tensors that hold NaN or infinity.
+
+    >>> not_finite({"weight": torch.tensor([1.0, torch.nan]), "seen": torch.tensor(True)})
+    ['weight']
+    """
+    return [name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())]
 
 
 def nan_where_broken(x: Tensor, log_p: Tensor) -> Tensor:

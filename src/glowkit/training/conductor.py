@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from glowkit.core.errors import GlowkitError
+from glowkit.core.finite import not_finite
 from glowkit.models import save
 from glowkit.nets.precision import set_precision
 from glowkit.tasks.sheet import save_png
@@ -134,6 +135,7 @@ class Conductor(Callback):
         """The figure of the averaged weights on the validation split; keep the best; save."""
         state, plan = module.run_state, module.plan
         self.ema.copy_buffers()
+        self._check_weights(trainer, module)
         alone = trainer.world_size == 1
         total = share_of_figures(
             self.ema.model,
@@ -156,8 +158,8 @@ class Conductor(Callback):
         _, state.elapsed, _ = self._agree(trainer, module)
         state.evaluated_step, state.evaluated_elapsed = state.step, state.elapsed
         state.finished = plan.progress(state) >= 1
-        # False for NaN, which therefore is shown but never kept.
-        if figure < state.best_figure:
+        # What is not finite, log p = +∞ included, is shown but never kept.
+        if math.isfinite(figure) and figure < state.best_figure:
             state.best_figure, state.best_step = figure, state.step
             if trainer.is_global_zero:
                 save(self.ema.model, self.folder.model)
@@ -165,6 +167,25 @@ class Conductor(Callback):
             self._draw_samples(module)
         self._log(trainer, module, figure)
         self._save(trainer, module)
+
+    def _check_weights(self, trainer: Trainer, module: FlowModule) -> None:
+        """Refuse to evaluate or save weights that are not finite, on every rank if on one.
+
+        A likelihood may hide them, and an average never gets rid of them.
+        """
+        averages = {f"the average of {n}": t for n, t in self.ema.model.state_dict().items()}
+        wrong = not_finite({**module.model.state_dict(), **averages})
+        lost = torch.tensor(float(len(wrong)), device=module.device)
+        if trainer.world_size > 1:
+            lost = trainer.strategy.all_gather(lost).max()
+        if not lost:
+            return
+        named = f"{wrong[0]} and {len(wrong) - 1} more" if wrong[1:] else "".join(wrong)
+        raise GlowkitError(
+            f"at step {module.run_state.step} weights are not finite: {named or 'of another rank'};"
+            f" the last good ones are kept, and the best model in {self.folder.model} if there was"
+            " an evaluation: try a lower --learning-rate or a longer warm-up, from the start"
+        )
 
     def _draw_samples(self, module: FlowModule) -> None:
         step = module.run_state.step
@@ -202,6 +223,7 @@ class Conductor(Callback):
         state = module.run_state
         if state.skipped_in_a_row:
             return
+        self._check_weights(trainer, module)
         self.saved_step, self.saved_elapsed = state.step, state.elapsed
         if trainer.is_global_zero:
             self.metrics.save()

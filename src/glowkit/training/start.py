@@ -9,6 +9,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from glowkit.core.density import Density
 from glowkit.core.errors import GlowkitError
+from glowkit.core.finite import not_finite
 from glowkit.core.initialization import initialize
 from glowkit.models.presets import Config
 from glowkit.nets.precision import precision_nets
@@ -110,6 +111,13 @@ def resume_point(folder: RunFolder, plan: Plan, model: Density) -> Checkpoint | 
         raise GlowkitError(
             f"{path} does not fit the model in {folder.config}; start a new run"
         ) from error
+    for tensors in (checkpoint.model, checkpoint.ema):
+        wrong = not_finite({name: t for name, t in tensors.items() if isinstance(t, torch.Tensor)})
+        if wrong:
+            raise GlowkitError(
+                f"{path} holds weights that are not finite, {wrong[0]} among them; the best model"
+                f" so far is in {folder.model}, and a new run can start from the same config.yaml"
+            )
     return checkpoint
 
 
