@@ -1,6 +1,5 @@
 """`glowkit app`: a web page of a model."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,6 +7,7 @@ import typer
 
 from glowkit.cli.common import (
     DEVICE,
+    JSON,
     SEED,
     Opened,
     bar,
@@ -16,7 +16,9 @@ from glowkit.cli.common import (
     open_image_model,
     open_images,
     say_broken,
+    show_json,
 )
+from glowkit.cli.speech import QUIET, warn
 from glowkit.core.errors import GlowkitError
 
 if TYPE_CHECKING:
@@ -46,6 +48,8 @@ def app(
     ] = None,
     seed: Annotated[int, SEED] = 0,
     device: Annotated[str, DEVICE] = "auto",
+    as_json: Annotated[bool, JSON] = False,
+    quiet: Annotated[bool, QUIET] = False,
 ) -> None:
     """Serve a page on which to sample, upload, reconstruct and interpolate images by sliders.
 
@@ -53,16 +57,18 @@ def app(
 
     Example: `glowkit app runs/digits-glow-tiny`
     """
-    import signal
     import threading
 
     from glowkit.app.serving import serving
 
     exhibit = _exhibit(open_image_model(run, device), source, split, seed)
-    # A kill, too, ends as Ctrl-C does, so that no upload is left behind.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with serving(exhibit, host, port) as address:
-        print(f"{run} is shown at {address} (Ctrl-C stops)", flush=True)
+        if as_json:
+            show_json({"address": address})
+        else:
+            print(
+                f"{run} is shown at {address} (Ctrl-C stops)", flush=True
+            )  # whole: others read it
         threading.Event().wait()
 
 
@@ -77,7 +83,7 @@ def _exhibit(opened: Opened, source: str | None, split: str, seed: int) -> "Exhi
     except GlowkitError as error:
         if source is not None:
             raise
-        print(f"no images to choose from but samples, and no histogram: {error}", file=sys.stderr)
+        warn(f"no images to choose from but samples, and no histogram: {error}")
         images, context = _samples(opened, seed)
         return Exhibit(
             opened.model,
@@ -115,7 +121,7 @@ def _attributes(opened: Opened) -> "Attributes | None":
     try:
         return load_attributes(path, weights_of(opened))
     except GlowkitError as error:
-        print(f"no sliders for attributes: {error}", file=sys.stderr)
+        warn(f"no sliders for attributes: {error}")
         return None
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from glowkit.cli.common import DEVICE, JSON, SEED, Opened, open_image_model, open_images, show_json
+from glowkit.cli.speech import QUIET, hint, say
 from glowkit.core.errors import GlowkitError
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def attributes(
     seed: Annotated[int, SEED] = 0,
     device: Annotated[str, DEVICE] = "auto",
     as_json: Annotated[bool, JSON] = False,
+    quiet: Annotated[bool, QUIET] = False,
 ) -> None:
     """Find the direction of each attribute from training images, for `glowkit edit`.
 
@@ -66,9 +68,9 @@ def attributes(
         return
     _print(found)
     if left_out:
-        print(f"left out, with fewer than 2 images of either kind: {', '.join(left_out)}")
-    print(f"{method} directions: {run / FILE}")
-    print(f"next: glowkit edit {run} test:0-3 --attribute {found.names[0]}=0.6")
+        say(f"left out, with fewer than 2 images of either kind: {', '.join(left_out)}")
+    say(f"{method} directions: {run / FILE}")
+    hint(f"next: glowkit edit {run} test:0-3 --attribute {found.names[0]}=0.6")
 
 
 def weights_of(opened: Opened) -> str:
@@ -162,14 +164,10 @@ def _latents(
 
 
 def _print(found: "Attributes") -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("attribute")
-    for heading in ("have it", "lack it", "AUROC"):
-        table.add_column(heading, justify="right")
+    width = max(map(len, ("attribute", *found.names)))
+    say(f"{'attribute':<{width}}  {'have it':>9}  {'lack it':>9}  AUROC")
     for name, has, lacks, area in zip(
         found.names, found.positives, found.negatives, found.auroc, strict=True
     ):
-        table.add_row(name, f"{has:,}", f"{lacks:,}", "-" if math.isnan(area) else f"{area:.3f}")
-    Console(width=max(60, Console().width)).print(table)
+        told = "-" if math.isnan(area) else f"{area:.3f}"
+        say(f"{name:<{width}}  {has:>9,}  {lacks:>9,}  {told:>5}")

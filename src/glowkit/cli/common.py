@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
+from glowkit.cli.speech import is_quiet, warn
 from glowkit.core.errors import GlowkitError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from glowkit.training import RunSettings
 
 JSON = typer.Option("--json", help="Print one JSON object instead of text.")
-SEED = typer.Option("--seed", min=0, help="Seed of all randomness.")
+SEED = typer.Option("--seed", min=0, max=2**63 - 1, help="Seed of all randomness.")
 DEVICE = typer.Option("--device", help="auto, cpu, cuda, ...")
 SPLIT = typer.Option("--split", help="train, validation or test.")
 IMPORTANCE = typer.Option(
@@ -207,7 +208,7 @@ def say_number(number: int, total: int, remedy: str, shown: str, things: str = "
 
     if number:
         sentence = broken_sentence(number, total, things, remedy or LESS_HEAT)
-        typer.echo(f"note: {sentence}; {shown}", err=True)
+        warn(f"note: {sentence}; {shown}")
 
 
 def bar(steps: Sequence[T], description: str) -> Iterator[T]:
@@ -216,22 +217,13 @@ def bar(steps: Sequence[T], description: str) -> Iterator[T]:
     from rich.progress import track
 
     console = Console(stderr=True)
-    yield from track(
-        steps, description, console=console, transient=True, disable=not console.is_terminal
-    )
-
-
-def show(title: str, figures: Mapping[str, str]) -> None:
-    """Print a title and figures in two columns."""
-    print(title)
-    width = max((len(name) for name in figures), default=0)
-    for name, value in figures.items():
-        print(f"  {name:<{width}}  {value}")
+    hidden = is_quiet() or not console.is_terminal
+    yield from track(steps, description, console=console, transient=True, disable=hidden)
 
 
 def show_json(figures: Mapping[str, Any]) -> None:
     """Print one JSON object; what is not a finite number is null, which every reader takes."""
-    print(json.dumps(_plain(figures)))
+    print(json.dumps(_plain(figures)), flush=True)
 
 
 def _plain(value: Any) -> Any:

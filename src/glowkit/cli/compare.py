@@ -17,6 +17,7 @@ from glowkit.cli.common import (
     say_broken,
     show_json,
 )
+from glowkit.cli.speech import QUIET, say
 from glowkit.core.errors import GlowkitError
 
 
@@ -30,6 +31,7 @@ def compare(
     seed: Annotated[int, SEED] = 0,
     device: Annotated[str, DEVICE] = "auto",
     as_json: Annotated[bool, JSON] = False,
+    quiet: Annotated[bool, QUIET] = False,
 ) -> None:
     """Draw samples of several models from the same noise, a row each, beside their bits/dim.
 
@@ -69,8 +71,9 @@ def compare(
         about = {"runs": figures, "samples": count, "temperature": temperature}
         show_json(about | said | {"path": str(out)})
     else:
-        print("\n".join(name for name, _ in rows))
-        print(f"{count} samples of each of {len(rows)} model(s) from the same noise: {out}")
+        for name, _ in rows:
+            say(name)
+        say(f"{count} samples of each of {len(rows)} model(s) from the same noise: {out}")
 
 
 def _check(models: list[Opened]) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from glowkit.cli.common import DEVICE, JSON, SEED, open_image_model, say_broken, show_json
 from glowkit.cli.naming import LABEL, NAMES, name_each, named_images
+from glowkit.cli.speech import QUIET, say
 from glowkit.core.errors import GlowkitError
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def edit(
         str | None,
         typer.Option(metavar="NAME=AMOUNT", help="Draw the way from -AMOUNT to AMOUNT."),
     ] = None,
-    frames: Annotated[int, typer.Option(min=2, help="Images of a sweep.")] = 9,
+    count: Annotated[int, typer.Option("--count", "-n", min=2, help="Images of a sweep.")] = 9,
     label: Annotated[str | None, LABEL] = None,
     out: Annotated[
         Path | None, typer.Option(help="PNG to write; by default RUN/samples/edit.png.")
@@ -38,6 +39,7 @@ def edit(
     seed: Annotated[int, SEED] = 0,
     device: Annotated[str, DEVICE] = "auto",
     as_json: Annotated[bool, JSON] = False,
+    quiet: Annotated[bool, QUIET] = False,
 ) -> None:
     """Draw images before and after an edit of their attributes, a row each.
 
@@ -50,7 +52,7 @@ def edit(
     """
     from glowkit.cli.output import check_sheet
 
-    columns = _columns(attribute or [], sweep, frames)
+    columns = _columns(attribute or [], sweep, count)
     opened = open_image_model(run, device)
 
     import torch
@@ -114,7 +116,7 @@ def _say(
         )
         return
     median, high = known.percentiles[[50, 99]].tolist()
-    print(f"bits/dim; of the real (test) images half lie below {median:.3f}, 99% below {high:.3f}")
+    say(f"bits/dim; of the real (test) images half lie below {median:.3f}, 99% below {high:.3f}")
     width = max(map(len, names))
     for name, row in zip(names, bits.tolist(), strict=True):
         said = [
@@ -123,8 +125,8 @@ def _say(
             else f"{heading} {value:.3f} ({known.percentile(value):.0f}%)"
             for heading, value in zip(headings, row, strict=True)
         ]
-        print(f"  {name:<{width}}  " + "  ".join(said))
-    print(out)
+        say(f"  {name:<{width}}  " + "  ".join(said), " " * (width + 4))
+    say(str(out))
 
 
 def _columns(attribute: Sequence[str], sweep: str | None, frames: int) -> list[Column]:

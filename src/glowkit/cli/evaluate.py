@@ -14,9 +14,9 @@ from glowkit.cli.common import (
     SPLIT,
     open_data,
     open_model,
-    show,
     show_json,
 )
+from glowkit.cli.speech import QUIET, say, show
 
 
 def evaluate(
@@ -40,6 +40,7 @@ def evaluate(
     seed: Annotated[int, SEED] = 0,
     device: Annotated[str, DEVICE] = "auto",
     as_json: Annotated[bool, JSON] = False,
+    quiet: Annotated[bool, QUIET] = False,
 ) -> None:
     """Bits/dim of a whole split with its standard error, and the largest round-trip pixel error.
 
@@ -64,4 +65,4 @@ def evaluate(
     if opened.run is not None and source is None:
         report = report_of(run, split, figures, fitted)
         if not as_json:
-            print(f"report: {report}")
+            say(f"report: {report}")

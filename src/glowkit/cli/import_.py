@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from glowkit.cli.common import JSON, check_dtype, show, show_json
+from glowkit.cli.common import JSON, check_dtype, show_json
+from glowkit.cli.speech import QUIET, show
 from glowkit.core.errors import GlowkitError
 
 
@@ -31,6 +32,7 @@ def import_(
         typer.Option(help="float32 or float64: of the weights; by default the file's."),
     ] = None,
     as_json: Annotated[bool, JSON] = False,
+    quiet: Annotated[bool, QUIET] = False,
 ) -> None:
     """Import a Glow that another implementation trained, with the same likelihood.
 

@@ -17,6 +17,7 @@ from glowkit.cli.common import (
     show_json,
 )
 from glowkit.cli.naming import LABEL, NAMES, name_each, named_images
+from glowkit.cli.speech import QUIET, say
 from glowkit.core.errors import GlowkitError
 
 if TYPE_CHECKING:
@@ -33,7 +34,9 @@ def interpolate(
         int | None,
         typer.Option("--random", min=2, help="Between this many samples instead of images."),
     ] = None,
-    frames: Annotated[int, typer.Option(help="Images from one to the next, ends included.")] = 9,
+    count: Annotated[
+        int, typer.Option("--count", "-n", help="Images from one to the next, ends included.")
+    ] = 9,
     path: Annotated[str, typer.Option(help="spherical or linear.")] = "spherical",
     square: Annotated[
         bool, typer.Option("--grid", help="Fill the square between four images.")
@@ -47,6 +50,7 @@ def interpolate(
     seed: Annotated[int, SEED] = 0,
     device: Annotated[str, DEVICE] = "auto",
     as_json: Annotated[bool, JSON] = False,
+    quiet: Annotated[bool, QUIET] = False,
 ) -> None:
     """Draw the way between images through the latent space, as a strip and as an animated GIF.
 
@@ -72,9 +76,9 @@ def interpolate(
 
     if path not in PATHS:
         raise GlowkitError(f"path {path!r} does not exist; choose one of {', '.join(PATHS)}")
-    check_sheet(frames * (frames if square else len(keys) - 1))
+    check_sheet(count * (count if square else len(keys) - 1))
     shape = grid if square else legs
-    drawn, log_p = interpolate(opened.model, noises, frames, PATHS[path], shape, context)
+    drawn, log_p = interpolate(opened.model, noises, count, PATHS[path], shape, context)
     strips, broken = drawn.cpu(), broken_examples(drawn, log_p).cpu()
     error = largest_pixel_error(
         keys.cpu(), _at_images(strips, square), lost | _at_images(broken, square)
@@ -82,7 +86,7 @@ def interpolate(
     levels = opened.model.config.pixel_levels
     strip = out or run / "samples" / "interpolation.png"
     named = [f"{a} to {b}" for a, b in pairwise(names)]
-    labels = [""] * frames if square else named
+    labels = [""] * count if square else named
     rows = list(zip(labels, strips, strict=True))
     save_png(image_sheet(rows, levels, broken=list(broken)), strip)
     written = [strip]
@@ -94,7 +98,7 @@ def interpolate(
         show_json(
             {
                 "images": len(keys),
-                "frames": frames,
+                "frames": count,
                 "path": path,
                 "largest_pixel_error": error,
                 "levels": levels,
@@ -104,8 +108,9 @@ def interpolate(
         )
     else:
         known = error_text(error, levels)
-        print(f"{len(keys)} images, {path}, largest pixel error at them {known}")
-        print("\n".join(map(str, written)))
+        say(f"{len(keys)} images, {path}, largest pixel error at them {known}")
+        for file in written:
+            say(str(file))
 
 
 def _ends(

@@ -18,6 +18,7 @@ from glowkit.cli.common import (
 )
 from glowkit.cli.naming import LABEL, NAMES, image_batches
 from glowkit.cli.output import KINDS
+from glowkit.cli.speech import QUIET, say
 from glowkit.core.errors import GlowkitError
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def encode(
     batch_size: Annotated[int, BATCH] = 100,
     device: Annotated[str, DEVICE] = "auto",
     as_json: Annotated[bool, JSON] = False,
+    quiet: Annotated[bool, QUIET] = False,
 ) -> None:
     """Write the latents of images into a .npz file, from which `glowkit decode` makes the images.
 
@@ -90,9 +92,9 @@ def encode(
         about = {"images": count, "largest_pixel_error": known, "levels": levels}
         show_json(about | said | {"path": str(out)})
         return
-    print(f"{count} image(s), largest pixel error {error_text(known, levels)}: {out}")
+    say(f"{count} image(s), largest pixel error {error_text(known, levels)}: {out}")
     if error and dtype == "float32":
-        print("float32 is too coarse for this model; try --dtype float64")
+        say("float32 is too coarse for this model; try --dtype float64")
 
 
 def decode(
@@ -105,6 +107,7 @@ def decode(
     batch_size: Annotated[int, BATCH] = 100,
     device: Annotated[str, DEVICE] = "auto",
     as_json: Annotated[bool, JSON] = False,
+    quiet: Annotated[bool, QUIET] = False,
 ) -> None:
     """Make images of latents, those that `glowkit encode` wrote or any changed ones.
 
@@ -142,7 +145,7 @@ def decode(
     if as_json:
         show_json({"images": count, "levels": config.pixel_levels, **said, "path": str(out)})
     else:
-        print(f"{count} image(s): {out}")
+        say(f"{count} image(s): {out}")
 
 
 def _check(opened: Opened, rows: "Rows") -> "Tensor | None":

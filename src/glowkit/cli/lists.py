@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from glowkit.cli.common import JSON, show, show_json
+from glowkit.cli.common import JSON, show_json
+from glowkit.cli.speech import QUIET, say, show
 
 if TYPE_CHECKING:
     from glowkit.data import PointSource
@@ -15,42 +16,34 @@ if TYPE_CHECKING:
 SHAPING = ("levels", "steps", "width", "couplings", "depth", "blocks")
 
 
-def presets(as_json: Annotated[bool, JSON] = False) -> None:
+def presets(as_json: Annotated[bool, JSON] = False, quiet: Annotated[bool, QUIET] = False) -> None:
     """List the models that can be trained by name, with their sizes.
 
     Example: `glowkit presets`
     """
-    from rich.console import Console
-    from rich.table import Table
-
     from glowkit.models import DEFAULT_POINTS_PRESET, DEFAULT_PRESET, PRESETS, count_parameters
 
     counts = {name: count_parameters(config) for name, config in PRESETS.items()}
     if as_json:
         show_json({name: {"parameters": count} for name, count in counts.items()})
         return
-    marks = {DEFAULT_PRESET: " (default)", DEFAULT_POINTS_PRESET: " (default of points)"}
-    table = Table("preset", "takes", "pixel levels", "settings")
-    table.add_column("parameters", justify="right")
+    marks = {DEFAULT_PRESET: "by default; ", DEFAULT_POINTS_PRESET: "by default for points; "}
+    width = max(map(len, PRESETS))
     for name, config in PRESETS.items():
-        mark = marks.get(name, "")
-        table.add_row(
-            name + mark,
-            *_takes(config),
-            " ".join(f"{setting}={value}" for setting, value in _own(config).items()),
-            f"{counts[name]:,}",
-        )
-    Console(width=max(100, Console().width)).print(table)
-    print("The image size, levels of pixels and classes of a preset follow your data.")
+        takes = f"{_takes(config):<22}"
+        say(f"{name:<{width}}  {takes}  {counts[name]:>11,} parameters")
+        settings = " ".join(f"{setting}={value}" for setting, value in _own(config).items())
+        say(f"    {marks.get(name, '')}{settings}", "    ")
+    say("The image size, levels of pixels and classes of a preset follow your data.")
 
 
-def _takes(config: "Config") -> tuple[str, str]:
+def _takes(config: "Config") -> str:
     """The shape of what a preset takes, and its levels; points have none."""
     from glowkit.models import PointsConfig
 
     if isinstance(config, PointsConfig):
-        return f"points ({config.dimensions}-D)", ""
-    return "x".join(map(str, config.image_shape)), str(config.pixel_levels)
+        return f"points ({config.dimensions}-D)"
+    return f"{'x'.join(map(str, config.image_shape))}, {config.pixel_levels} levels"
 
 
 def _own(config: "Config") -> dict[str, Any]:
@@ -72,6 +65,7 @@ def data(
     channels: Annotated[int | None, typer.Option(help="1, 3 or 4 channels.")] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Skip damaged images.")] = False,
     as_json: Annotated[bool, JSON] = False,
+    quiet: Annotated[bool, QUIET] = False,
 ) -> None:
     """List the kinds of data, or open one and say what is in it.
 
@@ -86,7 +80,8 @@ def data(
             return
         for row in rows:
             levels = f", {row.levels} levels" if row.levels else ""
-            print(f"{row.spec}\n    {row.description} ({row.shape}{levels})")
+            say(row.spec)
+            say(f"    {row.description} ({row.shape}{levels})", "    ")
         return
     opened = open_source(source, size=size, channels=channels, skip_bad=skip_bad)
     if isinstance(opened, PointSource):

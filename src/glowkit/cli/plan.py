@@ -37,6 +37,7 @@ class Planned:
     """Data to open, how to train, and the model, which follows the data unless it is `fixed`."""
 
     name: str
+    preset: str | None
     data: dict[str, Any]
     training: "TrainConfig"
     model: "Config"
@@ -100,6 +101,7 @@ def plan(request: Request, resumed: Path | None) -> Planned:
             given["evaluate_every"] = max(0.1 if points else 0.25, given["minutes"] / 20)
         return Planned(
             f"{_word(request.source)}-{name}",
+            name,
             {"spec": absolute(request.source), **data},
             TrainConfig(**given),
             preset(name),
@@ -116,6 +118,7 @@ def plan(request: Request, resumed: Path | None) -> Planned:
     old = start.data if spec == start.data["spec"] else {}
     return Planned(
         f"{_word(spec)}-{request.config.stem if request.config else 'resumed'}",
+        None,
         {**old, "spec": spec, **data},
         training,
         _replace(start.model, _parse(request.settings)),

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from glowkit.cli.speech import say
 from glowkit.core.errors import GlowkitError
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def sample_points(
         about = {"points": total, "temperatures": list(temperatures)}
         show_json(about | said | {"path": str(out)})
     else:
-        print(f"{count} points at each of {len(temperatures)} temperature(s): {out}")
+        say(f"{count} points at each of {len(temperatures)} temperature(s): {out}")
 
 
 def _save_array(points: "Tensor", out: Path) -> None:

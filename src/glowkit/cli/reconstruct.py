@@ -8,6 +8,7 @@ import typer
 from glowkit.cli.common import DEVICE, JSON, Opened, open_image_model, say_broken, show_json
 from glowkit.cli.naming import image_batches, named_images, names_data
 from glowkit.cli.output import check_png
+from glowkit.cli.speech import QUIET, say
 from glowkit.core.errors import GlowkitError
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def reconstruct(
     ] = None,
     device: Annotated[str, DEVICE] = "auto",
     as_json: Annotated[bool, JSON] = False,
+    quiet: Annotated[bool, QUIET] = False,
 ) -> None:
     """Draw real images above decode(encode(x)), and say the largest pixel error, which is 0.
 
@@ -63,7 +65,7 @@ def reconstruct(
         show_json(about | said | {"path": str(out)})
     else:
         known = error_text(error, levels)
-        print(f"{len(batch)} image(s), largest pixel error {known}: {out}")
+        say(f"{len(batch)} image(s), largest pixel error {known}: {out}")
 
 
 def _images(

@@ -16,9 +16,9 @@ from glowkit.cli.common import (
     open_image_model,
     open_images,
     say_number,
-    show,
     show_json,
 )
+from glowkit.cli.speech import QUIET, say, show
 
 
 def report(
@@ -30,6 +30,7 @@ def report(
     seed: Annotated[int, SEED] = 0,
     device: Annotated[str, DEVICE] = "auto",
     as_json: Annotated[bool, JSON] = False,
+    quiet: Annotated[bool, QUIET] = False,
 ) -> None:
     """Write RUN/report.html with all figures and pictures, in one file that needs no other.
 
@@ -71,4 +72,4 @@ def report(
         show_json(figures | {"split": split, "path": str(path)} | baseline)
     else:
         show(f"{run} on the {split} split of {data.name}", figures_text(figures, fitted))
-        print(f"report: {path}")
+        say(f"report: {path}")

@@ -20,6 +20,7 @@ from glowkit.cli.common import (
 )
 from glowkit.cli.output import KINDS
 from glowkit.cli.points import sample_points
+from glowkit.cli.speech import QUIET, say
 from glowkit.core.errors import GlowkitError
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def sample(
     seed: Annotated[int, SEED] = 0,
     device: Annotated[str, DEVICE] = "auto",
     as_json: Annotated[bool, JSON] = False,
+    quiet: Annotated[bool, QUIET] = False,
 ) -> None:
     """Draw a sheet of samples, one labelled row for each temperature, all from the same noise.
 
@@ -100,7 +102,7 @@ def sample(
             about = {"samples": count, "temperatures": temperatures, "levels": config.pixel_levels}
             show_json(about | said | {"path": str(out)})
         else:
-            print(f"{count} samples at temperature {temperatures[0]:g}: {out}")
+            say(f"{count} samples at temperature {temperatures[0]:g}: {out}")
         return
 
     import torch
@@ -122,7 +124,7 @@ def sample(
         show_json(about | said | {"path": str(out)})
     else:
         of_each = f", of each of {len(contexts)} classes" if each else ""
-        print(f"{count} samples at each of {len(temperatures)} temperature(s){of_each}: {out}")
+        say(f"{count} samples at each of {len(temperatures)} temperature(s){of_each}: {out}")
 
 
 def _stream(

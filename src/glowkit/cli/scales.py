@@ -15,12 +15,15 @@ from glowkit.cli.common import (
     show_json,
 )
 from glowkit.cli.naming import LABEL, NAMES, name_each, named_images
+from glowkit.cli.speech import QUIET, say
 
 
 def scales(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or model folder.")],
     images: Annotated[list[str] | None, NAMES] = None,
-    draws: Annotated[int, typer.Option(min=1, help="Columns of fresh noise a scale.")] = 3,
+    count: Annotated[
+        int, typer.Option("--count", "-n", min=1, help="Columns of fresh noise a scale.")
+    ] = 3,
     temperature: Annotated[float, typer.Option(min=0, help="Of the fresh noise.")] = 0.7,
     label: Annotated[str | None, LABEL] = None,
     out: Annotated[
@@ -29,6 +32,7 @@ def scales(
     seed: Annotated[int, SEED] = 0,
     device: Annotated[str, DEVICE] = "auto",
     as_json: Annotated[bool, JSON] = False,
+    quiet: Annotated[bool, QUIET] = False,
 ) -> None:
     """Keep only the coarse scales of images and draw the finer ones afresh.
 
@@ -44,7 +48,7 @@ def scales(
     opened = open_image_model(run, device)
     names = images or [f"test:0-{min(8, len(open_images(opened, None).splits['test'])) - 1}"]
     batch, context = named_images(opened, names, label)
-    check_sheet(len(batch) * (len(opened.model.noise_specs()) * draws + 1))
+    check_sheet(len(batch) * (len(opened.model.noise_specs()) * count + 1))
 
     import torch
 
@@ -59,7 +63,7 @@ def scales(
         noises, _ = model.encode(batch, context, MIDPOINT)
         for kept in range(len(noises), -1, -1):
             generator = torch.Generator(opened.device).manual_seed(seed)
-            for _ in range(draws if kept < len(noises) else 1):
+            for _ in range(count if kept < len(noises) else 1):
                 changed = keep_coarse(model, noises, kept, temperature, generator)
                 drawn, log_p = model.decode(changed, context)
                 columns.append(drawn.cpu())
@@ -73,4 +77,4 @@ def scales(
     if as_json:
         show_json({"images": len(batch), "scales": len(noises), **said, "path": str(out)})
     else:
-        print(f"{len(batch)} image(s), {len(noises)} scale(s): {out}")
+        say(f"{len(batch)} image(s), {len(noises)} scale(s): {out}")

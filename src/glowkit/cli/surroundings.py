@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
+from glowkit.cli.speech import warn
 from glowkit.core.errors import GlowkitError, GlowkitWarning
 
 
@@ -48,7 +49,7 @@ def notes() -> Iterator[None]:
             others(message, category, filename, lineno, file, line)
         elif str(message) not in said:
             said.add(str(message))
-            print(f"note: {message}", file=sys.stderr)
+            warn(f"note: {message}")
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", GlowkitWarning)

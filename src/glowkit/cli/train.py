@@ -2,12 +2,18 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glowkit.cli.common import JSON, show, show_json
+from glowkit.cli.common import DEVICE, JSON, SEED, show_json
+from glowkit.cli.speech import QUIET, hint, say, show, warn
 from glowkit.core.errors import GlowkitError
+
+if TYPE_CHECKING:
+    from glowkit.cli.plan import Planned
+    from glowkit.data import PointSource, Source
+    from glowkit.models import Config
 
 
 def train(
@@ -55,15 +61,18 @@ def train(
             help="Minutes between evaluations; by default a 20th of --minutes, or an epoch."
         ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of all randomness.")] = None,
+    seed: Annotated[int | None, SEED] = None,
     out: Annotated[Path | None, typer.Option(metavar="RUN", help="Folder of the run.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
-    accelerator: Annotated[str, typer.Option(help="auto, cpu, gpu, ...")] = "auto",
+    device: Annotated[str, DEVICE] = "auto",
     devices: Annotated[
-        str, typer.Option(help="Number of devices; under torchrun, its own counts.")
-    ] = "1",
-    nodes: Annotated[int, typer.Option(help="Number of hosts.")] = 1,
+        str | None, typer.Option(help="Number of devices (1); torchrun says it by itself.")
+    ] = None,
+    nodes: Annotated[
+        int | None, typer.Option(min=1, help="Number of hosts (1); torchrun says it by itself.")
+    ] = None,
     as_json: Annotated[bool, JSON] = False,
+    quiet: Annotated[bool, QUIET] = False,
 ) -> None:
     """Train a model, keep the best weights, and write curves, samples and a report.
 
@@ -96,13 +105,20 @@ def train(
     request = Request(source, preset, config, settings or [], conditional, changes, data)
     if resume and out is None:
         raise GlowkitError("--resume needs to know which run: give its folder with --out")
-    if out is None and (devices != "1" or nodes > 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1):
+    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    if "TORCHELASTIC_RUN_ID" in os.environ and (devices or nodes):
+        raise GlowkitError(
+            "torchrun says how many processes there are: leave out --devices, --nodes"
+        )
+    if out is None and ((devices or "1") != "1" or max(nodes or 1, launched) > 1):
         raise GlowkitError("several processes must share one run folder: name it with --out")
     planned = plan(request, out if resume else None)
     images = open_source(**planned.data)
     for note in images.notes:
-        typer.echo(f"note: {note}", err=True)
+        warn(f"note: {note}")
     model = planned.model_for(images)
+    if not as_json:
+        hint(_opening(planned, images, model, device, devices, nodes))
     folder = out or free_folder(planned.name)
     result = run_training(
         images,
@@ -111,15 +127,15 @@ def train(
         folder,
         resume,
         data=planned.data,
-        accelerator=accelerator,
-        devices=devices if not devices.isdecimal() else int(devices),
-        num_nodes=nodes,
+        accelerator=device,
+        devices=int(devices) if devices and devices.isdecimal() else devices or 1,
+        num_nodes=nodes or 1,
+        quiet=quiet,
     )
     if result.interrupted:
-        typer.echo(
+        warn(
             f"glowkit: interrupted; saved at step {result.step}."
-            f" Go on with: glowkit train --resume --out {folder}",
-            err=True,
+            f" Go on with: glowkit train --resume --out {folder}"
         )
         raise typer.Exit(130)
     if result.rank:
@@ -149,5 +165,39 @@ def train(
         f"validation {subject.unit}": f"{result.best_figure:.4f} (best, kept)",
     }
     show(f"{folder} on the test split of {images.name}", trained | figures_text(figures, fitted))
-    print(f"model:   {folder / 'model'}\nsamples: {folder / 'samples'}\nreport:  {report}")
-    print(f"next:    glowkit sample {folder}")
+    for name, path in {"model": "model", "samples": "samples"}.items():
+        say(f"{name + ':':<8} {folder / path}")
+    say(f"report:  {report}")
+    hint(f"next:    glowkit sample {folder}")
+
+
+def _opening(
+    planned: "Planned",
+    data: "Source | PointSource",
+    model: "Config",
+    device: str,
+    devices: str | None,
+    nodes: int | None,
+) -> str:
+    """Data, model, parameters, device and budget in a line."""
+    import torch
+
+    from glowkit.models import count_parameters, to_settings
+    from glowkit.training.subject import subject_of
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    places = f"{devices or 1} x {nodes} x " if nodes else f"{devices} x " if devices else ""
+    shape = getattr(model, "image_shape", None)
+    training = planned.training
+    budget = f"{training.minutes:g} minutes" if training.minutes else f"{training.epochs:g} epochs"
+    return "; ".join(
+        [
+            f"{data.name}, {len(data.splits['train']):,} {subject_of(model).things}"
+            + (f" of {'x'.join(map(str, shape))}" if shape else ""),
+            f"{planned.preset or to_settings(model)['family']},"
+            f" {count_parameters(model):,} parameters",
+            places + device,
+            budget,
+        ]
+    )

@@ -1,10 +1,12 @@
 """What a person sees while a model trains."""
 
 import math
+import textwrap
 import time
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Column
 
 from glowkit.training.state import Plan, RunState
 from glowkit.training.subject import IMAGES, Subject
@@ -28,8 +30,8 @@ class Report:
     def start(self) -> None:
         if self.console.is_terminal:
             self._bar = Progress(
-                BarColumn(bar_width=24),
-                TextColumn("{task.description}", markup=False),
+                BarColumn(bar_width=24 if self.console.width >= 110 else 6),
+                TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=False)),
                 console=self.console,
                 auto_refresh=False,  # a thread of rich's own would take time from training
                 transient=True,
@@ -54,17 +56,26 @@ class Report:
     def evaluation(self, plan: Plan, state: RunState, validation: float) -> None:
         """One plain line; above the bar where there is one."""
         best = " (best)" if state.best_step == state.step else ""
-        self.console.print(
-            f"{_place(plan, state)}: {self.subject.unit} train {state.window_figure:.4f}, "
-            f"validation {validation:.4f}{best}, {self._pace(plan, state)}",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
+        train, validated = f"train {state.window_figure:.4f}", f"validation {validation:.4f}{best}"
+        pace = self._pace(plan, state)
+        short = f"{_place(plan, state)}: {train}, {validated}"
+        lines = (
+            f"{_place(plan, state)}: {self.subject.unit} {train}, {validated}, {pace}",
+            f"{short}, {pace}".replace(f" {self.subject.things}/s", "/s"),
+            f"{short}, {pace.partition(', ')[2]}",
         )
+        self.note(next((line for line in lines if len(line) <= self.console.width), lines[-1]))
 
     def note(self, sentence: str) -> None:
-        """One plain line."""
-        self.console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+        """One plain line, or more where the terminal is narrow, broken between words."""
+        lines = textwrap.wrap(
+            sentence,
+            self.console.width,
+            subsequent_indent="  ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        self.console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
     def stop(self) -> None:
         if self._bar is not None:

@@ -62,7 +62,7 @@ def make_trainer(
     except (MisconfigurationException, ValueError, TypeError) as error:
         raise GlowkitError(
             f"{devices} device(s) of kind {accelerator!r} on {num_nodes} host(s) cannot be used"
-            " here; try --accelerator cpu --devices 1"
+            " here; try --device cpu --devices 1"
         ) from error
 
 
