@@ -6,7 +6,9 @@ from typing import Any
 
 import torch
 
-from glowkit.core import Density, GlowkitError
+from glowkit.core import Density, GlowkitError, shown
+from glowkit.models.checks import check_choice
+from glowkit.models.demand import check_buildable
 from glowkit.models.flowpp import FlowPPConfig, build_flowpp
 from glowkit.models.glow import GlowConfig, build_glow
 from glowkit.models.nice import NICEConfig, build_nice
@@ -32,14 +34,17 @@ def build(config: Config | str) -> Density:
     `model.config`.
 
     Raises:
-        GlowkitError: when there is no such preset.
+        GlowkitError: when there is no such preset, when this is no config of ours, or when the
+            model would need more memory than there is.
 
     >>> model = build(GlowConfig((1, 8, 8), levels=1, steps=1, width=8))
     >>> model.noise_specs()[0].shape
     (4, 4, 4)
     """
     config = preset(config) if isinstance(config, str) else config
-    recipe = next(recipe for kind, recipe in FAMILIES.values() if type(config) is kind)
+    recipe = FAMILIES[_family(config)][1]
+    if torch.get_default_device().type != "meta":
+        check_buildable(config, lambda: count_parameters(config))
     model = recipe(config).eval()
     model.config = config
     return model
@@ -47,14 +52,25 @@ def build(config: Config | str) -> Density:
 
 def count_parameters(config: Config | str) -> int:
     """Number of trainable parameters, without allocating any."""
+    config = preset(config) if isinstance(config, str) else config
     with torch.device("meta"):
         return sum(p.numel() for p in build(config).parameters())
 
 
 def to_settings(config: Config) -> dict[str, Any]:
     """A config as plain settings for a file; `from_settings` undoes it."""
-    family = next(name for name, (kind, _) in FAMILIES.items() if type(config) is kind)
-    return {"family": family, **asdict(config)}
+    return {"family": _family(config), **asdict(config)}
+
+
+def _family(config: object) -> str:
+    for name, (kind, _) in FAMILIES.items():
+        if type(config) is kind:
+            return name
+    known = ", ".join(kind.__name__ for kind, _ in FAMILIES.values())
+    raise GlowkitError(
+        f"a {type(config).__name__} is not the config of a model; give a preset's name, or one of"
+        f" {known}"
+    )
 
 
 def from_settings(settings: Mapping[str, Any]) -> Config:
@@ -64,14 +80,13 @@ def from_settings(settings: Mapping[str, Any]) -> Config:
         GlowkitError: for an unknown family, an unknown or missing setting, or a wrong value.
     """
     family = settings.get("family")
-    if family not in FAMILIES:
-        raise GlowkitError(f"family {family!r} does not exist; choose one of {', '.join(FAMILIES)}")
+    check_choice("family", family, FAMILIES)
     kind = FAMILIES[family][0]
     known = [field.name for field in fields(kind)]
     rest = {name: value for name, value in settings.items() if name != "family"}
     for name in rest:
         if name not in known:
-            raise GlowkitError(f"{family} has no setting {name!r}; it has {', '.join(known)}")
+            raise GlowkitError(f"{family} has no setting {shown(name)}; it has {', '.join(known)}")
     try:
         return kind(**rest)
     except TypeError as error:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from glowkit.bijections import Inverse, Logit, Squeeze, block_major
-from glowkit.core import Bijection, Chain, GlowkitError
+from glowkit.core import Bijection, Chain, GlowkitError, shown
 from glowkit.core.memory import MEMORY_MODES
 from glowkit.densities import Dequantize, StandardNormal, Then
 from glowkit.models.checks import (
@@ -12,6 +12,7 @@ from glowkit.models.checks import (
     check_no_classes,
     check_sides,
     check_untouched,
+    image_shape,
 )
 from glowkit.models.flowpp_noise import DEQUANTIZATIONS
 from glowkit.models.flowpp_unit import HEADS, PATTERNS, unit
@@ -81,7 +82,7 @@ class FlowPPConfig:
     context_norm: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "image_shape", tuple(self.image_shape))
+        object.__setattr__(self, "image_shape", image_shape(self.image_shape))
         object.__setattr__(self, "couplings", _pairs(self.couplings))
         check_at_least(self, width=1, blocks=0, components=1, heads=0, dropout=0)
         check_at_least(self, dequantization_couplings=1, dequantization_blocks=0)
@@ -169,7 +170,7 @@ def _pairs(couplings: object) -> tuple[tuple[int, int], ...]:
     counts = [count for pair in pairs for count in pair]
     if any(type(count) is not int or count < 0 for count in counts) or sum(counts) < 1:
         raise GlowkitError(
-            f"couplings is {couplings}; give two whole numbers for each scale, channel couplings"
-            " and couplings of paired columns, as in ((0, 4), (2, 3))"
+            f"couplings is {shown(couplings)}; give two whole numbers for each scale, channel"
+            " couplings and couplings of paired columns, as in ((0, 4), (2, 3))"
         )
     return pairs

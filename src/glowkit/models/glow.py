@@ -19,7 +19,13 @@ from glowkit.densities import (
     kept_alone,
     kept_and_context,
 )
-from glowkit.models.checks import check_at_least, check_choice, check_sides, check_untouched
+from glowkit.models.checks import (
+    check_at_least,
+    check_choice,
+    check_sides,
+    check_untouched,
+    image_shape,
+)
 from glowkit.models.dequantization import DEQUANTIZATIONS
 from glowkit.models.realnvp import LOGIT_ALPHA
 from glowkit.models.step import COUPLINGS, ENTRIES, HALVES, PERMUTATIONS, check_transformer, step
@@ -88,7 +94,7 @@ class GlowConfig:
     dequantization_width: int = 32
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "image_shape", tuple(self.image_shape))
+        object.__setattr__(self, "image_shape", image_shape(self.image_shape))
         check_at_least(self, levels=1, steps=1, width=1, classes=0, classifier_weight=0)
         check_at_least(self, context_features=0)
         check_sides(self.image_shape, self.levels)

@@ -15,7 +15,7 @@ from glowkit.bijections import (
 from glowkit.core import Bijection, Chain, Density, GlowkitError
 from glowkit.core.memory import MEMORY_MODES
 from glowkit.densities import Dequantize, StandardLogistic, StandardNormal, Then, Uniform
-from glowkit.models.checks import check_at_least, check_choice, check_no_classes
+from glowkit.models.checks import check_at_least, check_choice, check_no_classes, image_shape
 from glowkit.nets import MLP
 
 PRIORS: dict[str, Callable[[tuple[int, ...]], Density]] = {
@@ -52,12 +52,10 @@ class NICEConfig:
     memory: str = "store"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "image_shape", tuple(self.image_shape))
+        object.__setattr__(self, "image_shape", image_shape(self.image_shape))
         shape = self.image_shape
-        if len(shape) != 3 or min(shape) < 1 or math.prod(shape) < 2:
-            raise GlowkitError(
-                f"image_shape is {shape}; give channels, height, width, at least two numbers in all"
-            )
+        if math.prod(shape) < 2:
+            raise GlowkitError(f"image_shape is {shape}; give at least two numbers in all")
         check_at_least(self, couplings=2, width=1, depth=1)
         check_choice("prior", self.prior, PRIORS)
         check_choice("memory", self.memory, MEMORY_MODES)

@@ -23,6 +23,7 @@ from glowkit.models.checks import (
     check_choice,
     check_no_classes,
     check_sides,
+    image_shape,
 )
 from glowkit.nets import MaskedSignPairs, ResidualNet, SignPairs
 
@@ -58,7 +59,7 @@ class RealNVPConfig:
     memory: str = "store"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "image_shape", tuple(self.image_shape))
+        object.__setattr__(self, "image_shape", image_shape(self.image_shape))
         check_at_least(self, levels=1, blocks=0, width=1)
         check_sides(self.image_shape, self.levels - 1)
         if self.image_shape[1] * self.image_shape[2] < 2 * 4 ** (self.levels - 1):

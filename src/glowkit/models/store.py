@@ -1,88 +1,237 @@
 """Save and load a model: config.json and model.safetensors, no pickle."""
 
+import hashlib
 import json
+import os
+import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from glowkit.core import Density, GlowkitError
+from glowkit.core import Density, GlowkitError, GlowkitWarning, shown
 from glowkit.core.files import write_atomically
+from glowkit.core.reading import parse_json, read_small
 from glowkit.models.build import build, from_settings, to_settings
+from glowkit.models.demand import check_against_file
+from glowkit.models.presets import Config
 
 FORMAT_VERSION = 1
 
+_DIGEST, _SETTINGS = "sha256", "settings"
+"""Names in the weights' metadata. All that is needed to tell damage stands in that one file, so
+that a kill between the two files of a model never makes it unreadable."""
+
+_PERMUTATIONS = ("indices", "indices_inverse", "permutation")
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32}
+_DTYPES |= {"F64": torch.float64, "I64": torch.int64, "BOOL": torch.bool}
+
 
 def save(model: Density, folder: str | Path) -> Path:
-    """Write a model's config and weights into a folder; returns the folder.
+    """Write a model's config and weights, with a checksum, into a folder; returns the folder.
 
     Each file is written under another name, synced and renamed, so that what was there before
     survives a full disk or a kill.
 
     Raises:
-        GlowkitError: when the model was not made by `build`, or the folder cannot be written.
+        GlowkitError: when the model was not made by `build`, when a weight is NaN or infinite, or
+            when the folder cannot be written.
     """
     if model.config is None:
         raise GlowkitError("only a model that glowkit.build made can be saved; this has no config")
     folder = Path(folder)
-    tensors = {name: t.detach().contiguous() for name, t in model.state_dict().items()}
+    tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
+    broken = _not_finite(tensors)
+    if broken:
+        raise GlowkitError(
+            f"the model is not saved, because it is damaged: {broken}; what was in {folder} is"
+            " untouched"
+        )
     about = {"format": "glowkit", "format_version": FORMAT_VERSION, **to_settings(model.config)}
-    write_atomically(folder / "model.safetensors", to_bytes(tensors))
+    settings = json.dumps(about)
+    metadata = {_DIGEST: _digest(tensors, settings), _SETTINGS: settings}
+    write_atomically(folder / "model.safetensors", to_bytes(tensors, metadata))
     write_atomically(folder / "config.json", json.dumps(about, indent=2).encode())
     return folder
 
 
 def load(folder: str | Path) -> Density:
-    """Read a model that `save` wrote.
+    """Read a model that `save` wrote, from its own folder or from that of the run it is in.
+
+    Warns (GlowkitWarning) of a model written before weights had a checksum: nobody can tell whether
+    it is as it was written.
 
     Raises:
         GlowkitError: when the folder is missing, not ours, truncated, of a newer format version,
-            or its weights do not fit its config.
+            when its weights do not fit its config or their checksum, or when one is NaN or
+            infinite.
     """
-    folder = Path(folder)
-    config = from_settings(_read_about(folder))
-    tensors = _read_tensors(folder / "model.safetensors")
+    folder = model_folder(Path(folder))
+    config = from_settings(_read_about(folder / "config.json"))
+    path = folder / "model.safetensors"
+    tensors, metadata = _read_tensors(path, config)
+    _check_digest(path, tensors, metadata, config)
     # On the meta device no fresh weights are drawn only to be thrown away.
     with torch.device("meta"):
         model = build(config)
+    _check_fit(path, tensors, model.state_dict())
+    _check_values(path, tensors)
     dtypes = {t.dtype for t in tensors.values() if t.is_floating_point()}
     model = model.to(dtypes.pop() if len(dtypes) == 1 else torch.float32).to_empty(device="cpu")
-    try:
-        model.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise GlowkitError(
-            f"the weights in {folder} do not fit its config.json; the two are not of one model"
-        ) from error
+    model.load_state_dict(tensors)
     return model.eval()
 
 
-def _read_about(folder: Path) -> dict[str, Any]:
-    path = folder / "config.json"
-    if not path.is_file():
-        raise GlowkitError(f"{folder} is not a glowkit model: it has no config.json")
+def model_folder(folder: Path) -> Path:
+    """The folder of the model's files: `folder` itself, or `model/` in that of a run.
+
+    Raises:
+        GlowkitError: when it is neither.
+    """
+    if os.path.isfile(folder / "config.json"):
+        return folder
+    if os.path.isfile(folder / "model" / "config.json"):
+        return folder / "model"
+    if os.path.isfile(folder / "config.yaml"):
+        raise GlowkitError(f"{folder} holds no model yet; train it until its first evaluation")
+    if not os.path.isdir(folder):
+        what = "not a folder" if os.path.exists(folder) else "no such folder"
+        raise GlowkitError(f"{folder} is {what}; give that of a run or of a model")
+    raise GlowkitError(f"{folder} is not a glowkit model or run: it has no config.json")
+
+
+def _read_about(path: Path) -> dict[str, Any]:
     try:
-        about = json.loads(path.read_text())
+        about = parse_json(read_small(path))
+    except GlowkitError:
+        raise
     except ValueError as error:
         raise GlowkitError(f"{path} is damaged: it is not JSON ({error})") from error
+    return _checked(path, about)
+
+
+def _checked(path: Path, about: object) -> dict[str, Any]:
+    """The settings alone, after what says that they are ours."""
     if not isinstance(about, dict) or about.pop("format", None) != "glowkit":
         raise GlowkitError(f"{path} is not of a glowkit model")
     version = about.pop("format_version", None)
-    if not isinstance(version, int) or version > FORMAT_VERSION:
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise GlowkitError(f"{path} is damaged: its format version is {shown(version)}")
+    if version > FORMAT_VERSION:
         raise GlowkitError(
-            f"{path} has format version {version}, and this glowkit reads up to {FORMAT_VERSION};"
-            " install a newer glowkit"
+            f"{path} has format version {shown(version)}, and this glowkit reads up to"
+            f" {FORMAT_VERSION}; install a newer glowkit"
         )
     return about
 
 
-def _read_tensors(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
+def _read_tensors(path: Path, config: Config) -> tuple[dict[str, Tensor], dict[str, str] | None]:
+    if not os.path.isfile(path):
         raise GlowkitError(f"{path.parent} is not a whole glowkit model: it has no {path.name}")
     try:
-        return load_file(path)
+        with safe_open(path, "pt") as file:
+            names = list(file.keys())
+            slices = [file.get_slice(name) for name in names]
+            numbers = sum(torch.Size(part.get_shape()).numel() for part in slices)
+            check_against_file(config, len(names), numbers, str(path.parent))
+            for name, part in zip(names, slices, strict=True):
+                if part.get_dtype() not in _DTYPES:
+                    raise GlowkitError(f"{path} is damaged: {shown(name)} is {part.get_dtype()}")
+            return {name: file.get_tensor(name) for name in names}, file.metadata()
     except (SafetensorError, OSError) as error:
         raise GlowkitError(f"{path} is truncated or damaged: {error}") from error
+
+
+def _check_digest(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None, config: Config
+) -> None:
+    if not metadata:
+        warnings.warn(
+            f"{path} has no checksum, as models of older versions have none: damage to it would not"
+            " be seen; glowkit.save writes one",
+            GlowkitWarning,
+            stacklevel=4,
+        )
+        return
+    settings = metadata.get(_SETTINGS, "")
+    if metadata.get(_DIGEST) != _digest(tensors, settings):
+        raise GlowkitError(
+            f"{path} is damaged: its weights do not have the checksum that was written with them;"
+            " take a copy, or train again"
+        )
+    try:
+        written = from_settings(_checked(path, parse_json(settings)))
+    except ValueError as error:
+        raise GlowkitError(f"{path} is damaged: its settings cannot be read ({error})") from error
+    if written != config:
+        raise GlowkitError(
+            f"the weights in {path.parent} do not fit its config.json, which was damaged or changed"
+            " after they were written; restore it, or build a model of other settings and save it"
+        )
+
+
+def _digest(tensors: Mapping[str, Tensor], settings: str) -> str:
+    """Of everything that makes the model: names, types, shapes and bytes of tensors; settings."""
+    digest = hashlib.sha256(settings.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _check_values(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse, by name, values that no model has, whatever its settings."""
+    wrong = _not_finite(tensors) or next(_wrong_numbers(tensors), None)
+    if wrong:
+        raise GlowkitError(f"{path} is damaged: {wrong}; use another copy, or an earlier model")
+
+
+def _not_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    broken = [name for name, t in tensors.items() if not bool(torch.isfinite(t).all())]
+    if not broken:
+        return None
+    more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
+    return f"tensor {broken[0]}{more} holds NaN or infinity"
+
+
+def _wrong_numbers(tensors: Mapping[str, Tensor]) -> Iterator[str]:
+    for name, tensor in tensors.items():
+        prefix, _, last = name.rpartition(".")
+        if tensor.dtype == torch.bool and bool((tensor.view(torch.uint8) > 1).any()):
+            yield f"tensor {name} is neither true nor false"
+        if tensor.dtype != torch.int64:
+            continue
+        if last in _PERMUTATIONS and tensor.sort().values.tolist() != list(range(len(tensor))):
+            yield f"tensor {name} is no permutation"
+        cells = tensors.get(f"{prefix}.kept")
+        if last == "free" and cells is not None:
+            free = (cells.flatten() == 0).nonzero()[:, 0]
+            if not torch.equal(free, tensor):
+                yield f"tensor {name} does not hold the cells that {prefix}.kept leaves free"
+
+
+def _check_fit(path: Path, tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    """Refuse, before memory is given to it, a model that these are not the weights of."""
+    for name, tensor in wanted.items():
+        found = tensors.get(name)
+        fits = (
+            found is not None
+            and found.shape == tensor.shape
+            and (found.dtype in _FLOATS if tensor.dtype in _FLOATS else found.dtype == tensor.dtype)
+        )
+        if not fits:
+            break
+    else:
+        if len(wanted) == len(tensors):
+            return
+        name = next(name for name in tensors if name not in wanted)
+    raise GlowkitError(
+        f"the weights in {path.parent} do not fit its config.json: {shown(name)} is missing, of"
+        " another shape or too much; the two are not of one model"
+    )
