@@ -22,11 +22,15 @@ Drawn = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Chosen:
-    """An image (1, C, H, W), its latents (1, D), and its class, (1,), for a conditional model."""
+    """An image (1, C, H, W), its latents (1, D), and its class, (1,), for a conditional model.
+
+    notes: what was lost when the image was made of a file.
+    """
 
     image: Tensor
     latents: Tensor
     context: Tensor | None
+    notes: tuple[str, ...] = ()
 
 
 @torch.no_grad()

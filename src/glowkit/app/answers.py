@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
+from html import escape
 from pathlib import Path
 
 import torch
@@ -9,13 +11,13 @@ import torch
 from glowkit.app.actions import Chosen, between, choose, draw, edit, likelihood, rebuild
 from glowkit.app.drawing import figures, plot, samples
 from glowkit.app.exhibit import Exhibit
-from glowkit.app.uploads import read_upload
+from glowkit.app.uploads import upload
 from glowkit.core.errors import GlowkitError
 from glowkit.core.finite import LESS_HEAT, broken_sentence
 from glowkit.tasks import Attributes, largest_pixel_error
 from glowkit.tasks.attributes import SMALLER
 from glowkit.tasks.histogram import histogram
-from glowkit.tasks.reconstruction import REMEDY
+from glowkit.tasks.reconstruction import REMEDY, explain_error
 
 MOST_SAMPLES = 24
 MOST_TEMPERATURE = 2.0
@@ -39,11 +41,11 @@ def uploaded(exhibit: Exhibit, file: str | None, label: str) -> Chosen:
     """The image of an uploaded file; `label` is the name of its class, if the model has any."""
     if file is None:
         raise GlowkitError("there is no file; choose one to upload")
-    image = read_upload(Path(file), exhibit.image_shape, exhibit.levels)
+    image, notes = upload(Path(file), exhibit.image_shape, exhibit.levels)
     context = None
     if exhibit.class_names:
         context = torch.tensor([_label(exhibit, label)], device=exhibit.images.device)
-    return choose(exhibit, image.to(exhibit.images.device), context)
+    return replace(choose(exhibit, image.to(exhibit.images.device), context), notes=notes)
 
 
 def shown(exhibit: Exhibit, chosen: Chosen) -> str:
@@ -60,13 +62,15 @@ def shown(exhibit: Exhibit, chosen: Chosen) -> str:
     sentence = f"{bits:.3f} bits/dim."
     if not math.isfinite(bits):
         sentence = "The model gives this image no finite log p, and so no bits/dim."
+    notes = [*chosen.notes, explain_error(exhibit.model, chosen.image, again, chosen.context)]
+    about = "".join(f"<p>{escape(note)}</p>" for note in notes if note)
     drawn = ""
     if len(exhibit.bits) and not math.isnan(bits):
         less = int((exhibit.bits > bits).sum())
         sentence += f" {less} of {exhibit.measured} are less likely."
         drawn = plot(histogram(exhibit.bits, {"this image": bits}), f"Histogram: {sentence}")
     said = _said(broken, REMEDY)
-    return f"{said}{figures(pair, exhibit.levels)}<p>{sentence}</p>{drawn}"
+    return f"{said}{figures(pair, exhibit.levels)}<p>{sentence}</p>{about}{drawn}"
 
 
 def blended(exhibit: Exhibit, a: Chosen, b: Chosen, t: object) -> str:

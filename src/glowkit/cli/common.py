@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -59,7 +60,12 @@ class Opened:
 
         if self.run is None:
             raise GlowkitError(f"{self.folder} is a model without a run; name the DATA to use")
-        return open_source(**self.run.data)
+        return open_source(**self.run.data, levels=self.levels)
+
+    @property
+    def levels(self) -> int | None:
+        """The pixel levels of a model of images, None of one of points."""
+        return None if self.of_points else self.model.config.pixel_levels
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -119,17 +125,23 @@ def open_image_model(run: Path, device: str = "auto") -> Opened:
 
 def open_data(opened: Opened, spec: str | None, skip_bad: bool = False) -> "Source | PointSource":
     """Open DATA as the model needs it, or the data its run was trained on."""
-    from glowkit.data import open_source
+    from glowkit.data import Source, open_source
+    from glowkit.training import preparation
 
     if spec is None:
         return opened.own_data
     drawn = spec.startswith(("hf:", "emoji:")) or spec == "emoji"
-    files = drawn or Path(spec).expanduser().is_dir()
-    if not files or opened.of_points:
-        return open_source(spec, skip_bad=skip_bad)
-    channels, height, width = opened.model.config.image_shape
-    fit = {"size": height, "channels": channels} if height == width else {}
-    return open_source(spec, skip_bad=skip_bad, **fit)
+    files = drawn or os.path.isdir(os.path.expanduser(spec))
+    fit = {}
+    if files and not opened.of_points:
+        channels, height, width = opened.model.config.image_shape
+        fit = {"size": height, "channels": channels} if height == width else {}
+    found = open_source(spec, skip_bad=skip_bad, levels=opened.levels, **fit)
+    if isinstance(found, Source) and not opened.of_points:
+        preparation(found, opened.model.config)  # what it refuses goes before all notes
+        for note in found.notes:
+            warn(f"note: {note}")
+    return found
 
 
 def open_images(opened: Opened, spec: str | None) -> "Source":

@@ -72,6 +72,7 @@ def interpolate(
     from glowkit.core.finite import broken_examples
     from glowkit.tasks import interpolate, largest_pixel_error
     from glowkit.tasks.interpolation import PATHS, grid, legs
+    from glowkit.tasks.reconstruction import explain_error
     from glowkit.tasks.sheet import image_sheet, save_gif, save_png
 
     if path not in PATHS:
@@ -109,6 +110,8 @@ def interpolate(
     else:
         known = error_text(error, levels)
         say(f"{len(keys)} images, {path}, largest pixel error at them {known}")
+        if error and random is None:
+            say(explain_error(opened.model, keys, _at_images(strips, square), context))
         for file in written:
             say(str(file))
 

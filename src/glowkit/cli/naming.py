@@ -1,5 +1,6 @@
 """How a person names images: files, test:12 of the run's own data, or whole DATA."""
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from glowkit.cli.common import Opened, open_images
+from glowkit.cli.speech import warn
 from glowkit.core.errors import GlowkitError
 
 if TYPE_CHECKING:
@@ -24,7 +26,12 @@ _ROWS = re.compile(r"(train|validation|test):(\d+)(?:-(\d+))?")
 
 def _row(name: str) -> re.Match[str] | None:
     """The split and rows in a name such as test:0-7, unless a file is called so."""
-    return None if Path(name).expanduser().exists() else _ROWS.fullmatch(name)
+    return None if os.path.exists(_path(name)) else _ROWS.fullmatch(name)
+
+
+def _path(name: str) -> Path:
+    # Of os here and below, because those of Path raise for unknown users and names too long.
+    return Path(os.path.expanduser(name))
 
 
 def named_images(
@@ -62,10 +69,12 @@ def name_each(names: Sequence[str]) -> list[str]:
 
 def names_data(name: str) -> bool:
     """Whether a name is that of DATA, many images, rather than of an image file or test:12."""
-    path = Path(name).expanduser()
+    path = _path(name)
     if _row(name):
         return False
-    return path.is_dir() or path.suffix in (".npy", ".npz") or not path.is_file()
+    return (
+        os.path.isdir(path) or path.suffix.lower() in (".npy", ".npz") or not os.path.exists(path)
+    )
 
 
 def image_batches(
@@ -90,19 +99,19 @@ def image_batches(
 
 
 def _named(opened: Opened, name: str, label: str | None) -> "tuple[Tensor, Tensor | None]":
-    path = Path(name).expanduser()
     rows = _row(name)
     if rows:
         return _of_own_data(opened, name, *rows.groups())
 
     import torch
 
-    from glowkit.data import read_image, requantize
+    from glowkit.data import read_picture
 
     config = opened.model.config
-    levels = 65536 if config.pixel_levels > 256 else 256
-    image = read_image(path, config.image_shape, deep=levels > 256)
-    image = requantize(image, levels, config.pixel_levels).to(opened.device)
+    picture = read_picture(_path(name), config.image_shape, config.pixel_levels)
+    for note in picture.notes:
+        warn(f"note: {note}")
+    image = picture.image.to(opened.device)
     if label is None:
         return image, None
     return image, torch.tensor([opened.class_number(label)], device=opened.device)

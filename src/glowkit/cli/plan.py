@@ -45,6 +45,14 @@ class Planned:
     conditional: bool
     settings: Mapping[str, Any]
 
+    @property
+    def levels(self) -> int | None:
+        """The pixel levels that the data are to have, None where the model follows them."""
+        levels = self.settings.get("pixel_levels")
+        if self.fixed:
+            levels = getattr(self.model, "pixel_levels", None)
+        return levels if isinstance(levels, int) and not isinstance(levels, bool) else None
+
     def model_for(self, source: "Source | PointSource") -> "Config":
         """The model's config, fitted to the images; points and models of them are as they are."""
         from glowkit.data import Source

@@ -49,7 +49,7 @@ def reconstruct(
 
     from glowkit.cli.assess import error_text
     from glowkit.tasks import largest_pixel_error
-    from glowkit.tasks.reconstruction import REMEDY, reconstruction
+    from glowkit.tasks.reconstruction import REMEDY, explain_error, reconstruction
     from glowkit.tasks.sheet import image_sheet, save_png
 
     again, broken = reconstruction(opened.model, batch, context)
@@ -66,6 +66,8 @@ def reconstruct(
     else:
         known = error_text(error, levels)
         say(f"{len(batch)} image(s), largest pixel error {known}: {out}")
+        if error:
+            say(explain_error(opened.model, batch, again, context))
 
 
 def _images(

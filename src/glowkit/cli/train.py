@@ -113,7 +113,7 @@ def train(
     if out is None and ((devices or "1") != "1" or max(nodes or 1, launched) > 1):
         raise GlowkitError("several processes must share one run folder: name it with --out")
     planned = plan(request, out if resume else None)
-    images = open_source(**planned.data)
+    images = open_source(**planned.data, levels=planned.levels)
     for note in images.notes:
         warn(f"note: {note}")
     model = planned.model_for(images)

@@ -8,8 +8,20 @@ _SHOWN = 60  # characters of a value in a sentence
 class GlowkitError(ValueError):
     """Bad input, said in one sentence: what was wrong, where, and what to do.
 
-    The command line prints the sentence and exits with 2; in a library it is a `ValueError`.
+    The command line prints the sentence and exits with 2; in a library it is a `ValueError`. Names
+    of files come into it with their line breaks and other signs that no screen shows escaped.
+
+    >>> str(GlowkitError("no such file: a" + chr(10) + "b")).count(chr(10))
+    0
     """
+
+    def __init__(self, sentence: object = "") -> None:
+        super().__init__(
+            "".join(
+                sign if sign.isprintable() else sign.encode("unicode_escape").decode()
+                for sign in str(sentence)
+            )
+        )
 
 
 class GlowkitWarning(UserWarning):

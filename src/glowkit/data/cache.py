@@ -19,7 +19,7 @@ import numpy as np
 from glowkit.core.errors import GlowkitError
 from glowkit.core.locks import Lock
 
-FORMAT = 1  # raise it when packed pixels or facts change meaning
+FORMAT = 2  # raise it when packed pixels or facts change meaning
 LOOK_AGAIN = 0.2  # seconds between looks at a pack that another process is making
 ABANDONED = 24 * 3600.0  # seconds until a temporary is removed where locks cannot tell
 

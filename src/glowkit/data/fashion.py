@@ -6,6 +6,7 @@ import numpy as np
 
 from glowkit.core.errors import GlowkitError
 from glowkit.data.idx import read_idx
+from glowkit.data.levels import whole_levels
 from glowkit.data.source import Source
 from glowkit.data.split import ImageSplit
 
@@ -17,12 +18,14 @@ CLASSES = (
 VALIDATION = 5000  # the last images of the training file
 
 
-def open_fashion(name: str = "fashion-mnist", folder: Path = DEBIAN_FOLDER) -> Source:
+def open_fashion(
+    name: str = "fashion-mnist", folder: Path = DEBIAN_FOLDER, levels: int | None = None
+) -> Source:
     """Images (N, 1, 28, 28) uint8, unpadded: 55,000 train, 5,000 validation, 10,000 test.
 
     The test split is the official one; validation is the last 5,000 (at most a half) of the
-    training file. Raises GlowkitError when a file is missing, truncated or does not fit the
-    others.
+    training file. levels: as in `open_source`. Raises GlowkitError when a file is missing,
+    truncated or does not fit the others.
     """
     images, labels = _read_pair(folder, "train")
     test_images, test_labels = _read_pair(folder, "t10k")
@@ -31,8 +34,10 @@ def open_fashion(name: str = "fashion-mnist", folder: Path = DEBIAN_FOLDER) -> S
             f"{folder}: training images are {images.shape[1:]} and test images "
             f"{test_images.shape[1:]}, so these files do not belong together"
         )
-    if len(images) < 2 or len(test_images) < 1:
+    if len(images) < 2 or len(test_images) < 1 or not images[0].size:
         raise GlowkitError(f"{folder}: the IDX files hold too few images to train and test")
+    highest = int(max(images.max(), test_images.max()))
+    own, note = whole_levels(images.dtype, highest, None, levels)
     kept = len(images) - min(VALIDATION, len(images) // 2)
     rows = np.arange(len(images))
     return Source(
@@ -43,9 +48,9 @@ def open_fashion(name: str = "fashion-mnist", folder: Path = DEBIAN_FOLDER) -> S
             "test": ImageSplit(test_images, test_labels),
         },
         image_shape=(1, images.shape[2], images.shape[3]),
-        pixel_levels=256,
+        pixel_levels=own,
         class_names=CLASSES,
-        notes=(),
+        notes=(note,) if note else (),
     )
 
 

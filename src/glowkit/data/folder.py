@@ -6,9 +6,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from glowkit.core.errors import GlowkitError
-from glowkit.data.cache import packed
 from glowkit.data.listing import SUFFIXES, list_images
-from glowkit.data.packing import Named, pack_pictures, packing_notes, refuse_bad
+from glowkit.data.packing import Named, facts_bad, packed_pictures, packing_notes
 from glowkit.data.partition import SPLIT_NAMES, complete
 from glowkit.data.source import Source, build_splits
 
@@ -27,30 +26,38 @@ class _Files:
 
 
 def open_folder(
-    name: str, root: Path, *, size: int | None, channels: int | None, skip_bad: bool
+    name: str,
+    root: Path,
+    *,
+    size: int | None,
+    channels: int | None,
+    skip_bad: bool,
+    levels: int | None = None,
 ) -> Source:
     """Image files at any depth below `root`, packed into the cache and mapped from there.
 
     Splits are the top-level sub-folders train, val (valid, validation) and test where there are
     such, else 80/10/10 by a fixed permutation of the sorted paths; a split that is missing is
     taken from train. Classes are the names of the folders right above the images, sorted.
-    size, channels, skip_bad: as in `open_source`.
+    size, channels, skip_bad, levels: as in `open_source`.
     Raises GlowkitError when there are too few images, for an ambiguous arrangement of folders,
-    and for everything that `pack_pictures` refuses.
+    and for everything that `packed_pictures` refuses.
     """
     listing = list_images(root)
     if not listing.paths:
         raise GlowkitError(f"no image in {root}: looked at any depth for {', '.join(SUFFIXES)}")
     given = _given_splits(root, listing.paths)
     complete(_rows(listing.paths, given), str(root))  # refuse too few images before a long pass
-    pack = packed(
+    pack = packed_pictures(
         str(root.resolve()),
-        [size, channels],
         listing.state,
-        lambda writer: pack_pictures(writer, _Files(root, listing.paths), size, channels, skip_bad),
+        _Files(root, listing.paths),
+        size=size,
+        channels=channels,
+        skip_bad=skip_bad,
+        levels=levels,
     )
-    refuse_bad(pack.facts["bad"], skip_bad)
-    bad = {index for index, _ in pack.facts["bad"]}
+    bad = {one.place for one in facts_bad(pack.facts)}
     paths = [path for index, path in enumerate(listing.paths) if index not in bad]
     given_rows = _rows(paths, given)
     rows = complete(given_rows, f"{root}, after skipping {len(bad)}," if bad else str(root))

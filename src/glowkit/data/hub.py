@@ -1,5 +1,6 @@
 """Data sets by name through Hugging Face `datasets`, an optional extra."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from glowkit.core.errors import GlowkitError
-from glowkit.data.cache import packed
-from glowkit.data.packing import Named, pack_pictures, packing_notes, refuse_bad
+from glowkit.data.packing import Named, facts_bad, packed_pictures, packing_notes
 from glowkit.data.partition import SPLIT_NAMES, complete
 from glowkit.data.source import Source, build_splits
 
@@ -30,14 +30,16 @@ class _Images:
                 yield f"{self.name}, {split}, row {number}", data
 
 
-def open_hub(spec: str, *, size: int | None, channels: int | None, skip_bad: bool) -> Source:
+def open_hub(
+    spec: str, *, size: int | None, channels: int | None, skip_bad: bool, levels: int | None = None
+) -> Source:
     """The data set "hf:NAME" or "hf:NAME:CONFIG", packed into the cache and mapped from there.
 
     NAME is a data set on the hub, or a local folder that `datasets` understands. Images are the
     column of type Image, labels that of type ClassLabel. Splits that are missing are taken from
-    train. size, channels, skip_bad: as in `open_source`.
+    train. size, channels, skip_bad, levels: as in `open_source`.
     Raises GlowkitError when `datasets` is not installed, the data set cannot be reached or has
-    no images, and for everything that `pack_pictures` refuses.
+    no images, and for everything that `packed_pictures` refuses.
     """
     parts, notes = _splits(spec, _load(spec))
     features = parts["train"].features
@@ -53,18 +55,18 @@ def open_hub(spec: str, *, size: int | None, channels: int | None, skip_bad: boo
     split_of = np.concatenate([np.full(len(part), split) for split, part in parts.items()])
     complete(_rows(split_of), spec)  # refuse too few images before a long pass
     encoded = {split: _encoded(part, images[0]) for split, part in parts.items()}
-    pack = packed(
+    pack = packed_pictures(
         spec,
-        [size, channels],
         # `datasets` gives every state of its data a fingerprint, but has no public name for it.
         [(split, len(part), part._fingerprint) for split, part in parts.items()],
-        lambda writer: pack_pictures(
-            writer, _Images(spec, images[0], encoded), size, channels, skip_bad
-        ),
+        _Images(spec, images[0], encoded),
+        size=size,
+        channels=channels,
+        skip_bad=skip_bad,
+        levels=levels,
     )
-    refuse_bad(pack.facts["bad"], skip_bad)
     kept = np.ones(len(split_of), dtype=bool)
-    kept[[index for index, _ in pack.facts["bad"]]] = False
+    kept[[one.place for one in facts_bad(pack.facts)]] = False
     rows = complete(_rows(split_of[kept]), spec)
     labels = None
     if classes:
@@ -89,9 +91,9 @@ def _load(spec: str) -> Any:
             f"{spec} needs the package datasets, which is not installed: pip install 'glowkit[hf]'"
         ) from None
     name, _, config = spec.removeprefix("hf:").partition(":")
-    path = Path(name).expanduser()
+    path = os.path.expanduser(name)  # of os, since those of Path raise for what cannot exist
     try:
-        return datasets.load_dataset(str(path) if path.exists() else name, config or None)
+        return datasets.load_dataset(path if os.path.exists(path) else name, config or None)
     except ConnectionError as error:
         raise GlowkitError(
             f"{spec} cannot be reached ({_line(error)}): check the network, or give a local copy "

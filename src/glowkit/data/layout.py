@@ -56,40 +56,27 @@ def find_layout(member: Member, channels: int | None) -> Layout:
     return found[0]
 
 
-def find_levels(member: Member) -> int:
-    """256 or 65536 levels, from the dtype where it says so and else from the range of values.
+class Values(NamedTuple):
+    """The smallest and the largest value of an array; of uint8 and uint16, one that is enough."""
 
-    Reads all values of floats and of wide integers. Raises GlowkitError for values outside
-    0..1 (floats) or 0..65535 (integers), NaN, and dtypes that are not numbers.
+    low: float
+    high: float
+
+
+def find_values(member: Member, enough: int = 65536) -> Values:
+    """The range of an array's values, which must be pixels.
+
+    Of uint8 and uint16 only as much is read as tells whether a value reaches `enough`. Raises
+    GlowkitError for values outside 0..1 (floats) or 0..65535 (integers), NaN, and dtypes that are
+    not numbers.
     """
-    if member.dtype == np.uint8:
-        return 256
-    if member.dtype.kind == "u" and member.dtype.itemsize == 2:
-        return 65536
     if member.dtype.kind not in "iuf":
         raise GlowkitError(
             f"{member.title} holds {member.dtype.name}, which are not pixels: save whole numbers "
             "(uint8 or uint16), or floats in 0..1"
         )
-    low, high = _range(member)
-    if member.dtype.kind == "f":
-        if low < 0 or high > 1:
-            raise GlowkitError(
-                f"{member.title} holds floats from {low:g} to {high:g}, but floats must lie in "
-                "0..1: rescale them, or save pixels 0..255 as uint8"
-            )
-        return 256
-    if low < 0 or high > 65535:
-        raise GlowkitError(
-            f"{member.title} holds whole numbers from {low:g} to {high:g}, but pixels must lie in "
-            "0..255 or 0..65535: rescale them"
-        )
-    return 256 if high <= 255 else 65536
-
-
-def _range(member: Member) -> tuple[float, float]:
-    """Smallest and largest value. Raises GlowkitError when some are NaN."""
     low, high = np.inf, -np.inf
+    cannot_fail = member.dtype.kind == "u" and member.dtype.itemsize <= 2
     for block in member.blocks():
         smallest, largest = float(block.min()), float(block.max())
         if np.isnan(smallest):
@@ -97,4 +84,26 @@ def _range(member: Member) -> tuple[float, float]:
                 f"{member.title} holds NaN: remove those images, or fill in the values"
             )
         low, high = min(low, smallest), max(high, largest)
-    return low, high
+        if cannot_fail and high >= enough:
+            break
+    if member.dtype.kind == "f":
+        _check_floats(member, low, high)
+    elif low < 0 or high > 65535:
+        raise GlowkitError(
+            f"{member.title} holds whole numbers from {low:g} to {high:g}, but pixels must lie in "
+            "0..255 or 0..65535: rescale them"
+        )
+    return Values(low, high)
+
+
+def _check_floats(member: Member, low: float, high: float) -> None:
+    if low < 0 or high > 1:
+        raise GlowkitError(
+            f"{member.title} holds floats from {low:g} to {high:g}, but floats must lie in "
+            "0..1: rescale them, or save pixels 0..255 as uint8"
+        )
+    if low < high and np.rint(255 * low) == np.rint(255 * high):
+        raise GlowkitError(
+            f"{member.title} holds floats from {low:g} to {high:g}, which all round to the same of"
+            " 256 levels: stretch them over 0..1"
+        )

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from glowkit.core.errors import GlowkitError
+from glowkit.data.levels import at_levels
 from glowkit.data.points import POINTS, PointSource, open_points
 from glowkit.data.source import Source, require_shape
 
@@ -77,6 +78,7 @@ def open_source(
     size: int | None = None,
     channels: int | None = None,
     skip_bad: bool = False,
+    levels: int | None = None,
 ) -> Source | PointSource:
     """Open DATA: images in three splits, every one of them checked, or points in three splits.
 
@@ -84,7 +86,8 @@ def open_source(
     .npy or .npz file, or "hf:NAME". size: side in pixels at which emoji are drawn, and to which
     image files are resized and centre-cropped.
     channels: 1, 3 or 4 in place of what the files suggest. skip_bad: leave out image files that
-    cannot be decoded, and count them in the notes.
+    cannot be decoded, and count them in the notes. levels: the pixel levels of the model that the
+    images are for, to which `glowkit.data.levels` brings them; by default they keep their own.
 
     Image files are decoded once, into the folder $GLOWKIT_CACHE (~/.cache/glowkit), with a
     progress bar on stderr when that takes long; later opens map the result from disk.
@@ -102,7 +105,7 @@ def open_source(
     if spec == "digits":
         from glowkit.data.digits import open_digits
 
-        return _checked(open_digits(), size, channels)
+        return _checked(open_digits(), size, channels, levels)
     if kind == "points":
         if size is not None or channels is not None:
             raise GlowkitError(f"{spec} are no images: leave out --size and --channels")
@@ -110,35 +113,45 @@ def open_source(
     if kind == "fashion-mnist":
         from glowkit.data.fashion import DEBIAN_FOLDER, open_fashion
 
-        folder = Path(rest).expanduser() if rest else DEBIAN_FOLDER
-        return _checked(open_fashion(spec, folder), size, channels)
+        folder = _path(rest) if rest else DEBIAN_FOLDER
+        return _checked(open_fashion(spec, folder, levels), size, channels, levels)
     if kind == "emoji":
         from glowkit.data.emoji import DEBIAN_FONT, open_emoji
 
-        font = Path(rest).expanduser() if rest else DEBIAN_FONT
-        return _checked(open_emoji(spec, font, size), size, channels)
+        font = _path(rest) if rest else DEBIAN_FONT
+        return _checked(open_emoji(spec, font, size), size, channels, levels)
     if kind == "hf" and rest:
         from glowkit.data.hub import open_hub
 
-        return open_hub(spec, size=size, channels=channels, skip_bad=skip_bad)
-    path = Path(spec).expanduser()
+        found = open_hub(spec, size=size, channels=channels, skip_bad=skip_bad, levels=levels)
+        return at_levels(found, levels)
+    path = _path(spec)
     if spec and os.path.isdir(path):  # of os, because those of Path raise for names too long
         from glowkit.data.folder import open_folder
 
-        return open_folder(spec, path, size=size, channels=channels, skip_bad=skip_bad)
+        found = open_folder(
+            spec, path, size=size, channels=channels, skip_bad=skip_bad, levels=levels
+        )
+        return at_levels(found, levels)
     array = _array_file(path)
     if array is not None:
         from glowkit.data.arrays import open_arrays
 
-        return _checked(open_arrays(spec, *array, channels), size, channels)
+        return _checked(open_arrays(spec, *array, channels, levels), size, channels, levels)
     if os.path.isfile(path):
         raise GlowkitError(f"{spec} is one file of an unknown kind; DATA is {KINDS}")
+    if spec and os.path.exists(path):  # a pipe, say, which would be waited for
+        raise GlowkitError(f"{spec} is neither a file nor a folder; DATA is {KINDS}")
     raise GlowkitError(f"no such file or folder: {spec}; DATA is {KINDS}")
 
 
-def _checked(source: Source, size: int | None, channels: int | None) -> Source:
+def _checked(source: Source, size: int | None, channels: int | None, levels: int | None) -> Source:
     require_shape(source.name, source.image_shape, size, channels)
-    return source
+    return at_levels(source, levels)
+
+
+def _path(text: str) -> Path:
+    return Path(os.path.expanduser(text))  # of os, because Path's raises for unknown users
 
 
 def _array_file(path: Path) -> tuple[Path, str | None] | None:

@@ -1,14 +1,15 @@
 """The pass over image files: every one decoded once, verified and written to a pack."""
 
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from glowkit.core.errors import GlowkitError
-from glowkit.data.cache import PackWriter
+from glowkit.data.broken import Broken, unreadable
+from glowkit.data.cache import Pack, PackWriter, packed
+from glowkit.data.levels import FEW
 from glowkit.data.picture import (
     MARKS,
     BadImage,
@@ -17,10 +18,12 @@ from glowkit.data.picture import (
     Request,
     read_header,
     read_pixels,
+    strict_about_bombs,
 )
 from glowkit.data.threads import ordered_map
 
 Named = tuple[str, Path | bytes]
+Size = tuple[int, int]
 Result = TypeVar("Result")
 
 
@@ -31,22 +34,58 @@ class Pictures(Protocol):
     def __iter__(self) -> Iterator[Named]: ...
 
 
-def pack_pictures(
-    writer: PackWriter, pictures: Pictures, size: int | None, channels: int | None, skip_bad: bool
-) -> None:
-    """Decode `pictures` in order into `writer`.
+class _Depths(GlowkitError):
+    """Some images have 16 bits, where none or all should, or in colours that they do not have."""
 
-    Facts left: "levels"; "bad", the [index, sentence] of each picture skipped; "marks", how
-    often each of MARKS applied. Raises GlowkitError for an image that cannot be decoded (unless
-    skip_bad), for several sizes (without size), for a mixture of 8 and 16 bits, and when no
-    image is left.
+
+def packed_pictures(
+    place: str,
+    state: object,
+    pictures: Pictures,
+    *,
+    size: int | None,
+    channels: int | None,
+    skip_bad: bool,
+    levels: int | None,
+) -> Pack:
+    """The pictures of a place in a state, decoded once: packed as `packed` has it.
+
+    levels: of the model that they are for. Up to 256, images of 16 bits are taken at 8 bits where
+    they stand among others or are wanted in colour. Facts: "levels"; "bad", a `Broken` for each
+    picture skipped; "marks", how often each of MARKS applied. Raises GlowkitError, in one sentence
+    about all of them, for images that cannot be decoded (unless skip_bad), for several sizes
+    (without size), for a mixture of 8 and 16 bits, and when no image is left.
     """
-    bad: dict[int, str] = {}
-    with _strict_about_bombs():
-        request = _plan(pictures, size, channels, skip_bad, bad)
+
+    def fill(eight: bool) -> Callable[[PackWriter], None]:
+        return lambda writer: _fill(writer, pictures, size, channels, skip_bad, eight)
+
+    try:
+        pack = packed(place, [size, channels], state, fill(False))
+    except _Depths:
+        if levels is None or levels > 256:
+            raise
+        pack = packed(place, [size, channels, 8], state, fill(True))
+    refuse_bad(facts_bad(pack.facts), skip_bad)
+    return pack
+
+
+def _fill(
+    writer: PackWriter,
+    pictures: Pictures,
+    size: int | None,
+    channels: int | None,
+    skip_bad: bool,
+    eight: bool,
+) -> None:
+    """Decode `pictures` in order into `writer`, all of them at 8 bits if `eight`."""
+    bad: list[Broken] = []
+    with strict_about_bombs():
+        request = _plan(pictures, size, channels, skip_bad, eight, bad)
         marks: Counter[str] = Counter()
+        highest = 0
         first: tuple[str, tuple[int, ...]] | None = None
-        headers_bad = frozenset(bad)
+        headers_bad = frozenset(one.place for one in bad)
         good = (item for index, item in enumerate(pictures) if index not in headers_bad)
         order = (index for index in range(len(pictures)) if index not in headers_bad)
         count = len(pictures) - len(bad)
@@ -57,35 +96,49 @@ def pack_pictures(
         with closing(ordered_map(decode, good, count, "Reading images")) as results:
             for index, (name, decoded) in zip(order, results, strict=True):
                 if isinstance(decoded, BadImage):
-                    _note_bad(bad, index, name, decoded, skip_bad)
+                    bad.append(Broken(index, name, str(decoded)))
                     continue
                 if first is None:
                     first = (name, decoded.pixels.shape)
                 elif decoded.pixels.shape != first[1]:
                     _, height, width = decoded.pixels.shape
-                    raise _sizes_differ(first[0], (first[1][2], first[1][1]), name, (width, height))
+                    one = (first[0], (first[1][2], first[1][1]))
+                    raise _problem(bad, skip_bad, _sizes_differ(one, (name, (width, height))))
                 marks.update(decoded.marks)
-                writer.append(decoded.pixels[None])
+                highest = max(highest, int(decoded.pixels.max()))
+                if not bad or skip_bad:  # else all that is left to do is to find the others
+                    writer.append(decoded.pixels[None])
+    bad.sort()
     if first is None:
         raise _all_bad(bad)
+    refuse_bad(bad, skip_bad)
     writer.facts["levels"] = 65536 if request.deep else 256
-    writer.facts["bad"] = sorted(bad.items())
+    writer.facts["highest"] = highest
+    writer.facts["bad"] = bad
     writer.facts["marks"] = dict(marks)
 
 
-def refuse_bad(bad: list[tuple[int, str]], skip_bad: bool) -> None:
-    """Raise GlowkitError for the first picture a pack had to skip, unless skip_bad."""
+def refuse_bad(bad: Sequence[Broken], skip_bad: bool) -> None:
+    """Raise GlowkitError for the pictures a pack had to skip, if any, unless skip_bad."""
     if bad and not skip_bad:
-        raise GlowkitError(bad[0][1])
+        raise _problem(bad, skip_bad)
 
 
 def packing_notes(facts: dict) -> list[str]:
     """Sentences about what packing did to the pictures."""
     notes = [f"{count} image(s) {MARKS[mark]}" for mark, count in sorted(facts["marks"].items())]
-    bad = facts["bad"]
+    highest, most = facts["highest"], facts["levels"] - 1
+    if highest < (FEW if most == 255 else 256):
+        notes.append(f"no value is above {highest} of {most}, so that all images are nearly black")
+    bad = facts_bad(facts)
     if bad:
-        notes.insert(0, f"{len(bad)} image(s) skipped, the first because {bad[0][1]}")
+        notes.insert(0, f"{len(bad)} image(s) skipped: {unreadable(bad)}")
     return notes
+
+
+def facts_bad(facts: dict) -> list[Broken]:
+    """The pictures that a pack had to skip."""
+    return [Broken(*one) for one in facts["bad"]]
 
 
 def _plan(
@@ -93,42 +146,51 @@ def _plan(
     size: int | None,
     channels: int | None,
     skip_bad: bool,
-    bad: dict[int, str],
+    eight: bool,
+    bad: list[Broken],
 ) -> Request:
     """What every picture is to become, from their headers alone, so that errors come early."""
 
     def look(item: Named) -> tuple[str, Header | BadImage]:
         return item[0], _attempt(lambda: read_header(item[1]))
 
-    first: tuple[str, Header] | None = None
-    sized: tuple[str, tuple[int, int]] | None = None
+    kinds: dict[bool, list[str]] = {True: [], False: []}  # names of the deep ones, and of others
+    sizes: dict[Size, str] = {}
     gray = True
     with closing(ordered_map(look, pictures, len(pictures), "Looking at images")) as results:
         for index, (name, header) in enumerate(results):
             if isinstance(header, BadImage):
-                _note_bad(bad, index, name, header, skip_bad)
+                bad.append(Broken(index, name, str(header)))
                 continue
             gray = gray and header.gray
-            if first is None:
-                first = (name, header)
-            elif header.deep != first[1].deep:
-                deep, plain = (name, first[0]) if header.deep else (first[0], name)
-                raise GlowkitError(
-                    f"{deep} is a 16-bit grayscale image and {plain} is not: "
-                    "convert the images to one kind, or keep the kinds in separate folders"
-                )
+            kinds[header.deep].append(name)
             if header.size is not None and size is None:
-                sized = sized or (name, header.size)
-                if header.size != sized[1]:
-                    raise _sizes_differ(*sized, name, header.size)
-    if first is None:
+                sizes.setdefault(header.size, name)
+    deep, plain = kinds[True], kinds[False]
+    if not deep and not plain:
         raise _all_bad(bad)
-    if first[1].deep and channels not in (None, 1):
-        raise GlowkitError(
-            f"{first[0]} is a 16-bit grayscale image, which is read with 1 channel only: "
+    depths, wrong = [], []
+    if eight:
+        deep = []
+    elif deep and plain:
+        depths.append(
+            f"{deep[0]} is a 16-bit grayscale image and {plain[0]} is not ({len(deep)} are and"
+            f" {len(plain)} are not): convert the images to one kind, or keep the kinds in"
+            " separate folders"
+        )
+    elif deep and channels not in (None, 1):
+        depths.append(
+            f"{deep[0]} is a 16-bit grayscale image, which is read with 1 channel only: "
             f"leave out --channels {channels}"
         )
-    return Request(channels or (1 if gray else 3), first[1].deep, size)
+    if len(sizes) > 1:
+        (one, one_name), (other, other_name) = list(sizes.items())[:2]
+        wrong.append(_sizes_differ((one_name, one), (other_name, other)))
+    if depths:
+        raise _Depths(str(_problem(bad, skip_bad, *depths, *wrong)))
+    if wrong:
+        raise _problem(bad, skip_bad, *wrong)
+    return Request(channels or (1 if gray else 3), bool(deep), size)
 
 
 def _attempt(read: Callable[[], Result]) -> Result | BadImage:
@@ -138,33 +200,21 @@ def _attempt(read: Callable[[], Result]) -> Result | BadImage:
         return error
 
 
-def _note_bad(bad: dict[int, str], index: int, name: str, error: BadImage, skip_bad: bool) -> None:
-    bad[index] = f"{name} cannot be read ({error}): repair or remove it, or pass --skip-bad"
-    refuse_bad([(index, bad[index])], skip_bad)
+def _problem(bad: Sequence[Broken], skip_bad: bool, *wrong: str) -> GlowkitError:
+    """One sentence about everything that is wrong."""
+    said = [*wrong]
+    if bad and not skip_bad:
+        them = "it" if len(bad) == 1 else "them"
+        said.insert(0, f"{unreadable(bad)}: repair or remove {them}, or pass --skip-bad")
+    return GlowkitError("; besides, ".join(said))
 
 
-def _all_bad(bad: dict[int, str]) -> GlowkitError:
-    return GlowkitError(f"none of the {len(bad)} images can be read; the first: {bad[min(bad)]}")
+def _all_bad(bad: Sequence[Broken]) -> GlowkitError:
+    return GlowkitError(f"none of the {len(bad)} images can be read: {unreadable(bad)}")
 
 
-def _sizes_differ(
-    one: str, one_size: tuple[int, int], other: str, other_size: tuple[int, int]
-) -> GlowkitError:
-    return GlowkitError(
-        f"images differ in size: {one} is {one_size[0]}x{one_size[1]} and {other} is "
-        f"{other_size[0]}x{other_size[1]}; pass --size to bring all to one size"
+def _sizes_differ(one: tuple[str, Size], other: tuple[str, Size]) -> str:
+    return (
+        f"images differ in size: {one[0]} is {one[1][0]}x{one[1][1]} and {other[0]} is "
+        f"{other[1][0]}x{other[1][1]}; pass --size to bring all to one size"
     )
-
-
-@contextmanager
-def _strict_about_bombs() -> Iterator[None]:
-    """Refuse images of suspicious size, and keep Pillow's other remarks off the screen.
-
-    Filters are changed here, around all threads, because they belong to the whole process.
-    """
-    from PIL import Image
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        yield

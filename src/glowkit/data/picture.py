@@ -1,24 +1,34 @@
 """One image file to pixels: upright, on white, cropped, in the channels asked for."""
 
 import io
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
+from PIL.ImageFile import ImageFile
 
+# Those that cameras, programs and data sets write. Pillow knows some forty more, of which a few
+# start other programs or are hardly ever tried, and a file chooses its format by its first bytes.
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")  # Pillow's names for 16-bit grayscale
 GRAY_MODES = ("1", "L", "LA", "La", *DEEP_MODES)
 ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 ORIENTATION = 0x0112
 COLOUR = {1: "L", 3: "RGB", 4: "RGBA"}
+BAND = 256  # rows composited at once, so that a large image is not in memory many times over
 
 # What can happen to a picture that its owner should hear of; said of a number of them.
 MARKS = {
     "transparent": "with transparency composited on white",
     "reduced": "with 16 bits a colour read at 8 bits",
+    "bilevel": "of 1 bit a pixel read as 0 and 255",
     "enlarged": "smaller than --size and enlarged",
     "frames": "with several frames, of which only the first is used",
 }
@@ -31,17 +41,22 @@ class BadImage(Exception):
 class Header(NamedTuple):
     """What the first bytes of a file tell.
 
-    size: (width, height) in pixels once upright, None when only decoding will tell.
+    size: (width, height) in pixels once upright, None when only decoding will tell. area: in
+    pixels. deep: whether it is 16-bit grayscale.
     """
 
     size: tuple[int, int] | None
+    area: int
     gray: bool
     deep: bool
 
 
 @dataclass(frozen=True)
 class Request:
-    """How pictures are wanted: channels 1, 3 or 4; deep for 16 bits; size a side in pixels."""
+    """How pictures are wanted: channels 1, 3 or 4; deep for 16 bits; size a side in pixels.
+
+    Without deep, 16-bit grayscale becomes ⌊v / 256⌋, as training at 256 levels has it.
+    """
 
     channels: int
     deep: bool
@@ -57,31 +72,53 @@ class Decoded(NamedTuple):
 
 def read_header(data: Path | bytes) -> Header:
     """Size and kind of an image, without decoding it. Raises BadImage."""
-    try:
-        with _file(data) as file, Image.open(file) as image:
-            if image.mode == "F":
-                raise BadImage("floating-point pixels: save as 16-bit PNG or as .npy")
-            return Header(_upright_size(image), _is_gray(image), image.mode in DEEP_MODES)
-    except BadImage:
-        raise
-    except Exception as error:  # damaged files make Pillow raise errors of every kind
-        raise _bad(error) from error
+    with _opened(data) as image:
+        width, height = image.size
+        deep = image.mode in DEEP_MODES
+        return Header(_upright_size(image), width * height, _is_gray(image), deep)
 
 
 def read_pixels(data: Path | bytes, request: Request) -> Decoded:
     """Decode an image, turn it upright, and bring it to the form requested. Raises BadImage."""
+    with _opened(data) as image:
+        marks = set()
+        if ";16" in repr([tile[3] for tile in image.tile]) and not request.deep:
+            marks.add("reduced")
+            if isinstance(image.info.get("transparency"), tuple):  # Pillow compares it with 8 bits
+                raise BadImage("a transparent colour of 16 bits: save with an alpha channel")
+        if image.mode == "1":
+            marks.add("bilevel")
+        if getattr(image, "is_animated", False):
+            marks.add("frames")
+        image.load()
+        ImageOps.exif_transpose(image, in_place=True)
+        if request.size is not None and min(image.size) < request.size:
+            marks.add("enlarged")
+        return Decoded(_decoded(image, request, marks), tuple(sorted(marks)))
+
+
+@contextmanager
+def strict_about_bombs() -> Iterator[None]:
+    """Refuse images of suspicious size, and keep Pillow's other remarks off the screen.
+
+    Filters are changed around all threads, because they belong to the whole process.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+@contextmanager
+def _opened(data: Path | bytes) -> Iterator[ImageFile]:
+    """An image of a kind that is read; whatever its damage makes Pillow raise is a BadImage."""
     try:
-        with _file(data) as file, Image.open(file) as image:
-            marks = set()
-            if ";16" in repr([tile[3] for tile in image.tile]) and not request.deep:
-                marks.add("reduced")
-            if getattr(image, "is_animated", False):
-                marks.add("frames")
-            upright = ImageOps.exif_transpose(image)
-            if request.size is not None and min(upright.size) < request.size:
-                marks.add("enlarged")
-            decode = _deep_pixels if request.deep else _pixels
-            return Decoded(decode(upright, request, marks), tuple(sorted(marks)))
+        with _file(data) as file, Image.open(file, formats=FORMATS) as image:
+            if image.mode == "F":
+                raise BadImage("floating-point pixels: save as 16-bit PNG or as .npy")
+            if image.mode in ("LAB", "HSV"):
+                raise BadImage(f"colours of kind {image.mode}: save as RGB PNG")
+            yield image
     except BadImage:
         raise
     except Exception as error:
@@ -104,22 +141,46 @@ def _is_gray(image: Image.Image) -> bool:
     return kind == "RGB" and entries[0::3] == entries[1::3] == entries[2::3]
 
 
+def _decoded(image: Image.Image, request: Request, marks: set[str]) -> np.ndarray:
+    """Pixels (C, H, W), uint16 where `request` is deep and else uint8."""
+    if request.deep:
+        return _deep_pixels(image, request, marks)
+    if image.mode not in DEEP_MODES:
+        return _pixels(image, request, marks)
+    gray = (_deep_pixels(image, request, marks) >> 8).astype(np.uint8)
+    if request.channels == 4:
+        return np.concatenate([gray, gray, gray, np.full_like(gray, 255)])
+    return gray.repeat(request.channels, 0)
+
+
 def _pixels(image: Image.Image, request: Request, marks: set[str]) -> np.ndarray:
     """8-bit pixels (C, H, W)."""
     if image.mode in ALPHA_MODES or "transparency" in image.info:
-        image = image.convert("RGBA")
+        if image.mode == "La":  # Pillow converts it to no other
+            image = image.convert("LA")
+        if image.mode != "RGBA":
+            image = image.convert("RGBA")
         if request.channels != 4 and image.getchannel("A").getextrema() != (255, 255):
             marks.add("transparent")
-            white = Image.new("RGBA", image.size, "white")
-            image = Image.alpha_composite(white, image)
+            image = _on_white(image)
     image = _cropped(image.convert(COLOUR[request.channels]), request.size)
     pixels = np.asarray(image, dtype=np.uint8)
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
+def _on_white(image: Image.Image) -> Image.Image:
+    width, height = image.size
+    paper = Image.new("RGB", image.size)
+    for top in range(0, height, BAND):
+        band = image.crop((0, top, width, min(height, top + BAND)))
+        white = Image.new("RGBA", band.size, "white")
+        paper.paste(Image.alpha_composite(white, band).convert("RGB"), (0, top))
+    return paper
+
+
 def _deep_pixels(image: Image.Image, request: Request, marks: set[str]) -> np.ndarray:
     """16-bit pixels (1, H, W)."""
-    values = np.asarray(image).astype(np.int64)
+    values = np.asarray(image).astype(np.int32)
     if values.min() < 0 or values.max() > 65535:
         raise BadImage("pixels outside 0..65535: save as 16-bit PNG")
     clear = image.info.get("transparency")
@@ -142,12 +203,16 @@ def _cropped(image: Image.Image, size: int | None) -> Image.Image:
 def _file(data: Path | bytes) -> IO[bytes]:
     # Never by name: Pillow 13.0 maps uncompressed TIFF files that it opened by name, and then
     # scrambles those that are stored sideways.
-    return io.BytesIO(data) if isinstance(data, bytes) else open(data, "rb")
+    if isinstance(data, bytes):
+        return io.BytesIO(data)
+    if os.path.exists(data) and not os.path.isfile(data):  # opening a pipe would wait for ever
+        raise BadImage("not a regular file")
+    return open(data, "rb")
 
 
 def _bad(error: Exception) -> BadImage:
     if type(error).__name__ == "UnidentifiedImageError":  # its message repeats the file name
-        return BadImage("not an image, or damaged from the start")
+        return BadImage(f"not an image of a known kind ({', '.join(FORMATS)}), or damaged")
     if isinstance(error, OSError) and error.strerror:
         return BadImage(error.strerror)
     return BadImage(" ".join(str(error).split()) or type(error).__name__)

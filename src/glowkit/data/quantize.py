@@ -25,8 +25,8 @@ def requantize(images: Tensor, from_levels: int, to_levels: int) -> Tensor:
         return images
     if to_levels < 2 or to_levels > from_levels or from_levels % to_levels:
         raise GlowkitError(
-            f"pixels of {from_levels} levels cannot be reduced to {to_levels}: "
-            f"choose a smaller number, at least 2, that divides {from_levels}"
+            f"pixels of {from_levels} levels cannot be brought to {to_levels}: the pixel_levels of"
+            f" the model must be at least 2 and divide {from_levels}"
         )
     reduced = torch.div(images, from_levels // to_levels, rounding_mode="floor")
     return reduced.to(torch.uint8) if to_levels <= 256 else reduced

@@ -17,6 +17,7 @@ class ImageSplit(Dataset[tuple[Tensor, int]]):
     images: (N, C, H, W) array or memory map, uint8 or uint16, never written to.
     labels: (N,) int64 class numbers, or None.
     indices: the rows of `images` that belong to the split, in order; all of them by default.
+    table: what each value of `images` becomes when it is read; by default itself.
 
     Image tensors are uint8 when the levels fit in 8 bits, else int32 (torch has little
     arithmetic for uint16). Raises IndexError for a row that does not exist.
@@ -34,10 +35,12 @@ class ImageSplit(Dataset[tuple[Tensor, int]]):
         images: np.ndarray,
         labels: np.ndarray | None = None,
         indices: np.ndarray | None = None,
+        table: np.ndarray | None = None,
     ) -> None:
         self.images = images
         self.labels = labels
         self.indices = np.arange(len(images)) if indices is None else indices
+        self.table = table
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -46,7 +49,7 @@ class ImageSplit(Dataset[tuple[Tensor, int]]):
         """One image (C, H, W) and its class number, -1 when unlabelled."""
         row = self.indices[index]
         label = -1 if self.labels is None else int(self.labels[row])
-        return _tensor(self.images[row]), label
+        return self._tensor(row), label
 
     def __getitems__(self, indices: Sequence[int] | slice | np.ndarray) -> tuple[Tensor, Tensor]:
         """A whole batch: images (B, C, H, W) and labels (B,) int64, -1 when unlabelled.
@@ -60,7 +63,13 @@ class ImageSplit(Dataset[tuple[Tensor, int]]):
             labels = torch.full((len(rows),), -1, dtype=torch.int64)
         else:
             labels = torch.from_numpy(self.labels[rows].astype(np.int64))
-        return _tensor(self.images[rows]), labels
+        return self._tensor(rows), labels
+
+    def _tensor(self, rows: Any) -> Tensor:
+        """Independent and writable: torch warns about (and could corrupt) read-only maps."""
+        pixels = self.images[rows] if self.table is None else self.table[self.images[rows]]
+        dtype = np.uint8 if pixels.dtype == np.uint8 else np.int32
+        return torch.from_numpy(np.array(pixels, dtype=dtype, order="C"))
 
     # A memory map pickles as a copy of everything it maps; worker processes that do not fork
     # (the default from Python 3.14 on) must open the file again instead.
@@ -75,9 +84,3 @@ class ImageSplit(Dataset[tuple[Tensor, int]]):
         self.__dict__.update(state)
         if not isinstance(self.images, np.ndarray):
             self.images = open_mapping(self.images)
-
-
-def _tensor(pixels: np.ndarray) -> Tensor:
-    """An independent, writable tensor: torch warns about (and could corrupt) read-only maps."""
-    dtype = np.uint8 if pixels.dtype == np.uint8 else np.int32
-    return torch.from_numpy(np.array(pixels, dtype=dtype, order="C"))

@@ -1,5 +1,6 @@
 """Reconstruction: encode real images and decode them again."""
 
+import copy
 import math
 
 import torch
@@ -7,6 +8,7 @@ from torch import Tensor
 
 from glowkit.core import MIDPOINT, Density, GlowkitError
 from glowkit.core.finite import broken_examples, warn_of_broken
+from glowkit.tasks.likelihood import to_bits_per_dim
 
 REMEDY = "use float64, or train the model longer"
 """What helps where the reconstruction of a real image overflows."""
@@ -57,3 +59,30 @@ def largest_pixel_error(
     if broken is not None and bool(broken.any()):
         return math.nan
     return int((images.long() - reconstructed.long()).abs().max())
+
+
+@torch.no_grad()
+def explain_error(
+    model: Density, images: Tensor, reconstructed: Tensor, context: Tensor | None = None
+) -> str:
+    """Why decode(encode(x)) is not x, as a sentence; "" where it is.
+
+    The images that came back wrong go through a copy of the model in float64: what comes back right
+    there was lost to float32's rounding, which grows where images are far from those of training.
+    Cost: a reconstruction in float64, of these images only.
+    """
+    wrong = (images != reconstructed.to(images.device)).flatten(1).any(1)
+    if not wrong.any():
+        return ""
+    lost, own = images[wrong], None if context is None else context[wrong]
+    error = largest_pixel_error(lost, *reconstruction(copy.deepcopy(model).double(), lost, own))
+    bits = to_bits_per_dim(model.encode(lost, own, MIDPOINT)[1], lost).max().item()
+    if error:
+        return (
+            f"In float64 it is {'not known' if math.isnan(error) else error}, so that rounding is"
+            " not all: the model does not invert here, or is broken."
+        )
+    return (
+        "In float64 it is 0: the model inverts, and float32 rounds too coarsely for an image this"
+        f" far from those it was trained on ({bits:.1f} bits/dim)."
+    )

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from glowkit.core.errors import GlowkitError
+from glowkit.data.levels import check_spread
 from glowkit.data.points import PointSource, PointSplit
 from glowkit.data.quantize import requantize
 from glowkit.data.source import Source
@@ -106,8 +107,8 @@ def take_points(points: Tensor) -> Batch:
 def preparation(source: Source | PointSource, model_config: Config) -> Preparation:
     """How a source's batches become a model's.
 
-    Raises GlowkitError for images of another shape than the model's, for points and a model of
-    images, and for images and a model of points.
+    Raises GlowkitError for images of another shape than the model's, or all of one value at its
+    levels, for points and a model of images, and for images and a model of points.
     """
     if isinstance(source, PointSource):
         if not isinstance(model_config, PointsConfig) or model_config.dimensions != 2:
@@ -127,6 +128,8 @@ def preparation(source: Source | PointSource, model_config: Config) -> Preparati
             f"the model takes images of shape {_by(wanted)} (channels x height x width), but those "
             f"of {source.name} are {_by(have)}; set the model's image_shape, or --size, to match"
         )
+    if source.pixel_levels > model_config.pixel_levels:
+        check_spread(source, model_config.pixel_levels)
     return Prepare(source.pixel_levels, model_config.pixel_levels, model_config.classes)
 
 

@@ -130,6 +130,9 @@ def initialize_from(model: Density, split: Split, prepare: Preparation, seed: in
     pixels = prepare(split.__getitems__(rows[:1]))[0][0, 0].numel()  # 1 of a point
     limits = _INITIALIZATION_IMAGES
     count = max(limits.start, min(limits.stop, _INITIALIZATION_PIXELS // pixels))
-    x, context = prepare(split.__getitems__(rows[:count]))
+    chosen = rows[:count]
+    if len(chosen) == 1:  # the one image of a set of three, whose noise still differs
+        chosen = chosen.repeat(2)
+    x, context = prepare(split.__getitems__(chosen))
     generator = torch.Generator().manual_seed(mixed_seed(INITIALIZATION, seed))
     initialize(model, x, context, generator)

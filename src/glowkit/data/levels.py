@@ -1,0 +1,133 @@
+"""How many levels pixels have, and how they come to those of a model: one rule for all ways in.
+
+Fewer levels are made as the papers' 5-bit experiments have it, ⌊v · to / from⌋, where that gives
+bins of equal width: this is what models of 32 levels are trained on. Elsewhere, as for the 17
+levels of digits, each value becomes the nearest level, round(v · (to − 1) / (from − 1)). Of 16 bits
+the upper 8 are taken before that. More levels are never made up.
+"""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from glowkit.core.errors import GlowkitError
+from glowkit.data.quantize import requantize
+from glowkit.data.source import Source
+from glowkit.data.split import ImageSplit
+
+FEW = 32  # whole numbers below it are levels of their own: 2, or the 17 of digits, or 5 bits
+CHUNK = 256  # images looked at together
+
+
+def to_levels(images: Tensor, given: int, levels: int) -> Tensor:
+    """Images of `given` levels at fewer `levels`, by the rule above; whole numbers of any shape.
+
+    Raises GlowkitError when levels is larger than given, or below 2.
+
+    >>> to_levels(torch.tensor([0, 7, 8, 128, 255]), 256, 17).tolist()
+    [0, 0, 1, 8, 16]
+    >>> to_levels(torch.tensor([0, 7, 8, 128, 255]), 256, 32).tolist()
+    [0, 0, 1, 16, 31]
+    """
+    if given > 256 >= levels:
+        images, given = requantize(images, given, 256), 256
+    if given % levels == 0 or levels > given or levels < 2:
+        return requantize(images, given, levels)
+    nearest = torch.div(
+        2 * images.long() * (levels - 1) + given - 1, 2 * (given - 1), rounding_mode="floor"
+    )
+    return nearest.to(torch.uint8 if levels <= 256 else torch.int32)
+
+
+def levels_note(given: int, levels: int, largest: int | None = None) -> str:
+    """What `to_levels` does, and the largest change of a value where it is known of an image."""
+    if given > 256 >= levels:
+        given = 256
+    if given % levels == 0:
+        share = given // levels
+        return f"pixels of {given} levels are reduced to {levels}, v to floor(v / {share})"
+    if largest is None:
+        most = (given - 1) // (2 * (levels - 1))
+        said = f"by at most {most}"
+    else:
+        said = f"the largest change is {largest}"
+    return f"pixels of {given} levels are moved to the nearest of {levels}; {said} of {given - 1}"
+
+
+def largest_change(images: Tensor, given: int, levels: int) -> int:
+    """How far `to_levels` moves any value of these images, in the given levels, rounded."""
+    if given > 256 >= levels:
+        images, given = requantize(images, given, 256), 256
+    moved = to_levels(images, given, levels).double() * (given - 1) / (levels - 1)
+    return int((moved - images).abs().max().round())
+
+
+def whole_levels(
+    dtype: np.dtype, highest: int, declared: int | None, wanted: int | None
+) -> tuple[int, str]:
+    """The levels of whole numbers from 0 to `highest`, and a sentence where that is not plain.
+
+    declared: what the file itself says. wanted: the levels of the model that they are for, which
+    count where all values lie below them. Else values below FEW are as many levels as they reach,
+    others 256 or 65536.
+
+    >>> whole_levels(np.dtype("uint8"), 1, None, None)
+    (2, 'values 0 to 1 are read as 2 levels')
+    >>> whole_levels(np.dtype("uint8"), 255, None, 32)
+    (256, '')
+    """
+    most = 256 if dtype.itemsize == 1 else 65536
+    by_type = 256 if highest < 256 else 65536
+    if declared is not None:
+        return declared, ""
+    if wanted is not None and max(1, highest) < wanted <= most:
+        levels = wanted
+    elif highest < FEW:
+        levels = max(2, highest + 1)
+    else:
+        levels = by_type
+    plain = levels == most
+    return levels, "" if plain else f"values 0 to {highest} are read as {levels} levels"
+
+
+def at_levels(source: Source, levels: int | None) -> Source:
+    """A source for a model of so many levels, with a note where its pixels change.
+
+    Where bins are of equal width, and where the source has too few, training does or refuses the
+    rest. Raises GlowkitError where all pixels would become equal.
+    """
+    given = source.pixel_levels
+    if levels is None or not 2 <= levels < given:
+        return source
+    check_spread(source, levels)
+    notes = (*source.notes, levels_note(given, levels))
+    if given % levels == 0:
+        return replace(source, notes=notes)
+    table = to_levels(torch.arange(given), given, levels).numpy()
+    splits = {
+        name: ImageSplit(split.images, split.labels, split.indices, table)
+        for name, split in source.splits.items()
+    }
+    return replace(source, splits=splits, pixel_levels=levels, notes=notes)
+
+
+def check_spread(source: Source, levels: int) -> None:
+    """Refuse fewer levels where all training images, which are not all of one value, become one."""
+    split = source.splits["train"]
+    lowest, highest = source.pixel_levels, 0
+    # Most often the first image is enough.
+    for start, stop in pairwise([0, *range(1, len(split), CHUNK), len(split)]):
+        low, high = split.__getitems__(slice(start, stop))[0].aminmax()
+        lowest, highest = min(lowest, int(low)), max(highest, int(high))
+        ends = to_levels(torch.tensor([lowest, highest]), source.pixel_levels, levels).tolist()
+        if ends[0] != ends[1]:
+            return
+    if lowest != highest:
+        raise GlowkitError(
+            f"all pixels of {source.name} lie from {lowest} to {highest} of"
+            f" {source.pixel_levels - 1}, and all become level {ends[0]} of {levels - 1}: set other"
+            " pixel_levels, or stretch the values beforehand"
+        )
