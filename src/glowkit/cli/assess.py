@@ -1,9 +1,8 @@
-"""The figures of a model on a split, and the report they go into."""
+"""The figures of a model on a split."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glowkit.cli.common import Opened, bar, say_number
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
 
     from glowkit.data import PointSource, Source
     from glowkit.training.batches import Split
-    from glowkit.training.report import Section
 
 
 UNDECODED = "the largest error is not known"
@@ -142,44 +140,3 @@ def figures_text(figures: Mapping[str, Any], baselines: Mapping[str, float]) -> 
 def error_text(error: float, levels: int) -> str:
     """A largest pixel error as a person reads it."""
     return "not known" if math.isnan(error) else f"{error} of {levels - 1}"
-
-
-def report_of(
-    run: Path,
-    split: str,
-    figures: Mapping[str, Any],
-    baselines: Mapping[str, float],
-    sections: "Sequence[Section]" = (),
-) -> Path:
-    """Write the run's report.html with these figures, its sample sheets, and further sections."""
-    from glowkit.models import to_settings
-    from glowkit.training import RunFolder, read_run
-    from glowkit.training.report import write_report
-    from glowkit.training.subject import subject_of
-
-    settings = read_run(run)
-    folder = RunFolder(run)
-    drawn = [*sorted(folder.path.glob("samples/*.gif")), *sorted(folder.path.glob("samples/*.png"))]
-    latest = [sheet for sheet in drawn if sheet.stem.startswith("step-")][-1:]
-    # With sections of their own, other sheets would only repeat them.
-    others = [s for s in drawn if not s.stem.startswith("step-") and not sections]
-    return write_report(
-        run,
-        figures={"split": split, **figures},
-        settings={
-            "data": settings.data,
-            "model": to_settings(settings.model),
-            "training": asdict(settings.training),
-        },
-        sheets=[(_title(sheet), sheet) for sheet in others + latest],
-        curves=folder.metrics,
-        baselines=baselines or None,
-        command=f"glowkit train --config {folder.config}",
-        subject=subject_of(settings.model),
-        sections=sections,
-    )
-
-
-def _title(sheet: Path) -> str:
-    name, _, step = sheet.stem.partition("-")
-    return f"{name} {int(step)}" if step.isdigit() else sheet.stem

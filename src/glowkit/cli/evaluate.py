@@ -48,21 +48,21 @@ def evaluate(
 
     Example: `glowkit evaluate runs/digits-glow-tiny --importance 16`
     """
-    from glowkit.cli.assess import assess, baseline_figures, classified, figures_text, report_of
+    from glowkit.cli.assess import assess, baseline_figures, classified, figures_text
+    from glowkit.cli.reporting import report_of
 
     opened = open_model(run, device)
     data = open_data(opened, source, skip_bad)
     # First, because what they refuse is known at once, and the model's figures take a while.
     fitted = baseline_figures(opened, data, split, seed, asked=baselines)
     figures = assess(opened, data, split, importance, batch_size, seed)
-    if tell:
-        figures |= classified(opened, data, split, batch_size, seed)
+    told = classified(opened, data, split, batch_size, seed) if tell else {}
     # Shown before the report is written: a full disk must not cost the figures.
     if as_json:
-        show_json(figures | {"split": split} | ({"baselines": fitted} if fitted else {}))
+        show_json(figures | told | {"split": split} | ({"baselines": fitted} if fitted else {}))
     else:
-        show(f"{run} on the {split} split of {data.name}", figures_text(figures, fitted))
+        show(f"{run} on the {split} split of {data.name}", figures_text(figures | told, fitted))
     if opened.run is not None and source is None:
-        report = report_of(run, split, figures, fitted)
+        report = report_of(opened, data.name, split, figures, fitted, told=told)
         if not as_json:
             say(f"report: {report}")

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -32,22 +33,29 @@ def gallery(
     data: Source,
     split: str,
     bits: Tensor,
+    importance: int,
     batch_size: int,
     seed: int,
     baselines: bool,
 ) -> list[Section]:
     """The sections of a full report, from bits/dim of each image of the split, (N,), and the model.
 
-    What does not apply is a section with a sentence instead of a picture.
+    importance: samples that each bits/dim is of. What does not apply is a section with a sentence
+    instead of a picture.
     """
+    levels = opened.model.config.pixel_levels
+    whole = (
+        f"{len(bits)} images of the {split} split of {data.name}, {levels} levels, {importance}"
+        f" importance sample(s), seed {seed}."
+    )
     return [
         *([] if baselines else [_NO_BASELINES]),
         _temperatures(opened, seed),
         _neighbours(opened, data, split, batch_size, seed),
         _interpolation(opened, data, split),
         _reconstruction(opened, data, split),
-        _extremes(opened, data, split, bits),
-        _histogram(bits, split),
+        replace(_extremes(opened, data, split, bits), note=whole),
+        replace(_histogram(bits, split), note=whole),
     ]
 
 
@@ -71,6 +79,7 @@ def _temperatures(opened: Opened, seed: int) -> Section:
         "Samples, each column from the same noise times the temperature of its row. At 1 the model"
         f" is as it was trained; lower ones trade variety for likeliness.{_said(broken)}",
         _png(image_sheet(rows, opened.model.config.pixel_levels, broken=broken)),
+        f"{COLUMNS} samples a temperature, seed {seed}.",
     )
 
 
@@ -113,6 +122,8 @@ def _neighbours(opened: Opened, data: Source, split: str, batch_size: int, seed:
         f" training image, and half of {len(held_out)} images of the {split} split nearer than"
         f" {theirs:.3g}. {copies} of the samples equal a training image." + without,
         _png(image_sheet(rows, opened.model.config.pixel_levels, headings=("sample", *order))),
+        f"{ASKED} samples, seed {seed};"
+        f" {len(data.splits['train'])} training images of {data.name}.",
     )
 
 
@@ -136,6 +147,7 @@ def _interpolation(opened: Opened, data: Source, split: str) -> Section:
                 broken=list(broken),
             )
         ),
+        f"{number} images of the {split} split of {data.name}, {COLUMNS} frames a way.",
     )
 
 
@@ -156,6 +168,7 @@ def _reconstruction(opened: Opened, data: Source, split: str) -> Section:
                 broken=[torch.zeros_like(broken), broken],
             )
         ),
+        f"{len(images)} images of the {split} split of {data.name}.",
     )
 
 

@@ -44,10 +44,10 @@ def report(
         UNDECODED,
         baseline_figures,
         figures_text,
-        report_of,
         split_batches,
     )
     from glowkit.cli.gallery import gallery
+    from glowkit.cli.reporting import report_of
     from glowkit.training import read_run
 
     read_run(run)  # a model folder has no settings or curves to report
@@ -65,8 +65,8 @@ def report(
     each = measure(opened.model, batches, importance, generator)
     bits, figures = each[0], asdict(summary(opened.model, *each, importance))
     say_number(figures["broken_images"], figures["images"], REMEDY, UNDECODED)
-    sections = gallery(opened, data, split, bits, batch_size, seed, bool(fitted))
-    path = report_of(run, split, figures, fitted, sections)
+    sections = gallery(opened, data, split, bits, importance, batch_size, seed, bool(fitted))
+    path = report_of(opened, data.name, split, figures, fitted, sections)
     if as_json:
         baseline = {"baselines": fitted} if fitted else {}
         show_json(figures | {"split": split, "path": str(path)} | baseline)

@@ -80,9 +80,10 @@ def train(
 
     Example: `glowkit train photos/ --size 64 --preset glow-imagenet64 --epochs 20`
     """
-    from glowkit.cli.assess import assess, baseline_figures, figures_text, report_of
+    from glowkit.cli.assess import assess, baseline_figures, figures_text
     from glowkit.cli.common import open_model
     from glowkit.cli.plan import Request, free_folder, plan
+    from glowkit.cli.reporting import report_of
     from glowkit.data import open_source
     from glowkit.training import train as run_training
     from glowkit.training.subject import subject_of
@@ -143,7 +144,7 @@ def train(
     opened = open_model(folder)
     fitted = baseline_figures(opened, images, "test", 0)
     figures = assess(opened, images, "test", 1, planned.training.batch_size, 0)
-    report = report_of(folder, "test", figures, fitted)
+    report = report_of(opened, images.name, "test", figures, fitted)
     if as_json:
         show_json(
             figures

@@ -24,12 +24,13 @@ SHOWN = 97  # per cent of the values: the first steps are so high that they woul
 class Section:
     """A part of the report: what it shows and how to read it; without a picture, why there is none.
 
-    png: the picture as PNG, or None.
+    png: the picture as PNG, or None. note: what it was computed on.
     """
 
     title: str
     text: str
     png: bytes | None = None
+    note: str = ""
 
 
 def write_report(
@@ -42,21 +43,25 @@ def write_report(
     command: str,
     subject: Subject = IMAGES,
     sections: Sequence[Section] = (),
+    others: Sequence[tuple[str, str]] = (),
+    notes: Sequence[str] = (),
 ) -> Path:
     """Write RUN/report.html, which holds its images itself and links to nothing; returns its path.
 
     figures: the fields of `glowkit.tasks.Evaluation`, or `PointsEvaluation`, and "split",
-        the split they were measured on.
+        the split they were measured on; "data", its name, if known.
     settings: shown as YAML. sheets: (title, PNG or GIF file). curves: the run's metrics.csv.
     baselines: test bits/dim by name, if they were fitted. command: trains the run again.
     subject: what the run is about.
     sections: what else there is to see, after the samples.
+    others: further evaluations, what each is of and its figure. notes: what a reader must know.
 
     Raises:
         GlowkitError: when a sheet cannot be read or the report cannot be written.
     """
     steps = read_rows(curves)
     validation = _series(steps, f"validation_{subject.figure}")
+    evaluations = sum(bool(row.get(f"validation_{subject.figure}")) for row in steps)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("glowkit", "training"),
         autoescape=True,
@@ -74,8 +79,12 @@ def write_report(
         curves=_inline(_draw(steps, subject)) if steps else None,
         best=min(validation, key=lambda point: point[1]) if validation else None,
         shown=SHOWN,
+        evaluations=evaluations,
+        lost=evaluations - len(validation),
+        others=others,
+        notes=notes,
         sheets=[(title, _inline(_bytes(path), path.suffix[1:])) for title, path in sheets],
-        sections=[(s.title, s.text, s.png and _inline(s.png)) for s in sections],
+        sections=[(s.title, s.text, s.png and _inline(s.png), s.note) for s in sections],
         settings=yaml.safe_dump(dict(settings), sort_keys=False),
         command=command,
     )

@@ -1,0 +1,223 @@
+"""The report of a run: a command keeps what it found out, and the page is written from all kept."""
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from glowkit.cli.common import Opened
+from glowkit.core.files import write_atomically
+
+if TYPE_CHECKING:
+    from glowkit.training.parts import Part
+    from glowkit.training.report import Section
+
+ORDER = (
+    "Baselines",
+    "Temperatures",
+    "Nearest training images",
+    "Interpolation",
+    "Reconstruction",
+    "Most and least likely images",
+    "How bits/dim are spread",
+)
+EARLIER = "Of earlier weights: the model has been trained on since."
+
+
+def report_of(
+    opened: Opened,
+    data: str,
+    split: str,
+    figures: Mapping[str, Any],
+    baselines: Mapping[str, float],
+    sections: "Sequence[Section]" = (),
+    told: Mapping[str, float] | None = None,
+) -> Path:
+    """Keep these figures and sections in RUN/report, and write RUN/report.html from all kept there.
+
+    data: the name of what they are of. told: the figures of `classify`, if asked for.
+    """
+    from glowkit.cli.attributes import weights_of
+    from glowkit.training.parts import Part, write_part
+
+    weights = weights_of(opened)
+    about: dict[str, Any] = {"data": data, "split": split}
+    draws = figures.get("importance_samples", 1)
+    main = Part(f"figures-{split}-{draws}", "figures", dict(figures), about, weights)
+    parts = [main]
+    if baselines:
+        of_levels = about | {"levels": figures["levels"]}
+        parts.append(Part(f"baselines-{split}", "baselines", dict(baselines), of_levels))
+    if told:
+        of_images = about | {"images": figures["images"]}
+        parts.append(
+            Part(f"classification-{split}", "classification", dict(told), of_images, weights)
+        )
+    for section in sections:
+        name = re.sub(r"[^a-z]+", "-", section.title.lower())
+        content = {"title": section.title, "text": section.text}
+        note = {"note": section.note}
+        parts.append(Part(f"section-{name}", "section", content, note, weights, section.png))
+    _keep_fuller(opened.folder)
+    for part in parts:
+        write_part(opened.folder, part)
+    return _write(opened, main)
+
+
+def _keep_fuller(run: Path) -> None:
+    """Set a report with more than figures aside, once, of a run that has no parts yet."""
+    page = run / "report.html"
+    if not page.is_file() or (run / "report").exists():
+        return
+    content = page.read_bytes()
+    if content.count(b"<h2>") > 5:  # figures, training, samples, settings, how to repeat it
+        write_atomically(run / "report-earlier.html", content)
+
+
+def _write(opened: Opened, main: "Part") -> Path:
+    """Write the page of a run, on which these figures come first."""
+    from glowkit.models import to_settings
+    from glowkit.training import RunFolder, read_run
+    from glowkit.training.parts import read_parts
+    from glowkit.training.report import write_report
+    from glowkit.training.subject import subject_of
+
+    run = opened.folder
+    settings = read_run(run)
+    folder = RunFolder(run)
+    parts, damaged = read_parts(run)
+    notes = [
+        f"{run / 'report' / name} is damaged, and what it held is left out; glowkit report makes"
+        " its parts again."
+        for name in damaged
+    ]
+    fitted = [
+        part
+        for part in parts
+        if part.kind == "baselines"
+        and all(part.about.get(name) == main.about[name] for name in ("data", "split"))
+        and part.about.get("levels") == main.content.get("levels")
+    ]
+    others = [part for part in parts if part.kind == "figures" and part.name != main.name]
+    kept = [part for part in parts if part.kind == "section"]
+    if fitted:
+        kept = [part for part in kept if part.content["title"] != "Baselines"]
+    drawn = [*sorted(folder.path.glob("samples/*.gif")), *sorted(folder.path.glob("samples/*.png"))]
+    latest = [sheet for sheet in drawn if sheet.stem.startswith("step-")][-1:]
+    # With sections of their own, other sheets would only repeat them.
+    sheets = [s for s in drawn if not s.stem.startswith("step-") and not kept] + latest
+    return write_report(
+        run,
+        figures={**main.about, **main.content},
+        settings={
+            "data": settings.data,
+            "model": to_settings(settings.model),
+            "training": asdict(settings.training),
+        },
+        sheets=[(_title(sheet), sheet) for sheet in sheets],
+        curves=folder.metrics,
+        baselines=fitted[0].content if fitted else None,
+        command=f"glowkit train --config {folder.config}",
+        subject=subject_of(settings.model),
+        sections=[
+            *_told(parts, main.weights),
+            *_attributes(opened, main.weights),
+            *_sections(kept, main.weights),
+        ],
+        others=[_other(part, main.weights) for part in others],
+        notes=notes,
+    )
+
+
+def _sections(parts: "Iterable[Part]", weights: str) -> "list[Section]":
+    from glowkit.training.report import Section
+
+    def place(part: "Part") -> tuple[int, str]:
+        title = part.content["title"]
+        return (ORDER.index(title) if title in ORDER else len(ORDER), title)
+
+    return [
+        Section(
+            part.content["title"],
+            part.content["text"],
+            part.png,
+            _note(str(part.about.get("note", "")), part, weights),
+        )
+        for part in sorted(parts, key=place)
+    ]
+
+
+def _told(parts: "Iterable[Part]", weights: str) -> "list[Section]":
+    """What `glowkit evaluate --classify` found, a section for each split."""
+    from glowkit.training.report import Section
+
+    sections = []
+    for part in parts:
+        if part.kind != "classification":
+            continue
+        found, about = part.content, part.about
+        text = (
+            f"{found['accuracy']:.2%} of the images are likeliest under their own class. Without"
+            f" labels, as a mean over classes, they take {found['marginal_bits_per_dim']:.4f}"
+            " bits/dim."
+        )
+        if "head_accuracy" in found:
+            text += f" The classifier head is right on {found['head_accuracy']:.2%}."
+        split = f"{about.get('split')} split of {about.get('data')}"
+        of = f"{about.get('images')} images of the {split}."
+        sections.append(Section("Classes", text, note=_note(of, part, weights)))
+    return sections
+
+
+def _attributes(opened: Opened, weights: str) -> "list[Section]":
+    """What `glowkit attributes` found, if it was run."""
+    from glowkit.cli.attributes import FILE
+    from glowkit.core.errors import GlowkitError
+    from glowkit.tasks import load_attributes
+    from glowkit.training.report import Section
+
+    path = opened.folder / FILE
+    if not path.exists():
+        return []
+    try:
+        found = load_attributes(path, weights)
+    except GlowkitError as error:
+        return [Section("Attributes", f"Left out: {error}.")]
+    rows = zip(found.names, found.positives, found.negatives, found.auroc, strict=True)
+    named = "; ".join(
+        f"{name} {'-' if math.isnan(area) else f'{area:.3f}'} ({has:,} and {lacks:,})"
+        for name, has, lacks, area in rows
+    )
+    return [
+        Section(
+            "Attributes",
+            "How well the direction of each attribute tells held-out images that have it from those"
+            " that lack it (AUROC; 0.5 is chance, - not known), and to how many training images of"
+            f" either kind it was fitted: {named}.",
+            note=f"Method: {found.method}.",
+        )
+    ]
+
+
+def _other(part: "Part", weights: str) -> tuple[str, str]:
+    """What an evaluation is of, and its figure."""
+    found, about = part.content, part.about
+    if "nll_nats" in found:
+        value, of = found["nll_nats"], f"{found['points']} points"
+    else:
+        draws = found["importance_samples"]
+        value = found["bits_per_dim"]
+        of = f"{found['images']} images, {found['levels']} levels, {draws} importance sample(s)"
+    name = f"{about.get('split')} split of {about.get('data')}: {of}"
+    return _note(name, part, weights), f"{value:.4f} ± {found['standard_error']:.4f}"
+
+
+def _note(text: str, part: "Part", weights: str) -> str:
+    return text if part.weights in ("", weights) else f"{text} {EARLIER}".lstrip()
+
+
+def _title(sheet: Path) -> str:
+    name, _, step = sheet.stem.partition("-")
+    return f"{name} {int(step)}" if step.isdigit() else sheet.stem

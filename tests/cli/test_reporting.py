@@ -1,0 +1,159 @@
+"""report.html: written anew from what every command kept, whichever came last."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from cli.conftest import Cli
+from glowkit import load, save
+
+GALLERY = (
+    "Temperatures",
+    "Nearest training images",
+    "Interpolation",
+    "Reconstruction",
+    "Most and least likely images",
+    "How bits/dim are spread",
+)
+
+
+def page_of(run: Path) -> str:
+    return (run / "report.html").read_text()
+
+
+def titles(run: Path) -> list[str]:
+    return re.findall(r"<h2>(.*)</h2>", page_of(run))
+
+
+def change(run: Path) -> None:
+    """What training on does: other weights."""
+    model = load(run / "model")
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(1e-3 * torch.randn_like(parameter))
+    save(model, run / "model")
+
+
+def test_an_evaluation_keeps_the_sections_of_the_full_report(cli: Cli, run: Path) -> None:
+    assert cli("report", run).code == 0
+    full, pictures = titles(run), page_of(run).count("data:image/png;base64,")
+    assert set(GALLERY) < set(full)
+    assert len(full) == 11
+    figures = json.loads(cli("evaluate", run, "--importance", 3, "--json").out)
+    assert titles(run) == full
+    page = page_of(run)
+    assert page.count("data:image/png;base64,") == pictures
+    assert f"{figures['bits_per_dim']:.4f} ±" in page
+    assert "<td>3</td>" in page  # importance samples of the figures above
+    assert "1 importance sample(s)</th>" in page  # those of the report are not lost
+    assert "mixture of 10 Gaussians" in page
+    assert "earlier weights" not in page
+
+
+def test_figures_are_refreshed_in_place(cli: Cli, run: Path) -> None:
+    assert cli("report", run).code == 0
+    before = json.loads(cli("evaluate", run, "--json").out)["bits_per_dim"]
+    change(run)
+    after = json.loads(cli("evaluate", run, "--json").out)["bits_per_dim"]
+    page = page_of(run)
+    assert f"{after:.4f}" != f"{before:.4f}"
+    assert f"{after:.4f} ±" in page
+    assert f"{before:.4f} ±" not in page
+
+
+def test_parts_of_earlier_weights_say_so(cli: Cli, run: Path) -> None:
+    assert cli("report", run).code == 0
+    assert cli("evaluate", run, "--split", "validation").code == 0
+    change(run)
+    assert cli("evaluate", run).code == 0
+    page = page_of(run)
+    assert page.count("Of earlier weights") == len(GALLERY) + 1  # and validation
+    assert re.search(r"validation split of digits: \d+ images.*Of earlier weights", page)
+    assert cli("report", run).code == 0
+    assert page_of(run).count("Of earlier weights") == 1
+
+
+def test_every_split_has_its_figures(cli: Cli, run: Path) -> None:
+    found = {
+        split: json.loads(cli("evaluate", run, "--split", split, "--json").out)
+        for split in ("validation", "test")
+    }
+    page = page_of(run)
+    for split, figures in found.items():
+        assert f"{figures['bits_per_dim']:.4f} ± {figures['standard_error']:.4f}" in page
+        assert f"{split} split of digits" in page
+    assert page.index("Bits/dim on the test split") < page.index("validation split of digits")
+
+
+def test_sections_say_what_they_are_of(cli: Cli, run: Path) -> None:
+    assert cli("report", run, "--importance", 2, "--seed", 7).code == 0
+    page = page_of(run)
+    for note in (
+        "10 samples a temperature, seed 7.",
+        "images of the test split of digits, 17 levels, 2 importance sample(s), seed 7.",
+        "100 samples, seed 7; 1297 training images of digits.",
+    ):
+        assert note in page
+
+
+def test_classes_and_attributes_have_sections(cli: Cli, conditional: Path) -> None:
+    assert cli("attributes", conditional).code == 0
+    told = json.loads(cli("evaluate", conditional, "--classify", "--json").out)
+    assert cli("evaluate", conditional).code == 0
+    page = page_of(conditional)
+    assert {"Classes", "Attributes"} < set(titles(conditional))
+    assert f"{told['accuracy']:.2%} of the images" in page
+    assert re.search(r"AUROC.*\b3 0\.\d{3} \([\d,]+ and [\d,]+\)", page)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff\xfe",
+        b'{"format": 1}',
+        b"[" * 100_000,
+        b'{"format": 1, "kind": "section", "content": [], "about": {}, "weights": "", "png": null}',
+        b'{"format": 1, "kind": "figures", "content": {"bits_per_dim": "2"}, "about": {},'
+        b' "weights": "", "png": null}',
+        b'{"format": 1, "kind": "section", "content": {"title": "a", "text": "b"}, "about": {},'
+        b' "weights": "", "png": "bm8="}',
+        b'{"format": 2, "kind": "section", "content": {"title": "a", "text": "b"}, "about": {},'
+        b' "weights": "", "png": null}',
+    ],
+)
+def test_a_damaged_part_is_left_out_and_said(cli: Cli, run: Path, content: bytes) -> None:
+    part = run / "report" / "figures-validation-1.json"
+    part.write_bytes(content)
+    outcome = cli("evaluate", run)
+    assert outcome.code == 0, outcome.err
+    assert "figures-validation-1.json is damaged" in page_of(run)
+    assert cli("evaluate", run, "--split", "validation").code == 0
+    assert "is damaged" not in page_of(run)
+
+
+def test_text_of_a_part_is_escaped(cli: Cli, run: Path) -> None:
+    evil = "<script>alert(1)</script>"
+    held = {"format": 1, "kind": "section", "weights": evil, "png": None}
+    part = held | {"content": {"title": evil, "text": evil}, "about": {"note": evil}}
+    (run / "report" / "section-evil.json").write_text(json.dumps(part))
+    assert cli("evaluate", run).code == 0
+    assert "<script" not in page_of(run)
+    assert page_of(run).count("&lt;script&gt;") == 3
+
+
+def test_a_full_report_of_a_run_without_parts_is_set_aside(cli: Cli, run: Path) -> None:
+    assert cli("report", run).code == 0
+    for part in (run / "report").iterdir():
+        part.unlink()
+    (run / "report").rmdir()
+    full = page_of(run)
+    assert cli("evaluate", run).code == 0
+    assert len(titles(run)) == 5
+    assert (run / "report-earlier.html").read_text() == full
