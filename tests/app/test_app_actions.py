@@ -1,10 +1,12 @@
 """What the page does with a model, and what it answers, without any page."""
 
 import base64
+import html
 import io
 import math
 import re
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,15 +15,16 @@ from PIL import Image
 
 from glowkit import GlowkitError
 from glowkit.app.actions import Chosen, between, draw, edit, likelihood, pick, rebuild
-from glowkit.app.answers import IN_TURN, blended, edited, sampled, shown, uploaded
+from glowkit.app.answers import IN_TURN, blended, edited, picked, sampled, shown, uploaded
+from glowkit.app.drawing import figures, plain, plot, samples
 from glowkit.app.exhibit import Exhibit
 from glowkit.app.serving import serving
 from glowkit.tasks import edit as glowkit_edit
 from glowkit.tasks.sheet import HATCH_INK, to_pil
 
 
-def pictures(html: str) -> list[Image.Image]:
-    encoded = re.findall(r'<img alt="[^"]*" src="data:image/png;base64,([^"]+)"', html)
+def pictures(page: str) -> list[Image.Image]:
+    encoded = re.findall(r'<img alt="[^"]*" src="data:image/png;base64,([^"]+)"', page)
     return [Image.open(io.BytesIO(base64.b64decode(each))) for each in encoded]
 
 
@@ -74,11 +77,11 @@ def test_samples_as_html(exhibit: Exhibit) -> None:
 
 
 def test_an_image_as_html(exhibit: Exhibit) -> None:
-    html = shown(exhibit, pick(exhibit, 0))
-    image, again, _ = pictures(html)
+    page = shown(exhibit, pick(exhibit, 0))
+    image, again, _ = pictures(page)
     assert np.array_equal(image, again)
-    assert "largest pixel error 0 of" in html
-    less = re.search(r"(\d+) of 20 images of noise are less likely", html)
+    assert "largest pixel error 0 of" in page
+    less = re.search(r"(\d+) of 20 images of noise are less likely", page)
     assert less
     assert 0 <= int(less[1]) <= 20
 
@@ -100,6 +103,52 @@ def test_a_bad_value_is_a_sentence(digits: Exhibit, place: int, value: object) -
     if place == 1:
         with pytest.raises(GlowkitError, match="must be a number from"):
             blended(digits, pick(digits, 0), pick(digits, 1), value)
+
+
+HOSTILE = [
+    "<img src=x onerror=alert(1)>",
+    "</script><script>alert(1)</script>",
+    "[a](javascript:alert(1))",
+    "![a](http://evil.example/x.png)",
+    '" onmouseover="alert(1)',
+    "' onmouseover='alert(1)",
+    "&lt;b&gt; & `code` *em* __strong__ ~~x~~ $x$",
+    "http://evil.example a@evil.example",
+    "a\n# heading\n\n<b>",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_are_text_and_nothing_else(digits: Exhibit, name: str) -> None:
+    said = plain(name)
+    assert html.unescape(said) == name
+    assert not set(said) & set("<>\"'`*_[]()\n:/@")
+    hostile = replace(digits, measured=f"5 images of {name}", class_names=(name, "b"))
+    for page in (
+        shown(hostile, pick(digits, 0)),
+        figures([(name, digits.images[0], False)], 17),
+        plot(b"", name),
+        samples(digits.images[:2], 17, name, torch.zeros(2, dtype=torch.bool)),
+    ):
+        assert name not in page
+        tags = re.findall(r"<[^>]*>", page)
+        assert not any("onerror" in tag.replace(said, "") for tag in tags)
+        assert {tag.split()[0].strip("</>") for tag in tags} <= {
+            "a", "div", "figcaption", "figure", "img", "p",
+        }  # fmt: skip
+
+
+@pytest.mark.parametrize("row", [-1, 20, None, "0", [1], 1.5])
+def test_an_image_that_is_not_there_is_a_sentence(digits: Exhibit, row: object) -> None:
+    with pytest.raises(GlowkitError, match="no such image"):
+        picked(digits, row)
+
+
+def test_a_seed_may_be_typed(digits: Exhibit) -> None:
+    assert sampled(digits, 2, 0.7, " 7 ", IN_TURN) == sampled(digits, 2, 0.7, 7, IN_TURN)
+    for typed in ("", "seven", "7.5", "-7", "\u0667", "9" * 400):
+        with pytest.raises(GlowkitError, match="seed must be a number from 0 to 4294967295"):
+            sampled(digits, 2, 0.7, typed, IN_TURN)
 
 
 @pytest.mark.parametrize("label", ["three", "", None, 7, ["zero"]])
@@ -150,10 +199,10 @@ def test_samples_that_overflow_are_said_and_hatched(
         return noises
 
     monkeypatch.setattr(model, "draw_noises", damaged)
-    html = sampled(exhibit, 5, 0.7, 3, IN_TURN)
-    assert "1 of 5 image(s) could not be computed (overflow)" in html
+    page = sampled(exhibit, 5, 0.7, 3, IN_TURN)
+    assert "1 of 5 image(s) could not be computed (overflow)" in page
     marked = [
-        HATCH_INK in {c for _, c in p.convert("RGB").getcolors(2**20)} for p in pictures(html)
+        HATCH_INK in {c for _, c in p.convert("RGB").getcolors(2**20)} for p in pictures(page)
     ]
     assert marked == [False, False, True, False, False]
 
@@ -162,6 +211,6 @@ def test_an_image_without_a_likelihood_is_said(
     digits: Exhibit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("glowkit.app.answers.likelihood", lambda *_: math.nan)
-    html = shown(digits, pick(digits, 0))
-    assert "no finite log p" in html
-    assert "less likely" not in html
+    page = shown(digits, pick(digits, 0))
+    assert "no finite log p" in page
+    assert "less likely" not in page

@@ -14,6 +14,7 @@ import pytest
 
 from app.requests_of_all_kinds import ask, malformed
 from glowkit.app.answers import IN_TURN
+from glowkit.app.uploads import MOST_BYTES
 
 httpx = pytest.importorskip("httpx", reason="comes with Gradio: pip install 'glowkit[app]'")
 GOOD = ("sample", 4, 0.7, 0, IN_TURN)
@@ -41,6 +42,84 @@ def test_people_at_once_are_all_answered(client: Any, people: int) -> None:
         answers = list(pool.map(one, range(people)))
     assert {event for event, _ in answers} == {"complete"}
     assert len({html for _, html in answers}) == 5  # everyone has the samples of the own seed
+
+
+@pytest.mark.parametrize("header", ["Host", "Origin"])
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/config", "/gradio_api/queue/data", "/gradio_api/call/sample", "/gradio_api/upload"],
+)
+def test_another_name_is_turned_away(client: Any, header: str, path: str) -> None:
+    for name in ("evil.example", f"evil.example:{client.base_url.port}"):
+        value = name if header == "Host" else f"http://{name}"
+        for method in ("GET", "POST", "OPTIONS"):
+            response = client.request(method, path, headers={header: value})
+            assert response.status_code == 403
+            assert "own address only" in response.text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "{cwd}/pyproject.toml",
+        "pyproject.toml",
+        "./pyproject.toml",
+        "{model}/config.json",
+        "{model}/../model/config.json",
+        "../../../../../../etc/passwd",
+        "..%2f..%2f..%2f..%2f..%2fetc%2fpasswd",
+        "/etc/passwd",
+        "%2fetc%2fpasswd",
+        "/proc/self/environ",
+        "file:///etc/passwd",
+        "http://127.0.0.1:9/x",
+        "\\etc\\passwd",
+    ],
+)
+@pytest.mark.parametrize("route", ["/gradio_api/file=", "/file=", "/gradio_api/file/", "/static/"])
+def test_no_file_of_this_machine_is_served(client: Any, model: Path, route: str, path: str) -> None:
+    response = client.get(route + path.format(cwd=Path.cwd(), model=model))
+    assert response.status_code in (400, 403, 404, 405, 422)
+    for secret in ("root:", "[project]", "format_version", "PATH="):
+        assert secret not in response.text
+
+
+def test_a_large_upload_is_refused(client: Any) -> None:
+    files = {"files": ("big.png", b"0" * (MOST_BYTES + 1), "image/png")}
+    assert client.post("/gradio_api/upload", files=files).status_code == 413
+
+
+def test_a_tour_with_mistakes_leaves_no_traceback(client: Any, model: Path) -> None:
+    """All that a person can send from the page: empty boxes, numbers out of range, odd files."""
+    told = 0
+    for count, temperature, seed, label in [
+        (None, 0.7, 0, IN_TURN),
+        (4, None, 0, IN_TURN),
+        (4, 0.7, None, IN_TURN),
+        (4, 0.7, "", IN_TURN),
+        (4, 0.7, "many", IN_TURN),
+        (4, 0.7, "-1", IN_TURN),
+        (4, 0.7, "9" * 400, IN_TURN),
+        (400, 0.7, 0, IN_TURN),
+        (4, -3, 0, IN_TURN),
+        (4, 0.7, 0, "no such class"),
+        (4, 0.7, 0, None),
+        (4, 0.7, 0, []),
+    ]:
+        event, data = ask(client, "sample", count, temperature, seed, label)
+        assert event == "error"
+        told += "must be" in data or "no class" in data
+    assert told == 12
+    for place in (None, "", 7, -1, [], "half"):
+        assert ask(client, "between", place)[0] == "error"
+    for amount in (None, "", 7, -7):
+        assert ask(client, "edit", amount, 0.5)[0] == "error"
+    for name in ("upload_image", "upload_first", "upload_second"):
+        event, data = ask(client, name, None, None)
+        assert event == "complete"
+        assert "there is no file" in data
+    assert ask(client, "sample", 4, 0.7, "7", IN_TURN)[0] == "complete"
+    assert "Traceback" not in model.with_name("log").read_text()
 
 
 @pytest.mark.parametrize("count", [60, pytest.param(1000, marks=pytest.mark.slow)])

@@ -3,13 +3,12 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from html import escape
 from pathlib import Path
 
 import torch
 
-from glowkit.app.actions import Chosen, between, choose, draw, edit, likelihood, rebuild
-from glowkit.app.drawing import figures, plot, samples
+from glowkit.app.actions import Chosen, between, choose, draw, edit, likelihood, pick, rebuild
+from glowkit.app.drawing import figures, plain, plot, samples
 from glowkit.app.exhibit import Exhibit
 from glowkit.app.uploads import upload
 from glowkit.core.errors import GlowkitError
@@ -30,11 +29,20 @@ def sampled(exhibit: Exhibit, count: object, temperature: object, seed: object, 
     """Samples as HTML; `label` is the name of a class, or `IN_TURN`."""
     number = round(_number("number of samples", count, 1, MOST_SAMPLES))
     heat = _number("temperature", temperature, 0, MOST_TEMPERATURE)
+    if isinstance(seed, str) and seed.strip().isascii() and seed.strip().isdecimal():
+        seed = int(seed.strip()[:20])  # of any length; beyond 20 digits it is too large anyway
     start = round(_number("seed", seed, 0, MOST_SEED))
     own = None if label == IN_TURN else _label(exhibit, label)
     images, broken = draw(exhibit, number, heat, start, own)
     name = f"temperature-{heat:g}-seed-{start}"
     return _said(broken, LESS_HEAT) + samples(images, exhibit.levels, name, broken)
+
+
+def picked(exhibit: Exhibit, row: object) -> Chosen:
+    """One of the exhibit's own images."""
+    if not isinstance(row, int) or not 0 <= row < len(exhibit.images):
+        raise GlowkitError("there is no such image to choose; pick one of those shown")
+    return pick(exhibit, row)
 
 
 def uploaded(exhibit: Exhibit, file: str | None, label: str) -> Chosen:
@@ -63,14 +71,14 @@ def shown(exhibit: Exhibit, chosen: Chosen) -> str:
     if not math.isfinite(bits):
         sentence = "The model gives this image no finite log p, and so no bits/dim."
     notes = [*chosen.notes, explain_error(exhibit.model, chosen.image, again, chosen.context)]
-    about = "".join(f"<p>{escape(note)}</p>" for note in notes if note)
+    about = "".join(f"<p>{plain(note)}</p>" for note in notes if note)
     drawn = ""
     if len(exhibit.bits) and not math.isnan(bits):
         less = int((exhibit.bits > bits).sum())
         sentence += f" {less} of {exhibit.measured} are less likely."
         drawn = plot(histogram(exhibit.bits, {"this image": bits}), f"Histogram: {sentence}")
     said = _said(broken, REMEDY)
-    return f"{said}{figures(pair, exhibit.levels)}<p>{sentence}</p>{about}{drawn}"
+    return f"{said}{figures(pair, exhibit.levels)}<p>{plain(sentence)}</p>{about}{drawn}"
 
 
 def blended(exhibit: Exhibit, a: Chosen, b: Chosen, t: object) -> str:
@@ -110,7 +118,10 @@ def _said(broken: torch.Tensor, remedy: str) -> str:
 
 def _number(what: str, value: object, low: float, high: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise GlowkitError(f"the {what} must be a number from {low:g} to {high:g}")
+        given = "nothing" if value in (None, "") else str(value)[:40]
+        raise GlowkitError(
+            f"the {what} must be a number from {low:.10g} to {high:.10g}, not {given}"
+        )
     return float(value)
 
 

@@ -3,7 +3,6 @@
 import base64
 import io
 from collections.abc import Sequence
-from html import escape
 
 from torch import Tensor
 
@@ -27,13 +26,19 @@ CSS = """
 """
 
 
+def plain(text: object) -> str:
+    """Text, of a file's name perhaps, whose signs neither HTML nor Markdown takes for its own."""
+    signs = "\\`*_~{}[]<>()#!|&$\"':/@\n\r\t"
+    return "".join(f"&#{ord(sign)};" if sign in signs else sign for sign in str(text))
+
+
 def figures(named: Sequence[tuple[str, Tensor, bool]], levels: int) -> str:
     """Images (C, H, W) side by side, each above its caption; a click saves it, pixel for pixel.
 
     Each has a name, and whether it could not be computed, and then is hatched.
     """
     each = [
-        _image(name, image, levels, broken, f"<figcaption>{escape(name)}</figcaption>")
+        _image(name, image, levels, broken, f"<figcaption>{plain(name)}</figcaption>")
         for name, image, broken in named
     ]
     return f'<div class="flow">{"".join(each)}</div>'
@@ -51,19 +56,19 @@ def samples(images: Tensor, levels: int, name: str, broken: Tensor) -> str:
     rows = [("", row) for row in images.cpu().split(COLUMNS)]
     sheet = io.BytesIO()
     image_sheet(rows, levels, broken=broken.cpu().split(COLUMNS)).save(sheet, format="PNG")
-    link = f'<a href="{_uri(sheet.getvalue())}" download="{escape(name)}.png">'
+    link = f'<a href="{_uri(sheet.getvalue())}" download="{plain(name)}.png">'
     return f'<div class="flow many">{single}</div><p>{link}Save all as one sheet</a></p>'
 
 
 def plot(png: bytes, about: str) -> str:
     """A drawing, with what it shows for those who do not see it."""
-    return f'<div class="plot"><img alt="{escape(about)}" src="{_uri(png)}"></div>'
+    return f'<div class="plot"><img alt="{plain(about)}" src="{_uri(png)}"></div>'
 
 
 def _image(name: str, image: Tensor, levels: int, broken: bool, caption: str = "") -> str:
     drawn = io.BytesIO()
     picture(image, levels, broken).save(drawn, format="PNG")
-    uri, name = _uri(drawn.getvalue()), escape(name)
+    uri, name = _uri(drawn.getvalue()), plain(name)
     return (
         f'<figure><a href="{uri}" download="{name}.png" title="Save">'
         f'<img alt="{name}" src="{uri}"></a>{caption}</figure>'

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from glowkit.app.address import OnlyByName, free_port
 from glowkit.app.drawing import CSS
 from glowkit.app.exhibit import Exhibit
 from glowkit.app.uploads import MOST_BYTES
@@ -34,7 +35,9 @@ def serving(exhibit: Exhibit, host: str, port: int | None) -> Iterator[str]:
         import gradio as gr
     except ImportError as error:
         raise GlowkitError("the page needs Gradio: pip install 'glowkit[app]'") from error
+    from starlette.middleware import Middleware
 
+    port = free_port(host, port)
     with tempfile.TemporaryDirectory(prefix="glowkit-app-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
         from glowkit.app.page import build_page
@@ -50,14 +53,16 @@ def serving(exhibit: Exhibit, host: str, port: int | None) -> Iterator[str]:
                 quiet=True,
                 max_file_size=MOST_BYTES,
                 footer_links=[],
-                app_kwargs={"exception_handlers": {Exception: _not_answered}},
+                app_kwargs={
+                    "exception_handlers": {Exception: _not_answered},
+                    "middleware": [Middleware(OnlyByName, host)],
+                },
                 css=CSS,
                 theme=gr.themes.Default(font=SYSTEM_FONT, font_mono=FIXED_FONT),
             )
         except OSError as error:
-            where = f"{host}:{port}" if port else host
             raise GlowkitError(
-                f"the page cannot be served at {where}; give another --host or --port"
+                f"the page cannot be served at {host}:{port}; give another --host or --port"
             ) from error
         try:
             yield address

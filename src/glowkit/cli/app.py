@@ -57,7 +57,15 @@ def app(
 
     Example: `glowkit app runs/digits-glow-tiny`
     """
+    import importlib.util
     import threading
+
+    from glowkit.app.address import free_port
+
+    # Before anything is loaded: a taken port, and a missing library, cost nobody half a minute.
+    if importlib.util.find_spec("gradio") is None:
+        raise GlowkitError("the page needs Gradio: pip install 'glowkit[app]'")
+    port = free_port(host, port)
 
     from glowkit.app.serving import serving
 

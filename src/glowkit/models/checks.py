@@ -7,7 +7,6 @@ from typing import Any
 
 from glowkit.core import GlowkitError, shown
 
-
 LARGEST = 2**31 - 1
 """Of whole numbers in a config: of what counts something, no computer holds more."""
 
