@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+import glowkit
 from cli.conftest import Cli
 
 
@@ -101,6 +103,16 @@ def test_attributes_belong_to_their_weights(cli: Cli, fitted: Path) -> None:
     outcome = cli("edit", fitted, "test:0", "--attribute", "3=1")
     assert outcome.code == 2
     assert "other weights" in outcome.err
+
+
+def test_attributes_of_other_weights_are_refused(cli: Cli, fitted: Path) -> None:
+    model = glowkit.load(fitted)
+    with torch.no_grad():
+        next(model.parameters()).add_(1e-3)
+    glowkit.save(model, fitted / "model")
+    outcome = cli("edit", fitted, "test:0", "--attribute", "3=1")
+    assert outcome.code == 2
+    assert "belongs to other weights" in outcome.err
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,10 @@ from glowkit.models.presets import Config
 
 FORMAT_VERSION = 1
 
-_DIGEST, _SETTINGS = "sha256", "settings"
-"""Names in the weights' metadata. All that is needed to tell damage stands in that one file, so
-that a kill between the two files of a model never makes it unreadable."""
+_METADATA = "glowkit"
+"""Its name in the weights' file: JSON of a checksum and the settings. All that is needed to tell
+damage stands in that one file, so that a kill between the two never makes a model unreadable; and
+under one name, since safetensors orders several at random."""
 
 _PERMUTATIONS = ("indices", "indices_inverse", "permutation")
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -54,8 +55,8 @@ def save(model: Density, folder: str | Path) -> Path:
         )
     about = {"format": "glowkit", "format_version": FORMAT_VERSION, **to_settings(model.config)}
     settings = json.dumps(about)
-    metadata = {_DIGEST: _digest(tensors, settings), _SETTINGS: settings}
-    write_atomically(folder / "model.safetensors", to_bytes(tensors, metadata))
+    metadata = json.dumps({"sha256": _digest(tensors, settings), "settings": settings})
+    write_atomically(folder / "model.safetensors", to_bytes(tensors, {_METADATA: metadata}))
     write_atomically(folder / "config.json", json.dumps(about, indent=2).encode())
     return folder
 
@@ -158,11 +159,17 @@ def _check_digest(
             stacklevel=4,
         )
         return
-    settings = metadata.get(_SETTINGS, "")
-    if metadata.get(_DIGEST) != _digest(tensors, settings):
+    try:
+        held = parse_json(metadata.get(_METADATA, "{}"))
+        digest, settings = str(held["sha256"]), str(held["settings"])
+    except (ValueError, LookupError, TypeError) as error:
         raise GlowkitError(
-            f"{path} is damaged: its weights do not have the checksum that was written with them;"
-            " take a copy, or train again"
+            f"{path} is damaged: it has lost its checksum; use another copy"
+        ) from error
+    if digest != _digest(tensors, settings):
+        raise GlowkitError(
+            f"{path} is damaged: it holds other weights than those that its checksum was written"
+            " with; use another copy, or train again"
         )
     try:
         written = from_settings(_checked(path, parse_json(settings)))
