@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glowkit.core.errors import GlowkitError
+from glowkit.core.errors import GlowkitError, shown
 
 if TYPE_CHECKING:
     from glowkit.data import PointSource, Source
@@ -196,17 +196,17 @@ def _start(request: Request, resumed: Path | None) -> "RunSettings | None":
 
 
 def _parse(settings: Sequence[str]) -> dict[str, Any]:
-    import yaml
+    from glowkit.training.values import parse_yaml
 
     parsed = {}
     for setting in settings:
         name, equals, value = setting.partition("=")
         if not equals:
-            raise GlowkitError(f"--set takes NAME=VALUE, such as steps=16, not {setting!r}")
+            raise GlowkitError(f"--set takes NAME=VALUE, such as steps=16, not {shown(setting)}")
         try:
-            parsed[name] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise GlowkitError(f"--set {setting}: {value!r} is not a value") from error
+            parsed[name] = parse_yaml(value)
+        except ValueError as error:
+            raise GlowkitError(f"--set {name}: {shown(value)} is not a value") from error
     return parsed
 
 

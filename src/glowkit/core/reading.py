@@ -3,8 +3,9 @@
 import json
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from glowkit.core.errors import GlowkitError, shown
@@ -39,18 +40,22 @@ def read_small(path: Path) -> str:
         raise GlowkitError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def parse_json(text: str) -> Any:
-    """The value of a JSON text.
+def parse_json(text: str, constants: Mapping[str, float] = MappingProxyType({})) -> Any:
+    """The value of a JSON text; constants: those of NaN and infinity that it may hold.
 
-    Raises ValueError when it is none, and also for NaN and infinity, a name that is given twice and
-    nesting without end.
+    Raises ValueError when it is none, and also for other constants, numbers too large for a float,
+    a name that is given twice and nesting without end.
 
     >>> parse_json('{"steps": 8}')
     {'steps': 8}
     """
+
+    def constant(name: str) -> float:
+        return constants[name] if name in constants else _finite(name)
+
     try:
         found = json.loads(
-            text, object_pairs_hook=_no_name_twice, parse_constant=_finite, parse_float=_finite
+            text, object_pairs_hook=_no_name_twice, parse_constant=constant, parse_float=_finite
         )
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error

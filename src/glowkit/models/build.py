@@ -81,6 +81,7 @@ def from_settings(settings: Mapping[str, Any]) -> Config:
     """
     family = settings.get("family")
     check_choice("family", family, FAMILIES)
+    assert isinstance(family, str)
     kind = FAMILIES[family][0]
     known = [field.name for field in fields(kind)]
     rest = {name: value for name, value in settings.items() if name != "family"}

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from glowkit.core import Density, GlowkitError, GlowkitWarning, shown
 from glowkit.core.files import write_atomically
+from glowkit.core.finite import not_finite
 from glowkit.core.reading import parse_json, read_small
 from glowkit.models.build import build, from_settings, to_settings
 from glowkit.models.demand import check_against_file
@@ -47,7 +48,7 @@ def save(model: Density, folder: str | Path) -> Path:
         raise GlowkitError("only a model that glowkit.build made can be saved; this has no config")
     folder = Path(folder)
     tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
-    broken = _not_finite(tensors)
+    broken = _broken(tensors)
     if broken:
         raise GlowkitError(
             f"the model is not saved, because it is damaged: {broken}; what was in {folder} is"
@@ -188,23 +189,21 @@ def _digest(tensors: Mapping[str, Tensor], settings: str) -> str:
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
 def _check_values(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Refuse, by name, values that no model has, whatever its settings."""
-    wrong = _not_finite(tensors) or next(_wrong_numbers(tensors), None)
+    wrong = _broken(tensors) or next(_wrong_numbers(tensors), None)
     if wrong:
         raise GlowkitError(f"{path} is damaged: {wrong}; use another copy, or an earlier model")
 
 
-def _not_finite(tensors: Mapping[str, Tensor]) -> str | None:
-    broken = [name for name, t in tensors.items() if not bool(torch.isfinite(t).all())]
-    if not broken:
-        return None
-    more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
-    return f"tensor {broken[0]}{more} holds NaN or infinity"
+def _broken(tensors: Mapping[str, Tensor]) -> str | None:
+    names = not_finite(tensors)
+    more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+    return f"tensor {names[0]}{more} holds NaN or infinity" if names else None
 
 
 def _wrong_numbers(tensors: Mapping[str, Tensor]) -> Iterator[str]:

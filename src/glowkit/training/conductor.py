@@ -13,7 +13,7 @@ from glowkit.models import save
 from glowkit.nets.precision import set_precision
 from glowkit.tasks.sheet import save_png
 from glowkit.training.batches import Split
-from glowkit.training.checkpoint import Checkpoint, write_checkpoint
+from glowkit.training.checkpoint import Checkpoint, fit_optimizer, write_checkpoint
 from glowkit.training.ema import Ema
 from glowkit.training.evaluation import share_of_figures
 from glowkit.training.folder import RunFolder
@@ -70,7 +70,8 @@ class Conductor(Callback):
             self._save(trainer, module)
         else:
             self.ema.load_state_dict(self.resumed.ema)
-            trainer.optimizers[0].load_state_dict(self.resumed.optimizer)
+            path = self.folder.checkpoint
+            fit_optimizer(trainer.optimizers[0], self.resumed.optimizer, path)
             self.resumed = None  # release memory
         self.report.start()
         if module.plan.evaluation_due(state):  # killed or interrupted before it was done

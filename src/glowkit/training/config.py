@@ -1,9 +1,10 @@
 """TrainConfig: everything about a run that is neither the data nor the model."""
 
 from dataclasses import dataclass, fields
+from numbers import Integral, Real
 from typing import Any
 
-from glowkit.core.errors import GlowkitError
+from glowkit.core.errors import GlowkitError, shown
 from glowkit.nets.precision import PRECISIONS
 from glowkit.training.optimizers import OPTIMIZERS
 
@@ -45,6 +46,8 @@ class TrainConfig:
     evaluate_every: float | None = None
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            _check_type(field.name, getattr(self, field.name), str(field.type))
         if (self.epochs is None) == (self.minutes is None):
             raise GlowkitError("give a training budget: either epochs or minutes, and not both")
         for name in ("epochs", "minutes"):
@@ -55,11 +58,11 @@ class TrainConfig:
                 )
         if self.optimizer not in OPTIMIZERS:
             raise GlowkitError(
-                f"unknown optimizer {self.optimizer!r}; choose {' or '.join(OPTIMIZERS)}"
+                f"unknown optimizer {shown(self.optimizer)}; choose {' or '.join(OPTIMIZERS)}"
             )
         if self.precision not in (None, *PRECISIONS):
             raise GlowkitError(
-                f"unknown precision {self.precision!r}; choose {' or '.join(PRECISIONS)}"
+                f"unknown precision {shown(self.precision)}; choose {' or '.join(PRECISIONS)}"
             )
         for name, good, wanted in (
             ("batch_size", self.batch_size >= 1, "1 or more"),
@@ -84,8 +87,32 @@ def train_config_from(values: dict[str, Any]) -> TrainConfig:
     known = [field.name for field in fields(TrainConfig)]
     for name in values:
         if name not in known:
-            raise GlowkitError(f"unknown training setting {name!r}; known: {', '.join(known)}")
+            raise GlowkitError(f"unknown training setting {shown(name)}; known: {', '.join(known)}")
+    return TrainConfig(**values)
+
+
+_LARGEST = 2**63 - 1  # of what torch takes as a seed or a count
+
+
+def _check_type(name: str, value: object, kind: str) -> None:
+    """Refuse a value that is not of its field's type, such as "float | None"."""
+    if (value is None and "None" in kind) or isinstance(value, bool):
+        good = value is None
+    elif "str" in kind:
+        good = isinstance(value, str)
+    else:
+        number = isinstance(value, Integral if "int" in kind else Real)
+        good = number and (not isinstance(value, int) or value <= _LARGEST)
+    if not good:
+        wanted = "text" if "str" in kind else "a whole number" if "int" in kind else "a number"
+        hint = "; YAML takes 1e-3 for text, and 1.0e-3 for a number" * _like_number(value)
+        raise GlowkitError(
+            f"{name} is {shown(value)}, of the wrong type; it must be {wanted}{hint}"
+        )
+
+
+def _like_number(value: object) -> bool:
     try:
-        return TrainConfig(**values)
-    except TypeError as error:  # a value of the wrong type, met by a comparison
-        raise GlowkitError(f"a training setting has a value of the wrong type: {error}") from error
+        return isinstance(value, str) and "e" in value.lower() and float(value) == float(value)
+    except ValueError:
+        return False

@@ -8,6 +8,9 @@ from torch import Tensor
 from glowkit.core.density import Density
 from glowkit.training.schedule import ema_decay_at
 
+UPDATES = "ema updates"
+"""The name of their number in the state dict of averages."""
+
 
 class Ema:
     """A second model whose parameters follow the trained one's; it is evaluated and saved.
@@ -44,12 +47,9 @@ class Ema:
                 mine[name].copy_(value)
 
     def state_dict(self) -> dict[str, Tensor | int]:
-        return {**self.model.state_dict(), _UPDATES: self.updates}
+        return {**self.model.state_dict(), UPDATES: self.updates}
 
     def load_state_dict(self, state: dict[str, Tensor | int]) -> None:
-        tensors = {name: value for name, value in state.items() if name != _UPDATES}
+        tensors = {name: value for name, value in state.items() if name != UPDATES}
         self.model.load_state_dict(tensors)
-        self.updates = int(state[_UPDATES])
-
-
-_UPDATES = "ema updates"
+        self.updates = int(state[UPDATES])

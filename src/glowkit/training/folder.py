@@ -1,5 +1,6 @@
 """The run folder: where everything lies, and config.yaml, which says how to run it again."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -7,11 +8,13 @@ from typing import Any
 
 import yaml
 
-from glowkit.core.errors import GlowkitError
+from glowkit.core.errors import GlowkitError, shown
 from glowkit.core.files import write_atomically
+from glowkit.core.reading import read_small
 from glowkit.models.build import from_settings, to_settings
 from glowkit.models.presets import Config
 from glowkit.training.config import TrainConfig, train_config_from
+from glowkit.training.values import parse_yaml
 
 _FORMAT = 1
 _SECTIONS = ("data", "model", "training")
@@ -90,7 +93,7 @@ def read_run(run: str | Path) -> RunSettings:
     Raises GlowkitError when the folder is not a run, or its config.yaml is damaged or too new.
     """
     path = RunFolder(Path(run)).config
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise GlowkitError(f"{run} is not a run folder: it has no {path.name}")
     return read_settings(path)
 
@@ -100,17 +103,20 @@ def read_settings(path: Path) -> RunSettings:
 
     Raises GlowkitError when it is missing, damaged or too new.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise GlowkitError(f"no such config file: {path}")
+    text = read_small(path)
     try:
-        settings = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        settings = parse_yaml(text)
+    except ValueError as error:
         raise GlowkitError(
-            f"{path} is damaged and cannot be read as YAML; restore it, or start a new run"
+            f"{path} is damaged and cannot be read as YAML ({error}); restore it, or start a new"
+            " run"
         ) from error
-    if not isinstance(settings, dict) or not isinstance(settings.get("format"), int):
+    format = settings.get("format") if isinstance(settings, dict) else None
+    if not isinstance(format, int) or isinstance(format, bool) or format < 1:
         raise GlowkitError(f"{path} was not written by glowkit, or is damaged: it names no format")
-    if settings["format"] > _FORMAT:
+    if format > _FORMAT:
         raise GlowkitError(f"{path} was written by a newer glowkit; upgrade glowkit to use it")
     for section in _SECTIONS:
         if not isinstance(settings.get(section), dict):
@@ -118,18 +124,37 @@ def read_settings(path: Path) -> RunSettings:
                 f"{path} is truncated or damaged: section {section!r} is missing; "
                 "restore it, or start a new run"
             )
-    unknown = settings["data"].keys() - {"spec", "size", "channels", "skip_bad"}
-    if "spec" not in settings["data"] or unknown:
-        raise GlowkitError(
-            f"{path}: section 'data' needs spec, and may have size, channels and skip_bad"
-            + (f", but not {', '.join(sorted(map(str, unknown)))}" if unknown else "")
-        )
     try:
         return RunSettings(
-            settings["data"],
+            _data_of(settings["data"]),
             from_settings(settings["model"]),
             train_config_from(settings["training"]),
-            tuple(map(str, settings.get("class_names") or ())),
+            _names_of(settings.get("class_names")),
         )
     except GlowkitError as error:
         raise GlowkitError(f"{path}: {error}") from error
+
+
+_DATA: dict[str, type] = {"spec": str, "size": int, "channels": int, "skip_bad": bool}
+"""The arguments of `open_source`, all but the first of which may be None or missing."""
+
+
+def _data_of(data: dict[str, Any]) -> dict[str, Any]:
+    unknown = sorted(data.keys() - _DATA.keys())
+    if "spec" not in data or unknown:
+        raise GlowkitError(
+            "section 'data' needs spec, and may have size, channels and skip_bad"
+            + (f", but not {shown(', '.join(unknown))}" if unknown else "")
+        )
+    for name, value in data.items():
+        if type(value) is not _DATA[name] and (value is not None or name == "spec"):
+            raise GlowkitError(f"{name} of section 'data' is {shown(value)}, which it cannot be")
+    return data
+
+
+def _names_of(names: object) -> tuple[str, ...]:
+    if names is None:
+        return ()
+    if not isinstance(names, list) or not all(isinstance(n, str | int | float) for n in names):
+        raise GlowkitError(f"class_names is {shown(names)}, which is no list of names")
+    return tuple(map(str, names))

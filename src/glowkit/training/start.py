@@ -1,6 +1,7 @@
 """What must hold before a run starts or resumes, and the pieces it starts from."""
 
 import os
+from typing import Any
 
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -15,6 +16,7 @@ from glowkit.models.presets import Config
 from glowkit.nets.precision import precision_nets
 from glowkit.training.batches import Preparation, Split
 from glowkit.training.checkpoint import Checkpoint, read_checkpoint
+from glowkit.training.ema import UPDATES
 from glowkit.training.folder import RunFolder, read_run
 from glowkit.training.seeds import INITIALIZATION, mixed_seed, permutation
 from glowkit.training.state import Plan
@@ -107,7 +109,8 @@ def resume_point(folder: RunFolder, plan: Plan, model: Density) -> Checkpoint | 
     state.finished = False
     try:
         model.load_state_dict(checkpoint.model)
-    except RuntimeError as error:
+        _check_averages(model, checkpoint.ema)
+    except (RuntimeError, KeyError, TypeError) as error:
         raise GlowkitError(
             f"{path} does not fit the model in {folder.config}; start a new run"
         ) from error
@@ -119,6 +122,16 @@ def resume_point(folder: RunFolder, plan: Plan, model: Density) -> Checkpoint | 
                 f" so far is in {folder.model}, and a new run can start from the same config.yaml"
             )
     return checkpoint
+
+
+def _check_averages(model: Density, averages: dict[str, Any]) -> None:
+    """Raises RuntimeError when the averaged weights are not this model's."""
+    for name, tensor in model.state_dict().items():
+        if not isinstance(averages[name], torch.Tensor) or averages[name].shape != tensor.shape:
+            raise RuntimeError(f"{name} does not fit")
+    updates = averages[UPDATES]
+    if len(averages) != len(model.state_dict()) + 1 or not 0 <= updates < 2**53:
+        raise RuntimeError("there are more averages, or fewer, than weights")
 
 
 def initialize_from(model: Density, split: Split, prepare: Preparation, seed: int) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 from glowkit.training.batches import Epochs
 from glowkit.training.config import TrainConfig
 
+_MOST_STEPS = 2**53  # at a thousand a second, in 280,000 years
+
 
 @dataclass
 class RunState:
@@ -39,8 +41,18 @@ class RunState:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "RunState":
-        known = {field.name for field in fields(cls)}
-        return cls(**{name: value for name, value in values.items() if name in known})
+        """What `to_dict` gave; TypeError for a value that no run has, KeyError for no step."""
+        known = {field.name: type(field.default) for field in fields(cls)}
+        found = {name: value for name, value in values.items() if name in known}
+        for name, value in found.items():
+            if type(value) not in (known[name], int if known[name] is float else known[name]):
+                raise TypeError(f"{name} is {value!r:.60}")
+            if known[name] is int and not 0 <= value < _MOST_STEPS:
+                raise TypeError(f"{name} is {value!r:.60}")
+        state = cls(**found | {"step": values["step"]})
+        if not 0 <= state.elapsed < math.inf:
+            raise TypeError(f"elapsed is {state.elapsed}")
+        return state
 
     @property
     def logged_step(self) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from glowkit.core import GlowkitError
+from glowkit.core import GlowkitError, shown
 
 MOST_NAMED = 5
 
@@ -36,9 +36,22 @@ class Contents:
         return any(re.match(pattern, name) for name in self._tensors)
 
     def numbers(self, pattern: str) -> set[int]:
-        """The number that the pattern's group captures, in every name that begins with it."""
-        found = (re.match(pattern, name) for name in self._tensors)
-        return {int(match[1]) for match in found if match}
+        """The number that the pattern's group captures, in every name that begins with it.
+
+        Raises:
+            GlowkitError: for one that the file cannot have counted to.
+        """
+        numbers = set()
+        for name in self._tensors:
+            match = re.match(pattern, name)
+            if match and (len(match[1]) > 9 or int(match[1]) >= len(self._tensors)):
+                raise GlowkitError(
+                    f"{self.path} holds {shown(name)}, and only {len(self._tensors)} tensors; it is"
+                    " damaged or not whole"
+                )
+            if match:
+                numbers.add(int(match[1]))
+        return numbers
 
     def shape(self, name: str) -> tuple[int, ...]:
         """The shape of a tensor.
@@ -61,7 +74,7 @@ class Contents:
         Raises:
             GlowkitError: when it is missing, of another shape, or holds NaN or infinity.
         """
-        if self.shape(name) != shape:
+        if self.shape(name) != shape or 0 in shape:
             raise GlowkitError(
                 f"{self.path}: {name} has shape {self.shape(name)} where the rest of the file"
                 f" asks for {shape}; this is not a Glow of the format you named"
@@ -87,6 +100,10 @@ class Contents:
 
 def named(names: Iterable[str]) -> str:
     """A few names and how many more there are."""
-    names = sorted(names)
+    names = sorted(map(_short, names))
     more = len(names) - MOST_NAMED
     return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 200 and name.isprintable() else shown(name)

@@ -2,7 +2,6 @@
 
 import importlib
 import os
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from glowkit.core import GlowkitError
 from glowkit.core.arrays import npz_arrays
+from glowkit.core.torch_files import is_plain, read_torch
 from glowkit.models.importers.contents import Contents, named
 
 if TYPE_CHECKING:
@@ -28,23 +28,12 @@ def open_torch(path: Path, wrapper: str | None = None) -> Contents:
     Raises:
         GlowkitError: when the file holds code or other objects, is damaged, or is no state dict.
     """
-    _check_readable(path)
-    try:
-        held = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise GlowkitError(
-            f"{path} is damaged, or holds more than tensors, which glowkit does not load because a"
-            " pickle can run code; save the model's state_dict() alone"
-        ) from error
-    except Exception as error:  # torch raises whatever its readers stumble over
-        raise GlowkitError(
-            f"{path} is truncated, damaged or not a PyTorch file; copy it again"
-        ) from error
+    held = read_torch(path)
     if isinstance(held, dict) and wrapper in held:
         held = held[wrapper]
     if not isinstance(held, dict) or not held:
         raise GlowkitError(f"{path} holds no state dict; save the model's state_dict()")
-    others = [str(name) for name, value in held.items() if not isinstance(value, Tensor)]
+    others = [str(name) for name, value in held.items() if not is_plain(value)]
     if others:
         raise GlowkitError(
             f"{path} holds {named(others)}, which are not tensors; save the model's state_dict()"

@@ -1,5 +1,7 @@
 """rosinality/glow-pytorch: a state dict, saved from DataParallel."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -10,6 +12,14 @@ from glowkit.nets.scaled import LOG_SCALE_FACTOR
 
 MARK = r"blocks\.\d+\.flows\.\d+\."
 """How the names of this format begin."""
+
+
+_MASKS: dict[str, Callable[[Tensor], Tensor]] = {
+    "u_mask": lambda ones: ones.triu(1),
+    "l_mask": lambda ones: ones.tril(-1),
+    "l_eye": lambda ones: ones.tril().triu(),
+}
+"""Of a factored matrix, from a square of ones."""
 
 
 def read(file: Contents) -> Weights:
@@ -67,12 +77,9 @@ def _mix(file: Contents, name: str, channels: int, signs: Tensor) -> Tensor | Fa
     square = (channels, channels)
     if file.has(rf"{name}\.weight"):
         return file.take(f"{name}.weight", *square, 1, 1)[:, :, 0, 0] * signs
-    for mask, expected in (
-        ("u_mask", torch.ones(square).triu(1)),
-        ("l_mask", torch.ones(square).tril(-1)),
-        ("l_eye", torch.eye(channels)),
-    ):
-        if not torch.equal(file.take(f"{name}.{mask}", *square), expected.double()):
+    for mask, make in _MASKS.items():
+        held = file.take(f"{name}.{mask}", *square)
+        if not torch.equal(held, make(torch.ones_like(held))):
             raise GlowkitError(f"{file.path}: {name}.{mask} is another than this format's")
     return Factors(
         file.take(f"{name}.w_p", *square),
