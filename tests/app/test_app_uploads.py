@@ -8,7 +8,7 @@ from PIL import Image
 
 from glowkit import GlowkitError
 from glowkit.app import uploads
-from glowkit.app.answers import uploaded
+from glowkit.app.answers import shown, uploaded
 from glowkit.app.exhibit import Exhibit
 from glowkit.app.uploads import read_upload
 from glowkit.tasks.sheet import to_pil
@@ -62,6 +62,23 @@ def test_a_bad_file_is_a_sentence(digits: Exhibit, make: object, tmp_path: Path)
     make(path)
     with pytest.raises(GlowkitError, match=r"^bad\.png (is|cannot)"):
         uploaded(digits, str(path), "")
+
+
+def test_what_an_upload_lost_is_said_below_it(digits: Exhibit, tmp_path: Path) -> None:
+    Image.new("RGBA", (9, 9), (200, 10, 10, 100)).save(tmp_path / "a<b>.png")
+    answer = shown(digits, uploaded(digits, str(tmp_path / "a<b>.png"), ""))
+    assert "a&lt;b&gt;.png: an image with transparency composited on white" in answer
+    assert "256 levels are moved to the nearest of 17; the largest change is" in answer
+
+
+def test_an_error_of_float32_is_explained(
+    digits: Exhibit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coarse = digits.images[:1].flip(2)
+    monkeypatch.setattr("glowkit.app.answers.rebuild", lambda *_: (coarse, torch.tensor([False])))
+    to_pil(digits.images[0], digits.levels).save(tmp_path / "a.png")
+    answer = shown(digits, uploaded(digits, str(tmp_path / "a.png"), ""))
+    assert "In float64 it is 0" in answer
 
 
 def test_a_large_file_is_a_sentence(

@@ -118,3 +118,11 @@ def test_three_images_are_enough_to_train(cli: Cli, photos: Path, tmp_path: Path
     small = ["--size", "8", "--set", "steps=1", "--set", "width=8", "--epochs", "1"]
     outcome = cli("train", photos, *small, "--out", tmp_path / "run")
     assert outcome.code == 0, outcome.err
+
+
+def test_samples_in_an_archive_say_their_levels(cli: Cli, run: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "samples.npz"
+    assert cli("sample", run, "-n", 20, "--temperature", 0.1, "--out", archive).code == 0
+    outcome = cli("data", f"{archive}:images", "--json")
+    assert json.loads(outcome.out)["pixel_levels"] == 17
+    assert cli("evaluate", run, f"{archive}:images").code == 0

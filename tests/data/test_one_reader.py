@@ -220,6 +220,21 @@ def test_16_bits_stay_for_a_model_of_so_many_levels(tmp_path: Path) -> None:
             way(GOOD["L"](), config, tmp_path / "other")
 
 
+@pytest.mark.parametrize("mode", ["LA", "RGBA", "P"])
+def test_bands_of_a_large_image_join(tmp_path: Path, mode: str, monkeypatch) -> None:
+    image = Image.fromarray(noise(40, 30, 4).astype(np.uint8))
+    image = image.convert("RGB").quantize(9) if mode == "P" else image.convert(mode)
+    image.save(tmp_path / "a.png", **({"transparency": 2} if mode == "P" else {}))
+    whole = read_picture(tmp_path / "a.png", (3, 40, 30), 256).image
+    monkeypatch.setattr("glowkit.data.picture.BAND", 7)
+    monkeypatch.setattr("glowkit.data.picture.LARGE", 7)
+    assert torch.equal(read_picture(tmp_path / "a.png", (3, 40, 30), 256).image, whole)
+    with Image.open(tmp_path / "a.png") as opened:
+        white = Image.new("RGBA", (30, 40), "white")
+        expected = Image.alpha_composite(white, opened.convert("RGBA")).convert("RGB")
+    assert (whole[0].permute(1, 2, 0).numpy() == np.asarray(expected)).all()
+
+
 def test_a_folder_of_mixed_depths_serves_a_model_of_8_bits(folder: Path, save: Callable) -> None:
     save("a.png", "L")
     save("b.png", "I;16")
@@ -268,7 +283,7 @@ def test_a_folder_for_a_model_of_17_levels_says_so(folder: Path, save: Callable)
     source = open_source(str(folder), levels=17)
     assert source.pixel_levels == 17
     assert source.notes == (
-        "pixels of 256 levels are moved to the nearest of 17; by at most 7 of 255",
+        "pixels of 256 levels are moved to the nearest of 17; by at most 8 of 255",
     )
     images, _ = source.splits["train"].__getitems__([0])
     assert images.dtype == torch.uint8

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 NAMES = typer.Argument(
     metavar="IMAGES",
-    help="Image files, or images of the run's own data such as test:12 or test:0-7.",
+    help="Image files, transparency on white, or images of the run's own data such as test:12 or"
+    " test:0-7.",
 )
 LABEL = typer.Option("--class", help="Class of the image files, by name or number.")
 

@@ -63,8 +63,9 @@ def write_images(
     """Write `count` images (C, H, W) that come in batches; memory is that of a batch.
 
     batches: images, and which of them could not be computed, (N,). An array has the integers
-    themselves, a .npz file the mask beside them, `broken`. PNG files have 8 bits a channel: what a
-    person sees. Says how many are broken, and returns it and their numbers for --json.
+    themselves, a .npz file beside them the mask `broken`, and `levels`. PNG files have 8 bits a
+    channel: what a person sees. Says how many are broken, and returns it and their numbers for
+    --json.
     """
     number, digits = 0, len(str(count - 1))
     broken: list[bool] = []
@@ -72,7 +73,8 @@ def write_images(
         from glowkit.tasks.arrays import writing_rows
 
         dtype = "uint8" if levels <= 256 else "int32"
-        with writing_rows(out, "images", (count, *shape), dtype, {"broken": broken}) as append:
+        others = {"broken": broken, "levels": levels}
+        with writing_rows(out, "images", (count, *shape), dtype, others) as append:
             for batch, lost in batches:
                 append(batch.cpu().numpy())
                 broken += lost.tolist()

@@ -137,8 +137,9 @@ def sentences(title: str, kind: str) -> Iterator[None]:
 
 def _require_file(path: Path) -> None:
     if not os.path.isfile(path):  # of os, because that of Path raises for names too long
-        what = "is not a regular file" if os.path.exists(path) else "does not exist"
-        raise GlowkitError(f"no such file: {path} {what}")
+        if os.path.exists(path):  # a pipe, say, which would be waited for
+            raise GlowkitError(f"{path} is not a regular file: name one")
+        raise GlowkitError(f"no such file: {path}")
 
 
 @contextmanager

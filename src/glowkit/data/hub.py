@@ -26,8 +26,7 @@ class _Images:
         for split, part in self.parts.items():
             for number, row in enumerate(part):
                 image = row[self.column]
-                data = b"" if image is None else image["bytes"] or Path(image["path"])
-                yield f"{self.name}, {split}, row {number}", data
+                yield f"{self.name}, {split}, row {number}", _data(image)
 
 
 def open_hub(
@@ -80,6 +79,13 @@ def open_hub(
         class_names=tuple(features[classes[0]].names) if classes else (),
         notes=(*packing_notes(pack.facts), *notes),
     )
+
+
+def _data(image: Any) -> Path | bytes:
+    """What a row holds: encoded bytes, or the path of a file; nothing where both are missing."""
+    if image is None or (image["bytes"] is None and not image["path"]):
+        return b""
+    return image["bytes"] or Path(image["path"])
 
 
 def _load(spec: str) -> Any:

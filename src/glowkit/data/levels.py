@@ -50,8 +50,7 @@ def levels_note(given: int, levels: int, largest: int | None = None) -> str:
         share = given // levels
         return f"pixels of {given} levels are reduced to {levels}, v to floor(v / {share})"
     if largest is None:
-        most = (given - 1) // (2 * (levels - 1))
-        said = f"by at most {most}"
+        said = f"by at most {round((given - 1) / (2 * (levels - 1)))}"
     else:
         said = f"the largest change is {largest}"
     return f"pixels of {given} levels are moved to the nearest of {levels}; {said} of {given - 1}"

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from glowkit.core.errors import GlowkitError
 from glowkit.data.levels import at_levels
+from glowkit.data.listing import SUFFIXES
 from glowkit.data.points import POINTS, PointSource, open_points
 from glowkit.data.source import Source, require_shape
 
@@ -138,6 +139,10 @@ def open_source(
         from glowkit.data.arrays import open_arrays
 
         return _checked(open_arrays(spec, *array, channels, levels), size, channels, levels)
+    if os.path.isfile(path) and path.suffix.lower() in SUFFIXES:
+        raise GlowkitError(
+            f"{spec} is one file of an image, and DATA is many: name the folder that it lies in"
+        )
     if os.path.isfile(path):
         raise GlowkitError(f"{spec} is one file of an unknown kind; DATA is {KINDS}")
     if spec and os.path.exists(path):  # a pipe, say, which would be waited for

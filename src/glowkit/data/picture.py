@@ -2,9 +2,10 @@
 
 import io
 import os
+import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -22,6 +23,8 @@ ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 ORIENTATION = 0x0112
 COLOUR = {1: "L", 3: "RGB", 4: "RGBA"}
+LARGE = 2**24  # pixels
+_LARGE = threading.Lock()
 BAND = 256  # rows composited at once, so that a large image is not in memory many times over
 
 # What can happen to a picture that its owner should hear of; said of a number of them.
@@ -80,7 +83,7 @@ def read_header(data: Path | bytes) -> Header:
 
 def read_pixels(data: Path | bytes, request: Request) -> Decoded:
     """Decode an image, turn it upright, and bring it to the form requested. Raises BadImage."""
-    with _opened(data) as image:
+    with _opened(data) as image, _in_turn(image.size):
         marks = set()
         if ";16" in repr([tile[3] for tile in image.tile]) and not request.deep:
             marks.add("reduced")
@@ -107,6 +110,11 @@ def strict_about_bombs() -> Iterator[None]:
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         yield
+
+
+def _in_turn(size: tuple[int, int]) -> AbstractContextManager[object]:
+    """Large images one at a time, whatever the number of threads, so that memory is that of one."""
+    return _LARGE if size[0] * size[1] > LARGE else nullcontext()
 
 
 @contextmanager
@@ -158,38 +166,41 @@ def _pixels(image: Image.Image, request: Request, marks: set[str]) -> np.ndarray
     if image.mode in ALPHA_MODES or "transparency" in image.info:
         if image.mode == "La":  # Pillow converts it to no other
             image = image.convert("LA")
-        if image.mode != "RGBA":
-            image = image.convert("RGBA")
-        if request.channels != 4 and image.getchannel("A").getextrema() != (255, 255):
-            marks.add("transparent")
-            image = _on_white(image)
-    image = _cropped(image.convert(COLOUR[request.channels]), request.size)
+        image = image.convert("RGBA") if request.channels == 4 else _on_white(image, marks)
+    if image.mode != COLOUR[request.channels]:
+        image = image.convert(COLOUR[request.channels])
+    image = _cropped(image, request.size)
     pixels = np.asarray(image, dtype=np.uint8)
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
-def _on_white(image: Image.Image) -> Image.Image:
+def _on_white(image: Image.Image, marks: set[str]) -> Image.Image:
     width, height = image.size
     paper = Image.new("RGB", image.size)
     for top in range(0, height, BAND):
-        band = image.crop((0, top, width, min(height, top + BAND)))
-        white = Image.new("RGBA", band.size, "white")
-        paper.paste(Image.alpha_composite(white, band).convert("RGB"), (0, top))
+        band = image.crop((0, top, width, min(height, top + BAND))).convert("RGBA")
+        if band.getchannel("A").getextrema() != (255, 255):
+            marks.add("transparent")
+            band = Image.alpha_composite(Image.new("RGBA", band.size, "white"), band)
+        paper.paste(band.convert("RGB"), (0, top))
     return paper
 
 
 def _deep_pixels(image: Image.Image, request: Request, marks: set[str]) -> np.ndarray:
     """16-bit pixels (1, H, W)."""
-    values = np.asarray(image).astype(np.int32)
-    if values.min() < 0 or values.max() > 65535:
-        raise BadImage("pixels outside 0..65535: save as 16-bit PNG")
+    if image.mode == "I":  # of 32 bits; the others cannot hold more
+        low, high = image.getextrema()
+        if low < 0 or high > 65535:
+            raise BadImage("pixels outside 0..65535: save as 16-bit PNG")
+    values = np.asarray(image)
     clear = image.info.get("transparency")
     if clear is not None and (values == clear).any():
         marks.add("transparent")
-        values[values == clear] = 65535
+        values = np.where(values == clear, 65535, values)
+        image = Image.fromarray(values.astype(np.int32))
     if request.size is not None:  # Pillow resizes no 16-bit image well, but float images it does
-        floats = Image.fromarray(values.astype(np.float32))
-        values = np.rint(np.asarray(_cropped(floats, request.size))).clip(0, 65535)
+        small = np.asarray(_cropped(image.convert("F"), request.size))
+        values = np.rint(small).clip(0, 65535)
     return values.astype(np.uint16)[None]
 
 

@@ -87,7 +87,7 @@ def save_gif(frames: Sequence[Path], path: Path, seconds: float = 6.0) -> None:
 
     pictures = []
     for frame in frames:
-        with Image.open(frame) as picture:
+        with Image.open(frame, formats=("PNG",)) as picture:
             pictures.append(picture.quantize(32, dither=Image.Dither.NONE))  # dithering is bulk
     each = max(60, round(1000 * seconds / len(pictures)))
     write_gif(pictures, [*[each] * (len(pictures) - 1), 2000], path)
