@@ -1,5 +1,6 @@
 """Uploads: what the page shows comes back as it was, and what is wrong is told in a sentence."""
 
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -67,8 +68,10 @@ def test_a_bad_file_is_a_sentence(digits: Exhibit, make: object, tmp_path: Path)
 def test_what_an_upload_lost_is_said_below_it(digits: Exhibit, tmp_path: Path) -> None:
     Image.new("RGBA", (9, 9), (200, 10, 10, 100)).save(tmp_path / "a<b>.png")
     answer = shown(digits, uploaded(digits, str(tmp_path / "a<b>.png"), ""))
-    assert "a&lt;b&gt;.png: an image with transparency composited on white" in answer
-    assert "256 levels are moved to the nearest of 17; the largest change is" in answer
+    assert "<b>" not in answer
+    said = unescape(answer)
+    assert "a<b>.png: an image with transparency composited on white" in said
+    assert "256 levels are moved to the nearest of 17; the largest change is" in said
 
 
 def test_an_error_of_float32_is_explained(

@@ -188,11 +188,9 @@ def _on_white(image: Image.Image, marks: set[str]) -> Image.Image:
 
 def _deep_pixels(image: Image.Image, request: Request, marks: set[str]) -> np.ndarray:
     """16-bit pixels (1, H, W)."""
-    if image.mode == "I":  # of 32 bits; the others cannot hold more
-        low, high = image.getextrema()
-        if low < 0 or high > 65535:
-            raise BadImage("pixels outside 0..65535: save as 16-bit PNG")
     values = np.asarray(image)
+    if values.min() < 0 or values.max() > 65535:
+        raise BadImage("pixels outside 0..65535: save as 16-bit PNG")
     clear = image.info.get("transparency")
     if clear is not None and (values == clear).any():
         marks.add("transparent")
