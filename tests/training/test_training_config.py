@@ -13,6 +13,7 @@ from training_runs import CONFIG, MODEL, tiny_run, tiny_source
 
 from glowkit.core.errors import GlowkitError
 from glowkit.data.split import ImageSplit
+from glowkit.nets.sharing import BatchShare
 from glowkit.training import TrainConfig, read_run, train
 from glowkit.training.batches import Prepare, plan_epochs, train_loader
 from glowkit.training.folder import write_settings
@@ -57,16 +58,17 @@ def test_schedule() -> None:
 
 
 def test_batches_are_a_function_of_the_step() -> None:
-    epochs = plan_epochs(100, 16, 7, 1)
-    stream = epochs.from_step(0)
+    epochs = plan_epochs(100, 16, 7)
+    whole_batch = BatchShare(16)
+    stream = epochs.from_step(0, whole_batch)
     whole = [next(stream) for _ in range(18)]
     for step in (0, 5, 6, 13):
-        assert np.array_equal(next(epochs.from_step(step)), whole[step])
+        assert np.array_equal(next(epochs.from_step(step, whole_batch)), whole[step])
     for epoch in range(3):
         seen = np.concatenate(whole[6 * epoch : 6 * epoch + 6])
         assert len(set(seen)) == 96
-    halves = [next(epochs.from_step(8, rank, 2)) for rank in (0, 1)]
-    assert sorted(np.concatenate(halves)) == sorted(whole[8])
+    parts = [next(epochs.from_step(8, BatchShare(16, rank, 3))) for rank in range(3)]
+    assert sorted(np.concatenate(parts)) == sorted(whole[8])
     assert not np.array_equal(permutation(9, 0, 1), permutation(9, 0, 2))
 
 
@@ -75,21 +77,23 @@ def test_batches_are_a_function_of_the_step() -> None:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_loader_starts_at_any_step(workers: int) -> None:
     split = tiny_source().splits["train"]
-    epochs = plan_epochs(100, 16, 7, 2)
-    loader = train_loader(split, epochs, Prepare(8, 8, 0), 4, 1, 2, workers)
-    expected = epochs.from_step(4, 1, 2)
+    epochs, share = plan_epochs(100, 16, 7), BatchShare(16, 1, 2)
+    loader = train_loader(split, epochs, Prepare(8, 8, 0), 4, share, workers)
+    expected = epochs.from_step(4, share)
     for (images, context), rows, _ in zip(loader, expected, range(5), strict=False):
         assert torch.equal(images, split.__getitems__(rows)[0])
         assert context is None
 
 
-def test_few_images_make_one_batch_and_ranks_share_alike() -> None:
-    assert plan_epochs(10, 64, 0, 1).batch_size == 10
-    assert plan_epochs(11, 64, 0, 2).batch_size == 10
-    with pytest.raises(GlowkitError, match="multiple of 2"):
-        plan_epochs(100, 15, 0, 2)
-    with pytest.raises(GlowkitError, match="cannot be shared by 4 processes"):
-        plan_epochs(3, 64, 0, 4)
+def test_few_images_make_one_batch_and_a_rank_without_one_takes_part() -> None:
+    assert plan_epochs(100, 64, 0).batch_size == 64
+    epochs = plan_epochs(2, 64, 0)
+    assert epochs.batch_size == 2
+    shares = [BatchShare(2, rank, 3) for rank in range(3)]
+    batch = next(epochs.from_step(0, BatchShare(2)))
+    rows = [next(epochs.from_step(0, share)).tolist() for share in shares]
+    assert rows == [[batch[0]], [batch[1]], [batch[0]]]
+    assert [share.weight for share in shares] == [1.5, 1.5, 0.0]
 
 
 def test_run_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -48,8 +48,11 @@ def tiny_source(labels: bool = False) -> Source:
 
 
 def tiny_run(run: Path, resume: bool = False, **changes: Any) -> TrainResult:
+    devices = changes.pop("devices", 1)
     config = replace(CONFIG, **changes)
-    return train(tiny_source(), MODEL, config, run, resume, accelerator="cpu", quiet=True)
+    return train(
+        tiny_source(), MODEL, config, run, resume, accelerator="cpu", devices=devices, quiet=True
+    )
 
 
 def repeatable_rows(run: Path) -> list[tuple[str, ...]]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from glowkit.core.errors import GlowkitError
-from glowkit.core.noise import MIDPOINT, NoiseSpec
+from glowkit.core.noise import MIDPOINT, NoiseSpec, Portion
 
 COMPUTED_IN = (torch.float32, torch.float64)
 """The dtypes of a model; narrower ones would round likelihoods and latents."""
@@ -110,7 +110,11 @@ def check_context(density: Reader, context: object) -> None:
 
 def check_generator(generator: Any) -> None:
     """Refuse what is no source of randomness, such as a seed."""
-    if generator is None or generator is MIDPOINT or isinstance(generator, torch.Generator):
+    if (
+        generator is None
+        or generator is MIDPOINT
+        or isinstance(generator, torch.Generator | Portion)
+    ):
         return
     raise GlowkitError(
         f"generator is {generator!r}; it must be a torch.Generator, such as"

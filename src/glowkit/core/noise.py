@@ -16,8 +16,22 @@ class Midpoint(Enum):
 
 MIDPOINT = Midpoint.MIDPOINT
 
-Generator = torch.Generator | Literal[Midpoint.MIDPOINT] | None
-"""Where randomness comes from: a `torch.Generator`, torch's global one (None), or `MIDPOINT`."""
+
+@dataclass(frozen=True)
+class Portion:
+    """A generator that draws for `size` examples and keeps what belongs to some `rows` of them.
+
+    So noise belongs to an example's place in a batch, however many processes share the batch.
+    """
+
+    generator: torch.Generator
+    rows: slice
+    size: int
+
+
+Generator = torch.Generator | Portion | Literal[Midpoint.MIDPOINT] | None
+"""Where randomness comes from: a `torch.Generator`, a `Portion` of what one draws, torch's global
+one (None), or `MIDPOINT`."""
 
 
 @dataclass(frozen=True)
@@ -41,15 +55,28 @@ def draw(
 
     >>> draw(NoiseSpec((2,)), 3, torch.zeros(()), generator=MIDPOINT).tolist()
     [[0.0, 0.0], [0.0, 0.0], [0.0, 0.0]]
+    >>> generators = [torch.Generator().manual_seed(0) for _ in "ab"]
+    >>> whole = draw(NoiseSpec((2,)), 3, torch.zeros(()), generator=generators[0])
+    >>> second = Portion(generators[1], slice(1, 2), size=3)
+    >>> torch.equal(draw(NoiseSpec((2,)), 1, torch.zeros(()), generator=second), whole[1:2])
+    True
     """
+    scale = torch.as_tensor(temperature, dtype=like.dtype, device=like.device)
+    noise = _standard(spec, n, like, generator).to(like.device)
+    return noise * scale.reshape(-1, *[1] * len(spec.shape))
+
+
+def _standard(spec: NoiseSpec, n: int, like: Tensor, generator: Generator) -> Tensor:
+    if isinstance(generator, Portion):
+        noise = _standard(spec, generator.size, like, generator.generator)[generator.rows]
+        if len(noise) != n:
+            raise ValueError(f"noise for {len(noise)} examples where there are {n}")
+        return noise
     shape = (n, *spec.shape)
     if generator is MIDPOINT:
         return torch.zeros(shape, dtype=like.dtype, device=like.device)
     source = like.device if generator is None else generator.device
     if spec.distribution == "normal":
-        noise = torch.randn(shape, dtype=like.dtype, device=source, generator=generator)
-    else:
-        uniform = torch.rand(shape, dtype=like.dtype, device=source, generator=generator)
-        noise = torch.logit(uniform, eps=torch.finfo(like.dtype).tiny)
-    scale = torch.as_tensor(temperature, dtype=like.dtype, device=like.device)
-    return noise.to(like.device) * scale.reshape(-1, *[1] * len(spec.shape))
+        return torch.randn(shape, dtype=like.dtype, device=source, generator=generator)
+    uniform = torch.rand(shape, dtype=like.dtype, device=source, generator=generator)
+    return torch.logit(uniform, eps=torch.finfo(like.dtype).tiny)

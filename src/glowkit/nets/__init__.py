@@ -18,6 +18,7 @@ from glowkit.nets.mlp import MLP
 from glowkit.nets.normed import NormedConv2d, UnitConv2d
 from glowkit.nets.precision import PRECISIONS
 from glowkit.nets.residual import MaskedSignPairs, ResidualNet, SignPairs
+from glowkit.nets.sharing import BatchShare, share_batch
 from glowkit.nets.standardized import ConvMaker, StandardizedConv2d, StandardizedNormedConv2d
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "PRECISIONS",
     "ActnormConv2d",
     "BatchNorm",
+    "BatchShare",
     "ChannelNorm",
     "ConcatELU",
     "ConvMaker",
@@ -49,4 +51,5 @@ __all__ = [
     "ZeroConv2d",
     "ZeroLinear",
     "following_moments",
+    "share_batch",
 ]

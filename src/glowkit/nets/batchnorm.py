@@ -1,11 +1,14 @@
 """Batch statistics that are followed over training, and the batch norm of conditioners."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from glowkit.nets.sharing import BatchShare, SharesBatch
 
 EPSILON = 1e-4
 """Added to every variance before its root is taken (tensorflow/models, real_nvp)."""
@@ -14,7 +17,7 @@ MOMENTUM = 0.1
 """How far running moments move towards those of each batch."""
 
 
-class RunningMoments(nn.Module):
+class RunningMoments(SharesBatch):
     """Mean and biased variance of each channel: of the batch in training, running ones otherwise.
 
     forward: x (N, C, ...) to mean and variance, each (C,). In training, gradients flow through
@@ -24,7 +27,8 @@ class RunningMoments(nn.Module):
     again (checkpointed activations) must count once, and a look at the loss must not move the
     model. They move inside `with following_moments(model):`, which training puts around its
     forward pass. `glowkit.initialize` starts them at the first batch's moments, where the
-    reference has mean 0 and variance 1. Source: RealNVP, appendix E.
+    reference has mean 0 and variance 1. Processes that share a batch share its moments.
+    Source: RealNVP, appendix E.
     """
 
     initialized: Tensor
@@ -53,13 +57,24 @@ class RunningMoments(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         if not self.training:
             return self.mean, self.variance
-        variance, mean = batch_moments(x)
+        share = self.share or BatchShare(len(x))
+        variance, mean = shared_moments(x, share) if share.ranks > 1 else batch_moments(x)
         return mean, variance
 
 
 def batch_moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Biased variance and mean of each channel of x (N, C, ...), each (C,)."""
     return torch.var_mean(x, dim=[0, *range(2, x.dim())], correction=0)
+
+
+def shared_moments(x: Tensor, share: BatchShare) -> tuple[Tensor, Tensor]:
+    """`batch_moments` of a batch of which x is this process's share."""
+    own, dims = x[: share.own], [0, *range(2, x.dim())]
+    total = share.size * math.prod(x.shape[2:])
+    mean = share.sum(own.sum(dims)) / total
+    # The mean's own part of the gradient is zero: deviations from it sum to nothing.
+    deviation = own - mean.detach().view(-1, *[1] * (x.dim() - 2))
+    return share.sum(deviation.square().sum(dims)) / total, mean
 
 
 @contextmanager

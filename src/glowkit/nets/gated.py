@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, cat, nn
 from torch.nn import functional as F
 
+from glowkit.nets.dropout import Dropout
 from glowkit.nets.precision import PrecisionNet, computing_in
 from glowkit.nets.standardized import ConvMaker, StandardizedConv2d
 
@@ -77,7 +78,7 @@ class GatedConv(GatedLayer):
         self.activation = ConcatELU()
         self.first = conv(2 * width, width, 3)
         self.context = conv(2 * context_features, width, 1) if context_features else None
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.second = conv(2 * width, 2 * width, kernel, BRANCH_DEVIATION)
 
     @property
@@ -114,7 +115,7 @@ class GatedAttention(GatedLayer):
             raise ValueError(f"{heads} heads do not divide a width of {width}")
         self.heads = heads
         self.first = conv(width, 3 * width, 1)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.second = conv(width, 2 * width, 1, BRANCH_DEVIATION)
 
     def forward(self, x: Tensor, positions: nn.Module, context: Tensor | None) -> Tensor:

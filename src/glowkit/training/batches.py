@@ -17,6 +17,7 @@ from glowkit.data.source import Source
 from glowkit.data.split import ImageSplit
 from glowkit.models.points import PointsConfig
 from glowkit.models.presets import Config
+from glowkit.nets.sharing import BatchShare
 from glowkit.training.seeds import ORDER, permutation
 
 Batch = tuple[Tensor, Tensor | None]
@@ -33,7 +34,7 @@ class Epochs:
     """Endless batches, a pure function of the seed and the step: any step can be started from.
 
     Each epoch is a permutation cut into whole batches; its remainder, different in every epoch,
-    is left out, so that every step weighs its images alike on every rank.
+    is left out, so that every step weighs its images alike.
     """
 
     images: int
@@ -44,30 +45,20 @@ class Epochs:
     def steps_an_epoch(self) -> int:
         return self.images // self.batch_size
 
-    def from_step(self, step: int, rank: int = 0, ranks: int = 1) -> Iterator[np.ndarray]:
+    def from_step(self, step: int, share: BatchShare) -> Iterator[np.ndarray]:
         """This rank's indices of the batch of `step`, the one after it, and so on without end."""
         epoch, position = divmod(step, self.steps_an_epoch)
         while True:
             order = permutation(self.images, ORDER, self.seed, epoch)
             for start in range(position, self.steps_an_epoch):
                 batch = order[start * self.batch_size : (start + 1) * self.batch_size]
-                yield batch[rank::ranks]
+                yield batch[share.rows]
             epoch, position = epoch + 1, 0
 
 
-def plan_epochs(images: int, batch_size: int, seed: int, ranks: int) -> Epochs:
-    """The batches of a training split; a split smaller than a batch makes one batch of it all.
-
-    Raises GlowkitError where ranks would get unequal or empty shares, which would weigh some
-    images more than others.
-    """
-    batch_size = min(batch_size, images - images % ranks)
-    if batch_size == 0 or batch_size % ranks:
-        raise GlowkitError(
-            f"a batch of {batch_size or images} images cannot be shared by {ranks} processes "
-            f"alike; give a --batch-size that is a multiple of {ranks}"
-        )
-    return Epochs(images, batch_size, seed)
+def plan_epochs(images: int, batch_size: int, seed: int) -> Epochs:
+    """The batches of a training split; a split smaller than a batch makes one batch of it all."""
+    return Epochs(images, min(batch_size, images), seed)
 
 
 @dataclass(frozen=True)
@@ -143,11 +134,10 @@ class _Stream:
 
     epochs: Epochs
     step: int
-    rank: int
-    ranks: int
+    share: BatchShare
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        return self.epochs.from_step(self.step, self.rank, self.ranks)
+        return self.epochs.from_step(self.step, self.share)
 
 
 def train_loader(
@@ -155,14 +145,13 @@ def train_loader(
     epochs: Epochs,
     prepare: Preparation,
     step: int,
-    rank: int,
-    ranks: int,
+    share: BatchShare,
     workers: int = 0,
 ) -> "DataLoader[tuple[Tensor, int]]":
     """Endless batches from `step` on. Workers read ahead without changing what is read."""
     return DataLoader(
         split,  # type: ignore[arg-type]
-        batch_sampler=_Stream(epochs, step, rank, ranks),  # type: ignore[arg-type]
+        batch_sampler=_Stream(epochs, step, share),  # type: ignore[arg-type]
         collate_fn=prepare,
         num_workers=workers,
         worker_init_fn=_leave_interrupts_to_parent if workers else None,

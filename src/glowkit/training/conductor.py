@@ -11,6 +11,7 @@ from glowkit.core.errors import GlowkitError
 from glowkit.core.finite import not_finite
 from glowkit.models import save
 from glowkit.nets.precision import set_precision
+from glowkit.nets.sharing import share_batch
 from glowkit.tasks.sheet import save_png
 from glowkit.training.batches import Split
 from glowkit.training.checkpoint import Checkpoint, fit_optimizer, write_checkpoint
@@ -61,6 +62,7 @@ class Conductor(Callback):
         state = module.run_state
         self.interruption.listen()
         self.ema = Ema(module.model, module.plan.config.ema_decay)
+        share_batch(module.model, module.share)  # after the copy, which sees whole batches
         precision = module.plan.config.precision
         if precision:  # after the copy, which is what is evaluated and saved
             set_precision(module.model, precision)
@@ -121,13 +123,16 @@ class Conductor(Callback):
             trainer.should_stop = True
 
     def _agree(self, trainer: Trainer, module: FlowModule) -> tuple[float, float, bool]:
-        """Mean loss, seconds elapsed and whether to stop, the same on every rank."""
+        """Mean loss of the whole batch, seconds elapsed and whether to stop, alike on all ranks."""
         loss, elapsed = module.last_loss, time.monotonic() - self.started
         interrupted = self.interruption.received > 0
         if trainer.world_size == 1:
             return loss, elapsed, interrupted
+        weight = module.share.weight
         mine = torch.tensor(
-            [loss, elapsed, float(interrupted)], dtype=torch.float64, device=module.device
+            [weight * loss if weight else 0.0, elapsed, float(interrupted)],
+            dtype=torch.float64,
+            device=module.device,
         )
         every = trainer.strategy.all_gather(mine)
         return float(every[:, 0].mean()), float(every[:, 1].max()), bool(every[:, 2].max())

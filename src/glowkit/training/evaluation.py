@@ -22,20 +22,21 @@ def share_of_figures(
     ranks: int = 1,
     stop: Callable[[], bool] = lambda: False,
 ) -> Tensor | None:
-    """Sum of the figure and number of examples over every `ranks`-th one, float64; None if stopped.
+    """Sum of the figure and number of examples of every `ranks`-th batch, float64; None if stopped.
 
     The ranks' results add up to the whole split's, without padding or a dropped batch. The
-    dequantization noise is the same at every evaluation, so that their differences are the
-    model's.
+    dequantization noise is the same at every evaluation and for any number of ranks, so that their
+    differences are the model's.
     """
     figure_of_each = subject_of(model.config).each
     total = torch.zeros(2, dtype=torch.float64)
-    mine = range(rank, len(split), ranks)
-    for number, start in enumerate(range(0, len(mine), batch_size)):
+    batches = -(-len(split) // batch_size)
+    for number in range(rank, batches, ranks):
         if stop():
             return None
-        x, context = prepare(split.__getitems__(list(mine[start : start + batch_size])))
-        generator = torch.Generator(device).manual_seed(mixed_seed(VALIDATION_NOISE, number, rank))
+        rows = range(len(split))[number * batch_size : (number + 1) * batch_size]
+        x, context = prepare(split.__getitems__(list(rows)))
+        generator = torch.Generator(device).manual_seed(mixed_seed(VALIDATION_NOISE, number, 0))
         context = None if context is None else context.to(device)
         each = figure_of_each(model, x.to(device), context, generator)
         total += torch.stack([each.cpu().double().sum(), torch.tensor(float(len(each)))])

@@ -19,6 +19,7 @@ from glowkit.data.source import Source
 from glowkit.models.build import build
 from glowkit.models.presets import Config
 from glowkit.training.batches import Split, plan_epochs, preparation
+from glowkit.training.companions import Companions
 from glowkit.training.conductor import Conductor
 from glowkit.training.config import TrainConfig
 from glowkit.training.folder import RunFolder, read_run, write_settings
@@ -88,7 +89,7 @@ def train(
         subject = subject_of(model_config)
         plan = Plan(
             train_config,
-            plan_epochs(len(split), train_config.batch_size, train_config.seed, trainer.world_size),
+            plan_epochs(len(split), train_config.batch_size, train_config.seed),
         )
         torch.manual_seed(mixed_seed(INITIALIZATION, train_config.seed))
         model = build(model_config)
@@ -120,8 +121,9 @@ def train(
             folder, source.splits["validation"], interruption, report, metrics, resumed
         )
         trainer.loggers = [metrics, make_tensorboard(folder, state.step)]
-        trainer.callbacks.append(conductor)  # type: ignore[attr-defined]
-        _fit(trainer, FlowModule(model, plan, state, split, prepare), interruption)
+        companions = Companions(folder.path)
+        trainer.callbacks += [companions, conductor]  # type: ignore[attr-defined]
+        _fit(trainer, FlowModule(model, plan, state, split, prepare), interruption, companions)
         if trainer.is_global_zero:
             subject.finish(folder)
     if not conductor.interrupted and not math.isfinite(state.best_figure):
@@ -142,9 +144,14 @@ def train(
     )
 
 
-def _fit(trainer: Trainer, module: FlowModule, interruption: Interruption) -> None:
+def _fit(
+    trainer: Trainer, module: FlowModule, interruption: Interruption, companions: Companions
+) -> None:
+    well = False
     try:
+        companions.start(trainer)
         trainer.fit(module)
+        well = True
     except SIGTERMException:
         # From Lightning's handler, which stood for a moment before ours; the run is saved.
         return
@@ -153,3 +160,12 @@ def _fit(trainer: Trainer, module: FlowModule, interruption: Interruption) -> No
         if interruption.received:
             raise KeyboardInterrupt from None
         raise
+    except GlowkitError:
+        raise
+    except Exception as error:
+        lost = companions.reason()
+        if lost:
+            raise GlowkitError(lost) from error
+        raise
+    finally:
+        companions.close(well)

@@ -10,7 +10,9 @@ from torch.utils.data import DataLoader
 
 from glowkit.core.density import Density
 from glowkit.core.errors import GlowkitError
+from glowkit.core.noise import Portion
 from glowkit.nets.batchnorm import following_moments
+from glowkit.nets.sharing import BatchShare
 from glowkit.training.batches import Batch, Preparation, Split, train_loader
 from glowkit.training.optimizers import make_optimizer
 from glowkit.training.schedule import learning_rate_factor
@@ -40,19 +42,29 @@ class FlowModule(LightningModule):
         self.prepare = prepare
         self.last_loss = math.nan
         self.last_norm = math.nan
+        self.share = BatchShare(plan.epochs.batch_size)
         self._trained = [p for p in model.parameters() if p.requires_grad]
 
-    def train_dataloader(self) -> "DataLoader[tuple[Tensor, int]]":
-        # Asked for when the ranks are known. Reading ahead pays only beside another processor.
+    def setup(self, stage: str) -> None:
+        """Learn which share of each batch is this rank's; the ranks do what one would do alone.
+
+        Losses are weighted by examples, noise and dropout belong to an example's place in the whole
+        batch, and batch norm sums over all ranks.
+        """
         ranks = self.trainer.world_size
+        # A group of its own: sums in a backward pass must not meet those that average gradients.
+        group = torch.distributed.new_group() if ranks > 1 else None
+        self.share = BatchShare(self.plan.epochs.batch_size, self.global_rank, ranks, group)
+
+    def train_dataloader(self) -> "DataLoader[tuple[Tensor, int]]":
+        # Reading ahead pays only beside another processor.
         workers = 0 if self.device.type == "cpu" else 2
         return train_loader(
             self.split,
             self.plan.epochs,
             self.prepare,
             self.run_state.step,
-            self.global_rank,
-            ranks,
+            self.share,
             workers,
         )
 
@@ -71,25 +83,28 @@ class FlowModule(LightningModule):
         )
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Mean figure of a batch, plus what a classifier head adds.
+        """Mean figure of a batch, plus what a classifier head adds, as this rank's part of it.
 
         All randomness is seeded by the step, so that a step taken again is the same: the
-        dequantization by a generator, dropout by torch's own.
+        dequantization by a generator, dropout by torch's own. Every rank draws for the whole batch
+        and keeps what belongs to its examples.
         """
         x, context = batch
-        seed = mixed_seed(TRAIN_NOISE, self.plan.config.seed, self.run_state.step, self.global_rank)
+        seed = mixed_seed(TRAIN_NOISE, self.plan.config.seed, self.run_state.step, 0)
         # Not torch.manual_seed, which takes milliseconds to seed devices that are not there.
         torch.default_generator.manual_seed(seed)
         if self.device.type != "cpu":
             torch.get_device_module(self.device).manual_seed(seed)
-        generator = torch.Generator(self.device).manual_seed(seed)
+        whole = torch.Generator(self.device).manual_seed(seed)
+        share = self.share
+        generator = Portion(whole, share.rows, share.size) if share.ranks > 1 else whole
         with following_moments(self.model):
             loss, figure = self.subject.loss(self.model, x, context, generator)
         self.last_loss = figure.item()
         # A loss that is not finite may have a finite gradient on this rank. This factor, 1 or
         # NaN, makes the gradient NaN too, so that one look at its norm, which DDP has already
         # averaged, tells every rank the same.
-        return loss * (1 + 0 * loss.detach())
+        return share.weight * loss * (1 + 0 * loss.detach())
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         for group in self.trainer.optimizers[0].param_groups:
