@@ -107,7 +107,12 @@ def test_zeros_and_ones_train_as_they_are(cli: Cli, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["x" * 300, "~nobody-of-this-name/a.png"])
 def test_a_name_that_cannot_be_is_a_sentence(cli: Cli, run: Path, name: str) -> None:
-    for command in (["reconstruct", run, name], ["interpolate", run, name, name], ["data", name]):
+    for command in (
+        ["reconstruct", run, name],
+        ["interpolate", run, name, name],
+        ["data", name],
+        ["train", name, "--out", run.parent / "new"],
+    ):
         outcome = cli(*command)
         assert outcome.code == 2
         assert "no such" in outcome.err

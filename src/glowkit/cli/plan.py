@@ -1,5 +1,6 @@
 """What a train command asks for, made of a preset or a config file and the options given."""
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -146,14 +147,20 @@ def absolute(spec: str) -> str:
     if spec == "digits" or kind == "points" or not spec:
         return spec
     if kind in ("fashion-mnist", "emoji", "hf"):
-        found = rest and Path(rest).expanduser().exists()
-        return f"{kind}:{Path(rest).expanduser().resolve()}" if found else spec
-    if Path(spec).expanduser().exists():
-        return str(Path(spec).expanduser().resolve())
+        return f"{kind}:{_real(rest)}" if rest and _exists(rest) else spec
+    if _exists(spec):
+        return _real(spec)
     file, colon, member = spec.rpartition(":")
-    if colon and Path(file).expanduser().is_file():
-        return f"{Path(file).expanduser().resolve()}:{member}"
-    return spec
+    return f"{_real(file)}:{member}" if colon and _exists(file) else spec
+
+
+def _exists(name: str) -> bool:
+    # Of os, here and below, because those of Path raise for names that cannot be.
+    return os.path.exists(os.path.expanduser(name))
+
+
+def _real(name: str) -> str:
+    return os.path.realpath(os.path.expanduser(name))
 
 
 def _refuse_changes(
