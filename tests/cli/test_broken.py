@@ -182,8 +182,11 @@ def test_encoding_counts_what_does_not_come_back(
 
 
 def test_a_full_report_counts_and_hatches(cli: Cli, overflowing: Path) -> None:
-    outcome = cli("report", overflowing)
+    outcome = cli("report", overflowing, "--json")
     assert outcome.code == 0, outcome.err
+    broken = json.loads(outcome.out)["broken_pictures"]
+    assert f"{broken} images of the report's pictures" in outcome.err
+    assert broken > 10
     page = (overflowing / "report.html").read_text()
     assert page.count(SAID) >= 3  # temperatures, interpolation, reconstruction
     assert "not known" in page

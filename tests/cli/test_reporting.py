@@ -105,7 +105,7 @@ def test_classes_and_attributes_have_sections(cli: Cli, conditional: Path) -> No
     assert cli("evaluate", conditional).code == 0
     page = page_of(conditional)
     assert {"Classes", "Attributes"} < set(titles(conditional))
-    assert f"{told['accuracy']:.2%} of the images" in page
+    assert f"{told['accuracy']:.2%} ± {told['accuracy_standard_error']:.2%} of the images" in page
     assert re.search(r"AUROC.*\b3 0\.\d{3} \([\d,]+ and [\d,]+\)", page)
 
 

@@ -67,7 +67,7 @@ def shown(exhibit: Exhibit, chosen: Chosen) -> str:
         (rebuilt, again[0], bool(broken[0])),
     ]
     bits = likelihood(exhibit, chosen)
-    sentence = f"{bits:.3f} bits/dim."
+    sentence = f"{bits:.3f} bits/dim at {exhibit.levels} levels, from one draw of dequantization."
     if not math.isfinite(bits):
         sentence = "The model gives this image no finite log p, and so no bits/dim."
     notes = [*chosen.notes, explain_error(exhibit.model, chosen.image, again, chosen.context)]
@@ -76,6 +76,8 @@ def shown(exhibit: Exhibit, chosen: Chosen) -> str:
     if len(exhibit.bits) and not math.isnan(bits):
         less = int((exhibit.bits > bits).sum())
         sentence += f" {less} of {exhibit.measured} are less likely."
+        unknown = int((~exhibit.bits.isfinite()).sum())
+        sentence += f" {unknown} of them have a log p that is not finite." if unknown else ""
         drawn = plot(histogram(exhibit.bits, {"this image": bits}), f"Histogram: {sentence}")
     said = _said(broken, REMEDY)
     return f"{said}{figures(pair, exhibit.levels)}<p>{plain(sentence)}</p>{about}{drawn}"

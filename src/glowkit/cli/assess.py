@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from glowkit.cli.common import Opened, bar, say_number
+from glowkit.cli.common import Opened, bar, say_number, say_unknown
 from glowkit.cli.points import assess_points, points_text
 from glowkit.core.errors import GlowkitError
 
@@ -32,19 +32,28 @@ def assess(
 
     from glowkit.data import Source
     from glowkit.tasks import evaluate
-    from glowkit.tasks.reconstruction import REMEDY
 
     if not isinstance(data, Source):
         if importance != 1:
             raise GlowkitError("points are not dequantized: leave out --importance")
         figures = assess_points(opened, data, split, batch_size)
-        say_number(figures["broken_points"], figures["points"], REMEDY, UNDECODED, "points")
+        say_figures(figures)
         return figures
     generator = torch.Generator(opened.device).manual_seed(seed)
     batches = split_batches(opened, data, split, batch_size)
     figures = asdict(evaluate(opened.model, batches, importance, generator))
-    say_number(figures["broken_images"], figures["images"], REMEDY, UNDECODED)
+    say_figures(figures)
     return figures
+
+
+def say_figures(figures: Mapping[str, Any]) -> None:
+    """Tell the user what the figures of an evaluation, by their plain names, leave out."""
+    from glowkit.tasks.reconstruction import REMEDY
+
+    things = "points" if "points" in figures else "images"
+    total = figures[things]
+    say_number(figures[f"broken_{things}"], total, REMEDY, UNDECODED, things)
+    say_unknown(figures[f"not_finite_{things}"], total, things)
 
 
 def classified(
@@ -130,8 +139,14 @@ def figures_text(figures: Mapping[str, Any], baselines: Mapping[str, float]) -> 
     if figures["broken_images"]:
         text["broken images"] = f"{figures['broken_images']}, of which decode(encode(x)) overflows"
     if "accuracy" in figures:
-        text["accuracy"] = f"{figures['accuracy']:.2%}, of the class that makes an image likeliest"
-        text["without labels"] = f"{figures['marginal_bits_per_dim']:.4f} bits/dim"
+        text["accuracy"] = (
+            f"{figures['accuracy']:.2%} ± {figures['accuracy_standard_error']:.2%}, of the class"
+            " that makes an image likeliest"
+        )
+        text["without labels"] = (
+            f"{figures['marginal_bits_per_dim']:.4f} ± {figures['marginal_standard_error']:.4f}"
+            " bits/dim"
+        )
     if "head_accuracy" in figures:
         text["classifier head"] = f"{figures['head_accuracy']:.2%} accuracy"
     return text | {f"{name} bits/dim": f"{value:.4f}" for name, value in baselines.items()}

@@ -214,6 +214,13 @@ def say_broken(
     return {f"broken_{things}": number}
 
 
+def say_unknown(number: int, total: int, things: str = "images") -> None:
+    """Tell the user how many of the things have no finite likelihood, if any."""
+    if number:
+        sentence = f"{number} of {total} {things} have a log p that is not finite"
+        warn(f"note: {sentence}, so that the mean is not either: train the model longer")
+
+
 def say_number(number: int, total: int, remedy: str, shown: str, things: str = "images") -> None:
     """Tell the user how many of the things could not be computed, if any."""
     from glowkit.core.finite import LESS_HEAT, broken_sentence

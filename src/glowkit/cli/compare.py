@@ -62,17 +62,20 @@ def compare(
         about["broken_samples"] = int(broken.sum())
         if opened.run is not None:
             about |= assess(opened, open_images(opened, None), "test", 1, 100, seed)
-            name += f"  {about['bits_per_dim']:.3f} bits/dim"
+            about["split"] = "test"
+            name += f"  {about['bits_per_dim']:.3f} ± {about['standard_error']:.3f} bits/dim"
         rows.append((name, images.cpu()))
         figures.append(about)
-    save_png(image_sheet(rows, models[0].model.config.pixel_levels, broken=every), out)
+    levels = models[0].model.config.pixel_levels
+    save_png(image_sheet(rows, levels, broken=every), out)
     said = say_broken(every)
     if as_json:
         about = {"runs": figures, "samples": count, "temperature": temperature}
         show_json(about | said | {"path": str(out)})
     else:
-        for name, _ in rows:
-            say(name)
+        for (name, _), about in zip(rows, figures, strict=True):
+            measured = f" on {about['images']} test images" if "images" in about else ""
+            say(f"{name}{measured}, {levels} levels")
         say(f"{count} samples of each of {len(rows)} model(s) from the same noise: {out}")
 
 

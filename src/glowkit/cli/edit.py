@@ -116,7 +116,10 @@ def _say(
         )
         return
     median, high = known.percentiles[[50, 99]].tolist()
-    say(f"bits/dim; of the real (test) images half lie below {median:.3f}, 99% below {high:.3f}")
+    say(
+        f"bits/dim at {about['levels']} levels, one draw of dequantization; of the real (test)"
+        f" images half lie below {median:.3f}, 99% below {high:.3f}"
+    )
     width = max(map(len, names))
     for name, row in zip(names, bits.tolist(), strict=True):
         said = [

@@ -80,12 +80,17 @@ def _temperatures(opened: Opened, seed: int) -> Section:
         f" is as it was trained; lower ones trade variety for likeliness.{_said(broken)}",
         _png(image_sheet(rows, opened.model.config.pixel_levels, broken=broken)),
         f"{COLUMNS} samples a temperature, seed {seed}.",
+        _count(broken),
     )
+
+
+def _count(broken: "Sequence[Tensor]") -> int:
+    return sum(int(mask.sum()) for mask in broken)
 
 
 def _said(broken: "Sequence[Tensor]", remedy: str = LESS_HEAT) -> str:
     """What to say of broken images in a text, nothing where there is none."""
-    number = sum(int(mask.sum()) for mask in broken)
+    number = _count(broken)
     if not number:
         return ""
     total = sum(mask.numel() for mask in broken)
@@ -102,7 +107,8 @@ def _neighbours(opened: Opened, data: Source, split: str, batch_size: int, seed:
     samples, broken = draw(opened, ASKED, 1.0, classes_in_turn(opened, ASKED), generator)
     samples = samples[~broken.to(samples.device)]
     if not len(samples):
-        return Section(title, f"Left out: {broken_sentence(ASKED, ASKED, 'samples')}.")
+        text = f"Left out: {broken_sentence(ASKED, ASKED, 'samples')}."
+        return Section(title, text, broken=ASKED)
     held_out, _ = _images(opened, data, split, range(min(ASKED, len(data.splits[split]))))
     train = (images for images, _ in split_batches(opened, data, "train", batch_size))
     places, distances = nearest(torch.cat([samples, held_out]), train, NEAREST)
@@ -124,6 +130,7 @@ def _neighbours(opened: Opened, data: Source, split: str, batch_size: int, seed:
         _png(image_sheet(rows, opened.model.config.pixel_levels, headings=("sample", *order))),
         f"{ASKED} samples, seed {seed};"
         f" {len(data.splits['train'])} training images of {data.name}.",
+        lost,
     )
 
 
@@ -148,6 +155,7 @@ def _interpolation(opened: Opened, data: Source, split: str) -> Section:
             )
         ),
         f"{number} images of the {split} split of {data.name}, {COLUMNS} frames a way.",
+        _count([broken]),
     )
 
 
@@ -169,6 +177,7 @@ def _reconstruction(opened: Opened, data: Source, split: str) -> Section:
             )
         ),
         f"{len(images)} images of the {split} split of {data.name}.",
+        _count([broken]),
     )
 
 

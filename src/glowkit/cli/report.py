@@ -15,10 +15,9 @@ from glowkit.cli.common import (
     SPLIT,
     open_image_model,
     open_images,
-    say_number,
     show_json,
 )
-from glowkit.cli.speech import QUIET, say, show
+from glowkit.cli.speech import QUIET, say, show, warn
 
 
 def report(
@@ -41,9 +40,9 @@ def report(
     Example: `glowkit report runs/digits-glow-tiny --importance 16`
     """
     from glowkit.cli.assess import (
-        UNDECODED,
         baseline_figures,
         figures_text,
+        say_figures,
         split_batches,
     )
     from glowkit.cli.gallery import gallery
@@ -58,18 +57,21 @@ def report(
     import torch
 
     from glowkit.tasks.evaluation import measure, summary
-    from glowkit.tasks.reconstruction import REMEDY
 
     generator = torch.Generator(opened.device).manual_seed(seed)
     batches = split_batches(opened, data, split, batch_size)
     each = measure(opened.model, batches, importance, generator)
     bits, figures = each[0], asdict(summary(opened.model, *each, importance))
-    say_number(figures["broken_images"], figures["images"], REMEDY, UNDECODED)
+    say_figures(figures)
     sections = gallery(opened, data, split, bits, importance, batch_size, seed, bool(fitted))
+    broken = sum(section.broken for section in sections)
+    if broken:
+        warn(f"note: {broken} images of the report's pictures could not be computed; it says why")
     path = report_of(opened, data.name, split, figures, fitted, sections)
     if as_json:
         baseline = {"baselines": fitted} if fitted else {}
-        show_json(figures | {"split": split, "path": str(path)} | baseline)
+        about = {"split": split, "broken_pictures": broken, "path": str(path)}
+        show_json(figures | about | baseline)
     else:
         show(f"{run} on the {split} split of {data.name}", figures_text(figures, fitted))
         say(f"report: {path}")

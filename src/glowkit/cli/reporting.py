@@ -159,8 +159,9 @@ def _told(parts: "Iterable[Part]", weights: str) -> "list[Section]":
             continue
         found, about = part.content, part.about
         text = (
-            f"{found['accuracy']:.2%} of the images are likeliest under their own class. Without"
-            f" labels, as a mean over classes, they take {found['marginal_bits_per_dim']:.4f}"
+            f"{found['accuracy']:.2%} ± {found['accuracy_standard_error']:.2%} of the images are"
+            " likeliest under their own class. Without labels, as a mean over classes, they take"
+            f" {found['marginal_bits_per_dim']:.4f} ± {found['marginal_standard_error']:.4f}"
             " bits/dim."
         )
         if "head_accuracy" in found:

@@ -109,7 +109,8 @@ def _fit(v: Tensor, held_out: Tensor, components: int, levels: int, seed: int) -
         except np.linalg.LinAlgError:  # too flat for this little widening
             return -math.inf
         mixture.precisions_cholesky_ = np.linalg.inv(factors).transpose(0, 2, 1)
-        return float(mixture.score(held_out.numpy()))
+        score = float(mixture.score(held_out.numpy()))
+        return score if math.isfinite(score) else -math.inf  # max would take some NaN for the best
 
     widen(max(_ADDED_VARIANCES, key=widen))
     return mixture

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from glowkit.core import Density, GlowkitError
 from glowkit.tasks.likelihood import head_logits, to_bits_per_dim
+from glowkit.tasks.points import mean_and_error
 
 
 @dataclass(frozen=True)
@@ -18,11 +19,14 @@ class Classification:
     accuracy: share of the images whose own class is the one that makes them likeliest; an image
         with a NaN among its log p is told wrong.
     marginal_bits_per_dim: without labels, of P(x) = the mean over classes of P(x | class).
+    accuracy_standard_error, marginal_standard_error: of these two means over images.
     head_accuracy: the same share for the classifier head, or None for a model without one.
     """
 
     accuracy: float
+    accuracy_standard_error: float
     marginal_bits_per_dim: float
+    marginal_standard_error: float
     head_accuracy: float | None
 
 
@@ -73,10 +77,14 @@ def classify(
             head_right.append(_told(logits, labels))
     if not right:
         raise GlowkitError("there are no images to classify")
+    accuracy, accuracy_error = mean_and_error(torch.cat(right).double())
+    without_labels, marginal_error = mean_and_error(torch.cat(bits))
     return Classification(
-        torch.cat(right).double().mean().item(),
-        torch.cat(bits).mean().item(),
-        torch.cat(head_right).double().mean().item() if head_right else None,
+        accuracy=accuracy,
+        accuracy_standard_error=accuracy_error,
+        marginal_bits_per_dim=without_labels,
+        marginal_standard_error=marginal_error,
+        head_accuracy=torch.cat(head_right).double().mean().item() if head_right else None,
     )
 
 

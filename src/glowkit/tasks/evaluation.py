@@ -19,7 +19,8 @@ class Evaluation:
     bits_per_dim: the mean over images, an upper bound; standard_error: of that mean.
     levels: integers a pixel can be, without which bits/dim means nothing.
     largest_pixel_error: of decode(encode(x)), in levels; 0 for a model that inverts, NaN where
-    any image could not be decoded. broken_images: how many could not.
+    any image could not be decoded. broken_images: how many could not. not_finite_images: how many
+    have a bits/dim that is not finite, so that the mean is not either.
     """
 
     bits_per_dim: float
@@ -29,6 +30,7 @@ class Evaluation:
     importance_samples: int
     largest_pixel_error: int | float
     broken_images: int
+    not_finite_images: int
 
 
 def evaluate(
@@ -90,4 +92,5 @@ def summary(
         importance_samples=importance_samples,
         largest_pixel_error=math.nan if broken.any() else int(error.max()),
         broken_images=int(broken.sum()),
+        not_finite_images=int((~bits.isfinite()).sum()),
     )

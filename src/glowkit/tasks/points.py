@@ -29,7 +29,8 @@ class PointsEvaluation:
     paired_kl_nats: mean of ln p(x) − ln q(x), an estimate of the same KL whose standard error,
     paired_standard_error, is smaller, because the two logarithms rise and fall together.
     largest_error: of decode(encode(x)), in any coordinate; NaN where a point could not be decoded.
-    broken_points: how many could not.
+    broken_points: how many could not. not_finite_points: how many have a log q that is not finite,
+    so that the means are not either.
     """
 
     nll_nats: float
@@ -41,6 +42,7 @@ class PointsEvaluation:
     points: int
     largest_error: float
     broken_points: int
+    not_finite_points: int
 
 
 @torch.no_grad()
@@ -75,21 +77,32 @@ def evaluate_points(
     count = sum(map(len, losses))
     if count < 2:
         raise GlowkitError(f"an evaluation needs at least 2 points, not {count}")
+    unknown = int((~torch.cat(losses).isfinite()).sum())
     mean, standard_error = mean_and_error(torch.cat(losses))
     paired, paired_error = mean_and_error(torch.cat(ratios))
     largest = torch.stack(errors).max().item()  # of torch, whose max is NaN where one is
     return PointsEvaluation(
-        mean, standard_error, entropy, mean - entropy, paired, paired_error, count, largest, broken
+        nll_nats=mean,
+        standard_error=standard_error,
+        entropy_nats=entropy,
+        kl_nats=mean - entropy,
+        paired_kl_nats=paired,
+        paired_standard_error=paired_error,
+        points=count,
+        largest_error=largest,
+        broken_points=broken,
+        not_finite_points=unknown,
     )
 
 
 def mean_and_error(values: Tensor) -> tuple[float, float]:
-    """The mean of values (N,) and its standard error.
+    """The mean of values (N,) and its standard error, NaN for a single one.
 
     >>> mean_and_error(torch.tensor([1.0, 3.0], dtype=torch.float64))
     (2.0, 1.0)
     """
-    return values.mean().item(), values.std().item() / math.sqrt(len(values))
+    spread = values.std().item() if len(values) > 1 else math.nan
+    return values.mean().item(), spread / math.sqrt(len(values))
 
 
 @torch.no_grad()

@@ -21,7 +21,14 @@ _NUMBERS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("bits_per_dim", "standard_error", "images", "levels", "importance_samples"),
         ("nll_nats", "standard_error", "entropy_nats", "kl_nats", "paired_kl_nats", "points"),
     ),
-    "classification": (("accuracy", "marginal_bits_per_dim"),),
+    "classification": (
+        (
+            "accuracy",
+            "accuracy_standard_error",
+            "marginal_bits_per_dim",
+            "marginal_standard_error",
+        ),
+    ),
 }
 
 

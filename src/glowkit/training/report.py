@@ -24,13 +24,15 @@ SHOWN = 97  # per cent of the values: the first steps are so high that they woul
 class Section:
     """A part of the report: what it shows and how to read it; without a picture, why there is none.
 
-    png: the picture as PNG, or None. note: what it was computed on.
+    png: the picture as PNG, or None. note: what it was computed on. broken: how many of its images
+    could not be computed.
     """
 
     title: str
     text: str
     png: bytes | None = None
     note: str = ""
+    broken: int = 0
 
 
 def write_report(
