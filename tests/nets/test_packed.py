@@ -6,7 +6,7 @@ import pickle
 import pytest
 import torch
 
-from glowkit.nets import GlowNet, Preactivation, keeping
+from glowkit.nets import GlowNet, Preactivation
 from glowkit.nets.precision import set_precision
 
 TOLERANCES = {"float64": 1e-12, "float32": 1e-5, "bfloat16": 3e-2}
@@ -68,7 +68,6 @@ def test_parameters_that_change_are_seen() -> None:
 @pytest.mark.parametrize("width", [8, 200])
 def test_a_single_weight_that_changes_is_seen(width: int) -> None:
     net, x = fresh(width=width), torch.randn(2, 3, 4, 4)
-    assert (net.second.weight.numel() > keeping.FEW) == (width == 200)
     before, _ = both(net, x)
     weight = net.second.weight.data
     weight[3, 5] *= 1.01

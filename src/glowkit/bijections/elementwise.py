@@ -108,7 +108,7 @@ class Logit(Bijection):
         self.alpha = alpha
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        y = torch.logit(self.alpha + (1 - 2 * self.alpha) * x)
+        y = _logit(self.alpha + (1 - 2 * self.alpha) * x)
         return y, self._ladj(y)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -144,8 +144,14 @@ class Sigmoid(Bijection):
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         p = (y - self.margin) / (1 - 2 * self.margin)
-        x = torch.logit(p, eps=torch.finfo(y.dtype).eps)
+        rounding = torch.finfo(y.dtype).eps
+        x = _logit(p.clamp(rounding, 1 - rounding))
         return x, -self._ladj(x)
 
     def _ladj(self, x: Tensor) -> Tensor:
         return sum_per_example(math.log(1 - 2 * self.margin) - F.softplus(x) - F.softplus(-x))
+
+
+def _logit(p: Tensor) -> Tensor:
+    """ln p − ln(1 − p); torch's own function cannot be differentiated forward twice."""
+    return p.log() - (-p).log1p()

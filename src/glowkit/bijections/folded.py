@@ -53,7 +53,7 @@ class ActnormConv1x1(Keeping, Bijection):
         matrix, log_det = self.conv.matrix.matrix_and_log_det()
         bias, logs = self.actnorm.bias, self.actnorm.logs
         pixels = x.flatten(2) if x.dim() > 2 else x.T[None]
-        y, log_scale = ScaledProduct.apply(pixels, matrix, bias, logs, LOG_SCALE_FACTOR)
+        y, log_scale = ScaledProduct.of(pixels, matrix, bias, logs, LOG_SCALE_FACTOR)
         y = y.view(x.shape) if x.dim() > 2 else y[0].T
         return y, pixelwise_ladj(x, log_scale + log_det)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from glowkit.bijections.matrix_kernel import FromLU, factors
+from glowkit.bijections.matrix_kernel import FromLU, LogAbsDet, factors
 from glowkit.core import GlowkitError
 from glowkit.nets.keeping import Keeping
 
@@ -91,8 +91,7 @@ class PlainMatrix(InvertibleMatrix):
 
     def _assemble(self) -> tuple[Tensor, Tensor]:
         weight = self.weight.double()
-        # slogdet, because a determinant underflows at C = 384.
-        return weight, torch.linalg.slogdet(weight).logabsdet
+        return weight, LogAbsDet.of(weight)
 
 
 class LUMatrix(InvertibleMatrix):
@@ -126,7 +125,7 @@ class LUMatrix(InvertibleMatrix):
         self.packed.copy_(packed)
 
     def _assemble(self) -> tuple[Tensor, Tensor]:
-        matrix, log_det = FromLU.apply(self.packed, self.permutation, self.signs)
+        matrix, log_det = FromLU.of(self.packed, self.permutation, self.signs)
         return matrix, log_det
 
     def _invert(self) -> tuple[Tensor, Tensor]:

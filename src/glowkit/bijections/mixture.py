@@ -2,14 +2,11 @@
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from glowkit.bijections.mixture_kernel import SMALLEST_LOG_SCALE, MixtureLogit
+from glowkit.bijections.mixture_kernel import MixtureLogit
+from glowkit.bijections.mixture_root import MixtureRoot
 from glowkit.bijections.transformers import Transformer
 from glowkit.core import sum_per_example
-
-HALVINGS = {torch.float32: 30, torch.float64: 58}
-"""A bracket 1000 wide ends within a few roundings of x = 1; a Newton step comes on top."""
 
 
 class LogisticMixture(Transformer):
@@ -50,41 +47,10 @@ class LogisticMixture(Transformer):
         return h
 
     def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        y, log_slope = MixtureLogit.apply(x, self.group(x, h))
+        y, log_slope = MixtureLogit.of(x, self.group(x, h))
         return y, sum_per_example(log_slope)
 
     def inverse(self, y: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         groups = self.group(y, h)
-        x = self._solve(y, groups)
-        # A Newton step whose slope is held constant: it polishes x, and it has the derivatives
-        # that the implicit function theorem gives x(y, h).
-        found, log_slope = MixtureLogit.apply(x, groups)
-        # Where F is flat to the last digit a step would be noise, so the slope has a floor.
-        slope = log_slope.detach().exp().clamp_min(torch.finfo(y.dtype).eps ** 0.5)
-        x = x - (found - y) / slope
-        return x, -sum_per_example(MixtureLogit.apply(x, groups)[1])
-
-    @torch.no_grad()
-    def _solve(self, y: Tensor, groups: Tensor) -> Tensor:
-        """Bisect logit F(x) = r.
-
-        The k-th component alone would have its root at x_k = μ_k + r exp(l_k). At the smallest
-        x_k no σ(z_k) exceeds σ(r), so neither does their mean F; at the largest none is below it.
-        """
-        logits, means, log_scales = groups[:, :, 2:].chunk(3, dim=2)
-        log_scales = log_scales.clamp_min(SMALLEST_LOG_SCALE)
-        r = (y - groups[:, :, 1]) * (-groups[:, :, 0].tanh()).exp()
-        roots = means + r.unsqueeze(2) * log_scales.exp()
-        low, high = roots.amin(2), roots.amax(2)
-        # The smaller of F and 1 − F is compared with σ(−|r|): a ratio near 1, so it needs no
-        # logarithm, and where it overflows its sign is still right.
-        toward = torch.where(r > 0, -1.0, 1.0).to(y.dtype).unsqueeze(2)
-        rate = toward * (-log_scales).exp()
-        weights = logits.log_softmax(2) + F.softplus(r.abs()).unsqueeze(2)
-        for _ in range(HALVINGS.get(y.dtype, 64)):
-            middle = (low + high) / 2
-            z = (middle.unsqueeze(2) - means) * rate
-            ratio = (weights - F.softplus(-z, threshold=40)).exp_().sum(2)
-            above = (ratio > 1) == (toward.squeeze(2) > 0)
-            low, high = torch.where(above, low, middle), torch.where(above, middle, high)
-        return (low + high) / 2
+        x = MixtureRoot.of(y, groups)
+        return x, -sum_per_example(MixtureLogit.of(x, groups)[1])

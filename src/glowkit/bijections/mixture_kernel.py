@@ -1,17 +1,19 @@
 """The hot loop of Flow++: logit of a mixture's distribution function, with its own backward."""
 
 import math
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+
+from glowkit.nets.kernel import Kernel
 
 SMALLEST_LOG_SCALE = -7.0
 
 
-class MixtureLogit(torch.autograd.Function):
+class MixtureLogit(Kernel):
     """y = logit F(x) · exp(s) + t and ln dy/dx, both of x's shape; see `LogisticMixture`.
 
     With z_k = (x − μ_k) exp(−l_k): F = Σ π_k σ(z_k), 1 − F = Σ π_k σ(−z_k) and
@@ -19,12 +21,24 @@ class MixtureLogit(torch.autograd.Function):
     the far tails, where they would vanish, their logarithms are summed instead (ln σ(z) = −sp(−z),
     sp the softplus). The terms over their sums (p, q and r) are all that the gradients need.
 
-    Shapes: x (N, C, ...), groups (N, C, 2 + 3K, ...). Differentiable once. Cost: 15 passes over K
-    numbers an element forward and 16 backward, four of them an exponential.
+    Shapes: x (N, C, ...), groups (N, C, 2 + 3K, ...). Cost: 15 passes over K numbers an element
+    forward and 16 backward, four of them an exponential.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
+    def plain(x: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
+        s, t = groups[:, :, 0].tanh(), groups[:, :, 1]
+        logits, means, raw = groups[:, :, 2:].chunk(3, dim=2)
+        log_scales = raw.clamp_min(SMALLEST_LOG_SCALE)
+        z = (x.unsqueeze(2) - means) * (-log_scales).exp()
+        below, above, log_f = (
+            log_terms.logsumexp(2)
+            for log_terms in log_terms_of(logits.log_softmax(2), z, log_scales)
+        )
+        return (below - above) * s.exp() + t, log_f - below - above + s
+
+    @staticmethod
+    def quick(x: Tensor, groups: Tensor) -> tuple[tuple[Tensor, Tensor], Sequence[Tensor]]:
         s, t = groups[:, :, 0].tanh(), groups[:, :, 1]
         logits, means, raw = groups[:, :, 2:].chunk(3, dim=2)
         rate = raw.neg().exp_().clamp_max_(math.exp(-SMALLEST_LOG_SCALE))
@@ -38,13 +52,15 @@ class MixtureLogit(torch.autograd.Function):
         log_below, log_above, log_f = terms.logs
         scale = s.exp()
         logit = log_below - log_above
-        ctx.save_for_backward(s, scale, logit, pi, z, up, rate, raw, *terms.each, *terms.sums)
-        return logit * scale + t, log_f - log_below - log_above + s
+        kept = (s, scale, logit, pi, z, up, rate, *terms.each, *terms.sums)
+        return (logit * scale + t, log_f - log_below - log_above + s), kept
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad_y: Tensor, grad_slope: Tensor) -> tuple[Tensor, Tensor]:
-        s, scale, logit, pi, z, up, rate, raw, p, q, r, below, above, f = ctx.saved_tensors
+    def gradients(
+        inputs: Sequence[Tensor], kept: Sequence[Tensor], *grads: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        s, scale, logit, pi, z, up, rate, p, q, r, below, above, f = kept
+        raw, (grad_y, grad_slope) = inputs[1][:, :, 2:].chunk(3, dim=2)[2], grads
         n, channels, k, *space = z.shape
         grad = z.new_empty(n, channels, 2 + 3 * k, *space)
         by_logits, by_means, by_scales = grad[:, :, 2:].chunk(3, dim=2)
@@ -85,12 +101,18 @@ def _terms(pi: Tensor, up: Tensor, down: Tensor, rate: Tensor) -> _Terms:
 
 def _far_terms(log_pi: Tensor, z: Tensor, log_scales: Tensor) -> _Terms:
     """The same with each term over its sum, so that the sums are 1."""
+    each = log_terms_of(log_pi, z, log_scales)
+    below, above, log_f = (log_terms.logsumexp(2) for log_terms in each)
+    logs = below, above, log_f
+    p, q, r = ((term - log.unsqueeze(2)).exp_() for term, log in zip(each, logs, strict=True))
+    ones = torch.ones_like(below)
+    return _Terms((p, q, r), (ones, ones, ones), logs)
+
+
+def log_terms_of(log_pi: Tensor, z: Tensor, log_scales: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Logarithms of the terms of F, 1 − F and f."""
     # The default threshold of 20 would be an error of 2e-9, much in float64.
     sp = F.softplus(z, threshold=40)
     q = log_pi - sp
     p = q + z
-    r = p - sp - log_scales
-    logs = p.logsumexp(2), q.logsumexp(2), r.logsumexp(2)
-    p, q, r = ((term - log.unsqueeze(2)).exp_() for term, log in zip((p, q, r), logs, strict=True))
-    ones = torch.ones_like(logs[0])
-    return _Terms((p, q, r), (ones, ones, ones), logs)
+    return p, q, p - sp - log_scales

@@ -32,10 +32,10 @@ class Permute(Bijection):
         self.register_buffer("indices_inverse", torch.tensor(indices).argsort())
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return x[:, self.indices], constant_ladj(x)
+        return x.index_select(1, self.indices), constant_ladj(x)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return y[:, self.indices_inverse], constant_ladj(y)
+        return y.index_select(1, self.indices_inverse), constant_ladj(y)
 
 
 def reverse(channels: int) -> Permute:

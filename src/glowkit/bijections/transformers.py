@@ -76,7 +76,7 @@ class Affine(Transformer):
     parameters_per_channel = 2
 
     def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        y, log_scale = SigmoidAffine.apply(x, self.group(x, h))
+        y, log_scale = SigmoidAffine.of(x, self.group(x, h))
         return y, sum_per_example(log_scale)
 
     def inverse(self, y: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:

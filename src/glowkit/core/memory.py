@@ -6,12 +6,14 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 from torch.utils.checkpoint import checkpoint
 
 from glowkit.core.bijection import Bijection, compose
 from glowkit.core.rebuilding import rebuilt
+from glowkit.core.standing import places, standing_in, untransformed
 
 Runner = Callable[[Iterable[Bijection], Tensor, Tensor | None], tuple[Tensor, Tensor]]
 
@@ -24,9 +26,22 @@ def run_checkpointed(
     Costs one more forward pass; memory is one tensor a bijection (openai/glow's
     `gradient_checkpointing`, on by default there).
     """
-    if not torch.is_grad_enabled():
+    if _keeps_nothing():
         return compose(bijections, x, context)
-    return compose((partial(checkpoint, b, use_reentrant=False) for b in bijections), x, context)
+    evaluate = partial(checkpoint, use_reentrant=False)
+    return compose((partial(evaluate, _as_now(b)) for b in bijections), x, context)
+
+
+def _as_now(bijection: Bijection) -> Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]:
+    """The bijection with the parameters and buffers that it has now, whenever it is called."""
+    stood = places(bijection)
+    slots, tensors = list(stood.values()), list(stood)
+
+    def call(x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        with untransformed(), standing_in(slots, tensors):
+            return bijection(x, context)
+
+    return call
 
 
 def run_reversible(
@@ -43,7 +58,7 @@ def run_reversible(
     What cannot be rebuilt in training mode (`obstacle`) is checkpointed instead, with a warning.
     Source: Gomez et al. 2017, for a chain of any bijections.
     """
-    if not torch.is_grad_enabled():
+    if _keeps_nothing():
         return compose(bijections, x, context)
     flat = list(_flat(bijections))
     reason = obstacle(flat)
@@ -81,6 +96,13 @@ def _flat(bijections: Iterable[Bijection]) -> Iterator[Bijection]:
             yield from _flat(bijection)
         else:
             yield bijection
+
+
+def _keeps_nothing() -> bool:
+    """Whether no gradient will be asked for, or a transform of `torch.func` keeps what it needs."""
+    # As `glowkit.nets.kernel.transformed`: folders of one floor do not know each other.
+    transformed = torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+    return transformed or not torch.is_grad_enabled()
 
 
 MEMORY_MODES: dict[str, Runner] = {

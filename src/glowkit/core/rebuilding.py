@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from glowkit.core.bijection import Bijection
 from glowkit.core.conditioned import Conditioned
+from glowkit.core.standing import Slots, places, standing_in, untransformed
 
 
 def rebuilt(
@@ -20,14 +20,18 @@ def rebuilt(
     The backward pass goes from the last to the first. Each bijection is inverted, and its gradient
     taken at the x found, which the one before is then inverted from; the activations of one at a
     time are held. Each is a node of autograd's graph that returns gradients for x, context and
-    parameters: hooks see them as they come, and none waits for others. Differentiable once.
+    parameters: hooks see them as they come, and none waits for others. Gradients that are to be
+    differentiated themselves (`create_graph=True`) are, with all activations held for it.
     """
     tape = _Tape(x.device.type)
     total = x.new_zeros(x.shape[0])
     for i, bijection in enumerate(bijections):
-        places, last = _places(bijection), i == len(bijections) - 1
-        slots = list(places.values())
-        x, ladj = _Rebuilding.apply(tape, bijection, slots, last, x, context, *places)
+        stood, last = places(bijection), i == len(bijections) - 1
+        # Those that are trained come last, and are given to the node.
+        order = sorted(stood, key=lambda tensor: tensor.requires_grad)
+        fixed = [tensor for tensor in order if not tensor.requires_grad]
+        call = _Call(tape, bijection, [stood[tensor] for tensor in order], fixed)
+        x, ladj = _Rebuilding.apply(call, last, x, context, *order[len(fixed) :])
         total = total + ladj
     return x, total
 
@@ -41,6 +45,19 @@ class _Tape:
         self.dtype = torch.get_autocast_dtype(kind)
         self.enabled = torch.is_autocast_enabled(kind)
 
+    def turn(self, output: Tensor | None) -> Tensor:
+        """What the node whose turn it is maps to; only the last one has its output at hand."""
+        if output is None:
+            assert self.y is not None
+            return self.y
+        # Else what the backward pass ends with would stay, and where it has a graph, hold itself.
+        engine = torch.autograd.Variable._execution_engine
+        engine.queue_callback(self._end)
+        return output
+
+    def _end(self) -> None:
+        self.y = None
+
     def autocast(self) -> torch.autocast:
         """As it was in the forward pass, but without its cache.
 
@@ -50,31 +67,19 @@ class _Tape:
         return torch.autocast(self.kind, self.dtype, self.enabled, cache_enabled=False)
 
 
-Slots = list[tuple[dict[str, Any], str]]
+class _Call(NamedTuple):
+    """One bijection of a chain, and what stood in it: what is fixed, before what is trained."""
 
+    tape: _Tape
+    bijection: Bijection
+    slots: list[Slots]
+    fixed: list[Tensor]
 
-def _places(bijection: Bijection) -> dict[Tensor, Slots]:
-    """Where each parameter that is trained stands: in several modules, if it is shared."""
-    places: dict[Tensor, Slots] = {}
-    for module in bijection.modules():
-        for name, parameter in module._parameters.items():
-            if parameter is not None and parameter.requires_grad:
-                places.setdefault(parameter, []).append((module._parameters, name))
-    return places
-
-
-@contextmanager
-def _standing_in(places: list[Slots], tensors: list[Tensor]) -> Iterator[None]:
-    """As `torch.func.functional_call` does it, but without a walk through the modules each time."""
-    before = [(home, name, home[name]) for slots in places for home, name in slots]
-    try:
-        for slots, tensor in zip(places, tensors, strict=True):
-            for home, name in slots:
-                home[name] = tensor
-        yield
-    finally:
-        for home, name, parameter in before:
-            home[name] = parameter
+    @contextmanager
+    def again(self, trained: Sequence[Tensor]) -> Iterator[None]:
+        """As it was in the forward pass, with these in the place of what is trained."""
+        with self.tape.autocast(), standing_in(self.slots, [*self.fixed, *trained]):
+            yield
 
 
 def _around(
@@ -99,42 +104,74 @@ class _Rebuilding(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        tape: _Tape,
-        bijection: Bijection,
-        places: list[Slots],
+        call: _Call,
         last: bool,
         x: Tensor,
         context: Tensor | None,
         *parameters: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        ctx.tape, ctx.bijection, ctx.places = tape, bijection, places
-        with tape.autocast():
-            y, ladj = bijection(x, context)
+        ctx.call = call
+        with call.tape.autocast():
+            y, ladj = call.bijection(x, context)
         ctx.save_for_backward(y if last else None, context, *parameters)
         return y, ladj
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad_y: Tensor, grad_ladj: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            return _differentiable(ctx, *grads)
         output, context, *parameters = ctx.saved_tensors
-        y = ctx.tape.y if output is None else output.detach()
-        # Leaves of their own that share memory: no gradient runs on from here, and no hook of a
-        # parameter runs twice.
-        own = [p.detach().requires_grad_() for p in parameters]
-        around = []
-        if context is not None:
-            context = context.detach().requires_grad_(ctx.needs_input_grad[5])
-            around = [context] if context.requires_grad else []
-        with torch.enable_grad(), ctx.tape.autocast(), _standing_in(ctx.places, own):
-            x, leaves, outputs = _around(ctx.bijection, y, context)
-        # A ladj that depends on nothing has no graph.
-        pairs = zip(outputs, (grad_y, grad_ladj), strict=True)
-        roots, gradients = zip(*(pair for pair in pairs if pair[0].requires_grad), strict=True)
-        inputs = [*leaves, *around, *own]
-        found = torch.autograd.grad(roots, inputs, gradients, allow_unused=True)
-        ctx.tape.y = x.detach()
+        y = ctx.call.tape.turn(output).detach()
+        with torch.enable_grad(), untransformed():
+            # Leaves of their own that share memory: no gradient runs on from here, and no hook of a
+            # parameter runs twice.
+            own = [p.detach().requires_grad_() for p in parameters]
+            around = []
+            if context is not None:
+                context = context.detach().requires_grad_(ctx.needs_input_grad[3])
+                around = [context] if context.requires_grad else []
+            with ctx.call.again(own):
+                x, leaves, outputs = _around(ctx.call.bijection, y, context)
+        found = _gradients(outputs, [*leaves, *around, *own], grads)
+        ctx.call.tape.y = x.detach()
         grad_x, *more = (gradient for gradient in found[: len(leaves)] if gradient is not None)
         for gradient in more:
             grad_x = grad_x + gradient
         rest = found[len(leaves) :]
-        return None, None, None, None, grad_x, *([] if around else [None]), *rest
+        return None, None, grad_x, *([] if around else [None]), *rest
+
+
+def _differentiable(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    """The gradients as functions of the chain's output, the context and the parameters.
+
+    The output is one of x in its turn: differentiating on goes through the chain once more.
+    """
+    output, context, *parameters = ctx.saved_tensors
+    call = ctx.call
+    y = call.tape.turn(output)
+    with call.again(parameters):
+        x, _ = call.bijection.inverse(y, context)
+    # Nodes of their own: the gradients are those of forward alone, at what the inverse found.
+    around = [] if context is None else [context.view_as(context)]
+    own = [parameter.view_as(parameter) for parameter in parameters]
+    inputs = [x.view_as(x), *around, *own]
+    with call.again(own):
+        outputs = call.bijection(inputs[0], *around)
+    call.tape.y = x
+    grad_x, *rest = _gradients(outputs, inputs, grads)
+    return None, None, grad_x, *([] if around else [None]), *rest
+
+
+def _gradients(
+    outputs: Sequence[Tensor], inputs: Sequence[Tensor], grads: Sequence[Tensor]
+) -> Sequence[Tensor | None]:
+    # A ladj that depends on nothing has no graph, nor has a context that was given as it is.
+    pairs = zip(outputs, grads, strict=True)
+    roots, gradients = zip(*(pair for pair in pairs if pair[0].requires_grad), strict=True)
+    wanted = [tensor for tensor in inputs if tensor.requires_grad]
+    found = iter(
+        torch.autograd.grad(
+            roots, wanted, gradients, create_graph=torch.is_grad_enabled(), allow_unused=True
+        )
+    )
+    return [next(found) if tensor.requires_grad else None for tensor in inputs]

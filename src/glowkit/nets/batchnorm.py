@@ -21,7 +21,9 @@ class RunningMoments(SharesBatch):
     """Mean and biased variance of each channel: of the batch in training, running ones otherwise.
 
     forward: x (N, C, ...) to mean and variance, each (C,). In training, gradients flow through
-    them. Evaluation uses the running ones, so that no example depends on its batch-mates.
+    them. Evaluation uses the running ones, so that no example depends on its batch-mates; so does
+    training on a batch that has fewer than two values a channel, such as a single vector, whose
+    variance means nothing.
 
     forward never changes them, in training neither: bijections are pure, a step that is evaluated
     again (checkpointed activations) must count once, and a look at the loss must not move the
@@ -54,10 +56,11 @@ class RunningMoments(SharesBatch):
         for running, batch in ((self.mean, mean), (self.variance, variance)):
             running.lerp_(torch.where(batch.isfinite(), batch, running), MOMENTUM)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        if not self.training:
-            return self.mean, self.variance
+    def forward(self, x: Tensor, seen: float = 1.0) -> tuple[Tensor, Tensor]:
+        """`seen` is the share of a channel's values that are not masked to zero."""
         share = self.share or BatchShare(len(x))
+        if not self.training or seen * share.size * math.prod(x.shape[2:]) < 2:
+            return self.mean, self.variance
         variance, mean = shared_moments(x, share) if share.ranks > 1 else batch_moments(x)
         return mean, variance
 
@@ -75,6 +78,16 @@ def shared_moments(x: Tensor, share: BatchShare) -> tuple[Tensor, Tensor]:
     # The mean's own part of the gradient is zero: deviations from it sum to nothing.
     deviation = own - mean.detach().view(-1, *[1] * (x.dim() - 2))
     return share.sum(deviation.square().sum(dims)) / total, mean
+
+
+def squared_scale(mean: Tensor, variance: Tensor) -> Tensor:
+    """What is divided by, squared: v + ε; 1 for a channel that is constant up to rounding.
+
+    A constant channel stays one from layer to layer: divided by √ε in each, it would make gradients
+    grow a hundredfold each time, until they overflow.
+    """
+    rounding = 8 * torch.finfo(variance.dtype).eps * mean.detach()
+    return torch.where(variance <= rounding * rounding, 1.0, variance + EPSILON)
 
 
 @contextmanager
@@ -115,5 +128,5 @@ class BatchNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         mean, variance = self.moments(x)
         shape = (-1, *[1] * (x.dim() - 2))
-        scale = (variance + EPSILON).rsqrt()
+        scale = squared_scale(mean, variance).rsqrt()
         return torch.addcmul((self.shift - mean * scale).view(shape), x, scale.view(shape))

@@ -5,29 +5,39 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from glowkit.nets.kernel import Kernel
 from glowkit.nets.scaled import LAST, Scaled
 
 Dtypes = tuple[torch.dtype, torch.dtype, torch.dtype]
 
 
-class ThreeConvolutions(torch.autograd.Function):
+class ThreeConvolutions(Kernel):
     """conv → (+ added) → ReLU → conv → ReLU → conv, each in its dtype, channels last in memory.
 
     What autograd does with a node for each layer is done with fewer passes over the widest tensors:
     ReLU and its gradient work in place, and scales are folded into weights. Shapes: x (N, C_in, H,
     W); `added`, if any, broadcasts to the first hidden layer; then the fields of a `Scaled` for
     each convolution, 3x3 where it has an edge and 1x1 where it has none. Returns (N, C_out, H, W)
-    in x's dtype. Differentiable once. Keeps what the convolutions read.
+    in x's dtype. Keeps what the convolutions read.
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, dtypes: Dtypes, x: Tensor, added: Tensor | None, *parameters: Tensor
-    ) -> Tensor:
-        layers, size = list(_layers(parameters)), x.shape[2:]
+    def plain(dtypes: Dtypes, x: Tensor, added: Tensor | None, *parameters: Tensor) -> Tensor:
+        h = x
         with torch.autocast(x.device.type, enabled=False):  # `dtypes` say it all
+            for i, layer in enumerate(_layers(parameters)):
+                h = layer.plain(h.relu() if i > 0 else h, dtypes[i])
+                if i == 0 and added is not None:
+                    h = h + added.to(h.dtype)
+            return h.to(x.dtype)
+
+    @staticmethod
+    def quick(
+        dtypes: Dtypes, x: Tensor, added: Tensor | None, *parameters: Tensor
+    ) -> tuple[Tensor, Sequence[Tensor]]:
+        layers, size = list(_layers(parameters)), x.shape[2:]
+        with torch.autocast(x.device.type, enabled=False):
             scales = [layer.scale() for layer in layers]
             pairs = list(zip(layers, scales, strict=True))
             weights = [
@@ -41,15 +51,15 @@ class ThreeConvolutions(torch.autograd.Function):
                 h = layer.convolve(read[i], weights[i], shifts[i])
                 if i == 0 and added is not None:
                     h += added
-        ctx.save_for_backward(added, *read, *scales, *weights, *parameters)
-        ctx.dtype, ctx.size = x.dtype, size
-        return h.to(x.dtype, memory_format=torch.contiguous_format)
+        y = h.to(x.dtype, memory_format=torch.contiguous_format)
+        return y, (*read, *scales, *weights)
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        added, *rest = ctx.saved_tensors
-        read, scales, weights, layers = rest[:3], rest[3:6], rest[6:9], list(_layers(rest[9:]))
+    def gradients(
+        inputs: Sequence[Any], kept: Sequence[Tensor], *grads: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        (_, x, added, *parameters), (grad,) = inputs, grads
+        read, scales, weights, layers = kept[:3], kept[3:6], kept[6:], list(_layers(parameters))
         by_added: Tensor | None = None
         sums: list[tuple[Tensor, Tensor]] = []
         with torch.autocast(grad.device.type, enabled=False):
@@ -66,9 +76,9 @@ class ThreeConvolutions(torch.autograd.Function):
             found = [
                 gradient
                 for layer, scale, pair in zip(layers, scales, reversed(sums), strict=True)
-                for gradient in layer.gradients(scale, *pair, ctx.size)
+                for gradient in layer.gradients(scale, *pair, x.shape[2:])
             ]
-        return None, grad.to(ctx.dtype), by_added, *found
+        return None, grad.to(x.dtype), by_added, *found
 
 
 def _layers(parameters: Sequence[Any]) -> Iterator[Scaled]:

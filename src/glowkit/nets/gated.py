@@ -1,5 +1,6 @@
 """Flow++'s conditioner: gated convolutions and gated self-attention."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -7,6 +8,7 @@ from torch import Tensor, cat, nn
 from torch.nn import functional as F
 
 from glowkit.nets.dropout import Dropout
+from glowkit.nets.kernel import Native, transformed
 from glowkit.nets.precision import PrecisionNet, computing_in
 from glowkit.nets.standardized import ConvMaker, StandardizedConv2d
 
@@ -19,6 +21,14 @@ class ConcatELU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.elu(cat([x, -x], dim=1))
+
+
+def gate(x: Tensor) -> Tensor:
+    """p · σ(q), where (p, q) are the halves of the channels."""
+    if transformed():  # torch's own is differentiated forward once, and no further.
+        p, q = x.chunk(2, dim=1)
+        return p * q.sigmoid()
+    return F.glu(x, dim=1)
 
 
 class Positions(nn.Module):
@@ -39,6 +49,21 @@ class GatedLayer(nn.Module):
         raise NotImplementedError
 
 
+class LayerNorm(Native):
+    """(x − μ) / √(v + ε) · w + b, with the moments of the last dimension. Third derivatives of
+    torch's own are wrong.
+    """
+
+    @staticmethod
+    def native(x: Tensor, weight: Tensor, bias: Tensor, shape: Sequence[int], eps: float) -> Tensor:
+        return F.layer_norm(x, shape, weight, bias, eps)
+
+    @staticmethod
+    def plain(x: Tensor, weight: Tensor, bias: Tensor, shape: Sequence[int], eps: float) -> Tensor:
+        centred = x - x.mean(-1, keepdim=True)
+        return centred * (centred.square().mean(-1, keepdim=True) + eps).rsqrt() * weight + bias
+
+
 class ChannelNorm(GatedLayer):
     """Layer norm over the channels of each pixel, ε = 1e-5, with a learned scale and shift."""
 
@@ -49,7 +74,9 @@ class ChannelNorm(GatedLayer):
         self.norm = nn.LayerNorm(channels)
 
     def forward(self, x: Tensor, positions: nn.Module, context: Tensor | None) -> Tensor:
-        return self.norm(x.movedim(1, -1)).movedim(-1, 1)
+        layer = self.norm
+        given = x.movedim(1, -1), layer.weight, layer.bias, layer.normalized_shape, layer.eps
+        return LayerNorm.of(*given).movedim(-1, 1)
 
 
 class GatedConv(GatedLayer):
@@ -91,7 +118,18 @@ class GatedConv(GatedLayer):
             if context is None:
                 raise ValueError("this conditioner needs a context and got none")
             h = h + self.context(self.activation(context))
-        return x + F.glu(self.second(self.dropout(self.activation(h))), dim=1)
+        return x + gate(self.second(self.dropout(self.activation(h))))
+
+
+class Attention(Native):
+    """softmax(q kᵀ / √d) v, for q, k and v (N, heads, positions, d)."""
+
+    native = staticmethod(F.scaled_dot_product_attention)
+
+    @staticmethod
+    def plain(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
+        return scores.softmax(-1).to(v.dtype) @ v
 
 
 class GatedAttention(GatedLayer):
@@ -121,9 +159,9 @@ class GatedAttention(GatedLayer):
     def forward(self, x: Tensor, positions: nn.Module, context: Tensor | None) -> Tensor:
         parts = self.first(positions(x)).flatten(2).unflatten(1, (3, self.heads, -1))
         q, k, v = parts.transpose(3, 4).unbind(1)
-        attended = F.scaled_dot_product_attention(q, k, v)
+        attended = Attention.of(q, k, v)
         h = attended.transpose(2, 3).reshape(x.shape)
-        return x + F.glu(self.second(self.dropout(h)), dim=1)
+        return x + gate(self.second(self.dropout(h)))
 
 
 class GatedNet(PrecisionNet):

@@ -88,7 +88,7 @@ class GlowNet(Keeping, PrecisionNet):
             )
             return three_packed(x, added, packed)
         parameters = (tensor for layer in self._layers() for tensor in layer)
-        return ThreeConvolutions.apply(dtypes, x, added, *parameters)
+        return ThreeConvolutions.of(dtypes, x, added, *parameters)
 
     def _layers(self) -> list[Scaled]:
         return [layer.parameters_here() for layer in (self.first, self.second, self.last)]

@@ -58,6 +58,17 @@ class Scaled(NamedTuple):
             return (self.bias + self.edge.sum((1, 2))) * scale
         return border(self.edge, self.bias, height, width) * scale
 
+    def plain(self, x: Tensor, dtype: torch.dtype) -> Tensor:
+        """y of x, in `dtype`, as the formula says it."""
+        scale, padding = self.scale(), self.weight.shape[-1] // 2
+        weight = self.weight * scale[:, None, None, None]
+        y = F.conv2d(x.to(dtype), weight.to(dtype), padding=padding)
+        shift = self.bias[:, None, None]
+        if self.edge is not None:
+            ring = F.pad(self.bias.new_zeros(1, 1, *x.shape[2:]), (1, 1, 1, 1), value=1.0)
+            shift = shift + F.conv2d(ring, self.edge[:, None])
+        return y + (shift * scale[:, None, None]).to(dtype)
+
     def convolve(self, read: Tensor, scaled_weight: Tensor, shift: Tensor) -> Tensor:
         """y, channels last in memory and in the dtype of `read`, in one pass over it or two."""
         padding = scaled_weight.shape[-1] // 2

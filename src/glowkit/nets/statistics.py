@@ -1,5 +1,7 @@
 """Channel statistics for data-dependent initialisation."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -11,13 +13,22 @@ class SeesData:
     """What modules that are initialised from data share: whether they have been."""
 
     initialized: Tensor
-    _ready = False
+    _seen: tuple[Tensor, int] | None = None
 
     def ready(self) -> bool:
         """Whether it has seen data, or was loaded with weights that have."""
-        # Asked until it is: reading the flag at every call would stall a GPU.
-        self._ready = self._ready or bool(self.initialized)
-        return self._ready
+        flag = self.initialized
+        while torch._C._functorch.is_functorch_wrapped_tensor(flag):
+            flag = torch._C._functorch.get_unwrapped(flag)
+        if flag.is_cpu or flag.is_inference():
+            return bool(flag if flag.dim() == 0 else flag.all())
+        # Read when it was replaced or written to: at every call it would stall a GPU.
+        if self._seen is None or self._seen[0] is not flag or self._seen[1] != flag._version:
+            self._seen = (flag, flag._version) if flag.all() else None
+        return self._seen is not None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_seen": None}
 
 
 def channel_statistics(x: Tensor) -> tuple[Tensor, Tensor]:

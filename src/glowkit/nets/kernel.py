@@ -1,0 +1,135 @@
+"""The one door between fast kernels, differentiated by hand, and plain operations, by autograd."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+
+def transformed() -> bool:
+    """Whether a transform of `torch.func`, or forward-mode differentiation, is under way.
+
+    Only plain operations know what to do there. torch has no public function that says so.
+    """
+    # A copy in `glowkit.core.memory`: folders of one floor do not know each other.
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+
+
+class Kernel(torch.autograd.Function):
+    """A function of tensors with a fast gradient, and derivatives of any order by plain operations.
+
+    To write one: implement `plain`, the definition in operations that torch can differentiate
+    any number of times and under every transform; `quick`, the same values by the fastest means;
+    and `gradients`, from what `quick` keeps. Call it by `of`. Neither `quick` nor `gradients` is
+    differentiated, nor called under a transform: both may work in place on what they made.
+
+    A gradient that is itself to be differentiated (`create_graph=True`), or that is taken for many
+    directions at once, is that of `plain` at the same inputs.
+    """
+
+    @staticmethod
+    def plain(*inputs: Any) -> Any:
+        """The outputs: a tensor or a tuple of tensors."""
+        raise NotImplementedError
+
+    @staticmethod
+    def quick(*inputs: Any) -> tuple[Any, Sequence[Tensor]]:
+        """The outputs, and the tensors that `gradients` needs beside the inputs."""
+        raise NotImplementedError
+
+    @staticmethod
+    def gradients(
+        inputs: Sequence[Any], kept: Sequence[Tensor], *grads: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        """The gradients of the inputs from those of the outputs, one for each input."""
+        raise NotImplementedError
+
+    @classmethod
+    def of(cls, *inputs: Any) -> Any:
+        """The outputs for these inputs, by the way that the moment asks for."""
+        return cls.plain(*inputs) if transformed() else cls.apply(*inputs)
+
+    @classmethod
+    def forward(cls, ctx: Any, *inputs: Any) -> Any:
+        outputs, kept = cls.quick(*inputs)
+        tensors = (value if isinstance(value, Tensor) else None for value in inputs)
+        ctx.save_for_backward(*tensors, *kept)
+        ctx.others = [None if isinstance(value, Tensor) else value for value in inputs]
+        return outputs
+
+    @classmethod
+    def backward(cls, ctx: Any, *grads: Tensor) -> Any:
+        saved, count = ctx.saved_tensors, len(ctx.others)
+        inputs = [
+            other if tensor is None else tensor
+            for tensor, other in zip(saved[:count], ctx.others, strict=True)
+        ]
+        if torch.is_grad_enabled() or transformed() or not all(map(torch._C._has_storage, grads)):
+            # A gradient without storage is one of `is_grads_batched`, for many directions at once.
+            return plain_gradients(cls._definition, inputs, ctx.needs_input_grad, grads)
+        return cls.gradients(inputs, saved[count:], *grads)
+
+    @classmethod
+    def _definition(cls, *inputs: Any) -> Any:
+        return cls.plain(*inputs)
+
+
+class Native(Kernel):
+    """A function of torch's own, with a gradient that cannot be differentiated, or not rightly.
+
+    To write one: implement `native`, and `plain`. The node stands behind torch's, and hands the
+    gradient on to it, or past it where it is to be differentiated itself.
+    """
+
+    @staticmethod
+    def native(*inputs: Any) -> Any:
+        """The output, by the function of torch's."""
+        raise NotImplementedError
+
+    @classmethod
+    def of(cls, *inputs: Any) -> Any:
+        if transformed():
+            return cls.plain(*inputs)
+        result = cls.native(*inputs)
+        return cls.apply(result, *inputs) if result.requires_grad else result
+
+    @staticmethod
+    def quick(*inputs: Any) -> tuple[Any, Sequence[Tensor]]:
+        return inputs[0], ()
+
+    @staticmethod
+    def gradients(
+        inputs: Sequence[Any], kept: Sequence[Tensor], *grads: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        return (*grads, *[None] * (len(inputs) - 1))
+
+    @classmethod
+    def _definition(cls, *inputs: Any) -> Any:
+        return cls.plain(*inputs[1:])
+
+
+def plain_gradients(
+    function: Callable[..., Any],
+    inputs: Sequence[Any],
+    wanted: Sequence[bool],
+    grads: Sequence[Tensor],
+) -> tuple[Tensor | None, ...]:
+    """The gradients of the inputs wanted, as functions of the inputs if gradients are enabled."""
+    again = torch.is_grad_enabled()
+    with torch.enable_grad():
+        # Each a node of its own: the same tensor may be given twice.
+        own = [
+            value.view_as(value) if want else value
+            for value, want in zip(inputs, wanted, strict=True)
+        ]
+        outputs = function(*own)
+        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+        pairs = [pair for pair in zip(outputs, grads, strict=True) if pair[0].requires_grad]
+        roots, directions = zip(*pairs, strict=True)
+        leaves = [value for value, want in zip(own, wanted, strict=True) if want]
+        found = iter(
+            torch.autograd.grad(roots, leaves, directions, create_graph=again, allow_unused=True)
+        )
+    return tuple(next(found) if want else None for want in wanted)
