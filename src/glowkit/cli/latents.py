@@ -157,7 +157,8 @@ def _check(opened: Opened, rows: "Rows") -> "Tensor | None":
     from glowkit.tasks.latent import noise_sizes
 
     sizes = noise_sizes(opened.model)
-    if rows.dtype.kind != "f" or len(rows.shape) != 2 or rows.shape[1] != sum(sizes):
+    numbers = rows.dtype.kind == "f" and rows.dtype.itemsize <= 8  # torch has none of 16 bytes
+    if not numbers or len(rows.shape) != 2 or rows.shape[1] != sum(sizes):
         raise GlowkitError(
             f"{rows.path} has noises of shape {rows.shape} and dtype {rows.dtype}, but this model"
             f" takes (N, {sum(sizes)}) floats; were they encoded by another model?"

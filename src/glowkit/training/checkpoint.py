@@ -1,5 +1,6 @@
 """checkpoints/last.ckpt: all that a run needs to go on, and nothing that torch would unpickle."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -72,11 +73,17 @@ def fit_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any], path:
         shapes = {tuple(t.shape) for t in values.values() if isinstance(t, Tensor)}
         if not 0 <= number < len(parameters) or shapes - {(), tuple(parameters[number].shape)}:
             raise _damage(path)
-    fresh = optimizer.state_dict()["param_groups"]
-    if [group.keys() for group in fresh] != [group.keys() for group in state["param_groups"]]:
+    # How it works follows from the config and this torch; the rate alone from where the run was.
+    groups = optimizer.state_dict()["param_groups"]
+    for group, held in zip(groups, state["param_groups"], strict=False):
+        rate = held.get("lr")
+        if held["params"] != group["params"] or type(rate) is not float or not 0 <= rate < math.inf:
+            raise _damage(path)
+        group["lr"] = rate
+    if len(groups) != len(state["param_groups"]):
         raise _damage(path)
     try:
-        optimizer.load_state_dict(state)
+        optimizer.load_state_dict({"state": state["state"], "param_groups": groups})
     except (ValueError, TypeError, KeyError, RuntimeError) as error:
         raise _damage(path) from error
 
