@@ -146,7 +146,8 @@ def _read_tensors(path: Path, config: Config) -> tuple[dict[str, Tensor], dict[s
                     raise GlowkitError(f"{path} is damaged: {shown(name)} is {part.get_dtype()}")
             return {name: file.get_tensor(name) for name in names}, file.metadata()
     except (SafetensorError, OSError) as error:
-        raise GlowkitError(f"{path} is truncated or damaged: {error}") from error
+        reason = " ".join(str(error).split())[:200]
+        raise GlowkitError(f"{path} is truncated or damaged: {reason}") from error
 
 
 def _check_digest(
