@@ -80,6 +80,21 @@ def test_a_damaged_pack_is_made_anew(images, cache, file):
     assert (open_source(str(images)).splits["train"].images == before).all()
 
 
+@pytest.mark.parametrize("facts", ["[]", "{}", "7", "[" * 100_000, '{"facts": {}, "digest": ""}'])
+def test_facts_that_are_none_are_found_anew(images, cache, facts):
+    before = np.array(open_source(str(images)).splits["train"].images)
+    (damaged,) = cache.glob("*/facts.json")
+    damaged.write_text(facts)
+    assert (open_source(str(images)).splits["train"].images == before).all()
+
+
+def test_a_changed_fact_is_seen(images, cache):
+    before = open_source(str(images)).pixel_levels
+    (damaged,) = cache.glob("*/facts.json")
+    damaged.write_text(damaged.read_text().replace(str(before), "253"))
+    assert open_source(str(images)).pixel_levels == before
+
+
 def test_an_interrupted_pass_leaves_nothing(images, cache, monkeypatch):
     def interrupt(writer, pixels):
         raise KeyboardInterrupt

@@ -19,7 +19,7 @@ import numpy as np
 from glowkit.core.errors import GlowkitError
 from glowkit.core.locks import Lock
 
-FORMAT = 2  # raise it when packed pixels or facts change meaning
+FORMAT = 3  # raise it when packed pixels or facts change meaning
 LOOK_AGAIN = 0.2  # seconds between looks at a pack that another process is making
 ABANDONED = 24 * 3600.0  # seconds until a temporary is removed where locks cannot tell
 
@@ -146,7 +146,7 @@ def _write(folder: Path, fill: Callable[[PackWriter], None]) -> None:
         fill(writer)
         writer.finish()
     with open(folder / "facts.json", "w", encoding="utf-8") as text:
-        json.dump(writer.facts, text)
+        json.dump({"facts": writer.facts, "digest": _digest(writer.facts)}, text)
         text.flush()
         os.fsync(text.fileno())
 
@@ -188,9 +188,12 @@ def _remove_abandoned(folder: Path) -> None:
 def _load(target: Path) -> Pack | None:
     """The pack in that folder; None when there is none, or it is not whole."""
     try:
-        facts = json.loads((target / "facts.json").read_text(encoding="utf-8"))
+        kept = json.loads((target / "facts.json").read_text(encoding="utf-8"))
+        facts = kept["facts"]
+        if kept["digest"] != _digest(facts):
+            return None
         images = np.load(target / "images.npy", mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+    except (OSError, ValueError, EOFError, KeyError, TypeError, RecursionError):
         return None
     return Pack(images, facts)
 
