@@ -26,14 +26,15 @@ def sentences(path: Path) -> Iterator[None]:
 def only_trainer(folder: RunFolder) -> Iterator[Lock]:
     """Hold the lock of a run, so that nobody else trains into it; rank 0 does, for all ranks.
 
-    Makes the folder if there is none, and removes it again if the block leaves it empty. What
-    killed processes left half-written in it is removed. Other commands need no lock: they replace
-    whole files.
+    Makes the folder if there is none, and removes it again, with the parents that were made for it,
+    if the block leaves it empty. What killed processes left half-written in it is removed. Other
+    commands need no lock: they replace whole files.
 
     Raises GlowkitError, naming the process that holds the lock.
     """
     path = folder.path
     lock = Lock(path / ".lock")
+    made = [parent for parent in path.parents if not parent.exists()]
     with sentences(path):
         path.mkdir(parents=True, exist_ok=True)
         holder = lock.take()
@@ -49,4 +50,5 @@ def only_trainer(folder: RunFolder) -> Iterator[Lock]:
     finally:
         lock.give_back()
         with suppress(OSError):
-            path.rmdir()
+            for empty in (path, *made):
+                empty.rmdir()
