@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from glowkit.core import locks
 from glowkit.core.errors import GlowkitError
 from glowkit.data import cache as cache_module
 from glowkit.data import open_source, packing
+from glowkit.data.cache import cache_folder
 
 
 @pytest.fixture
@@ -232,3 +234,16 @@ def test_default_place(monkeypatch, tmp_path):
     monkeypatch.delenv("GLOWKIT_CACHE")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_module.cache_folder() == tmp_path / ".cache" / "glowkit"
+
+
+@pytest.mark.parametrize("given", [None, "~nobody-of-this-name/cache"])
+def test_without_a_home(monkeypatch, given):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    monkeypatch.delenv("GLOWKIT_CACHE", raising=False)
+    if given:
+        monkeypatch.setenv("GLOWKIT_CACHE", given)
+    with pytest.raises(GlowkitError, match="GLOWKIT_CACHE"):
+        cache_folder()

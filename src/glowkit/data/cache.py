@@ -78,7 +78,12 @@ class PackWriter:
 def cache_folder() -> Path:
     """$GLOWKIT_CACHE, or ~/.cache/glowkit."""
     given = os.environ.get("GLOWKIT_CACHE")
-    return Path(given).expanduser() if given else Path.home() / ".cache" / "glowkit"
+    try:
+        return Path(given).expanduser() if given else Path.home() / ".cache" / "glowkit"
+    except RuntimeError as error:
+        raise GlowkitError(
+            "there is no home folder to keep packed images in; name a folder in GLOWKIT_CACHE"
+        ) from error
 
 
 def packed(place: str, options: object, state: object, fill: Callable[[PackWriter], None]) -> Pack:
