@@ -45,7 +45,7 @@ def read_labels(path: Path) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
     Raises GlowkitError, with the line, for what is none of these.
     """
     if not os.path.isfile(path):  # a pipe would be waited for
-        raise GlowkitError(f"the labels {path} cannot be read: there is no such file")
+        raise GlowkitError(f"the labels {path} cannot be read as text: there is no such file")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
