@@ -193,6 +193,30 @@ def test_processes_that_train_started_itself(
     assert tiny_run(run, resume=True).step == 24
 
 
+TWICE = """
+import os, sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from training_runs import tiny_run
+
+for name in ("one", "two"):
+    tiny_run(Path(sys.argv[1], name), epochs=1, devices=2)
+Path(sys.argv[1], "ended-" + os.environ["LOCAL_RANK"]).write_text(str(os.getpid()))
+"""
+
+
+def test_a_program_that_trains_twice(tmp_path: Path) -> None:
+    """Its processes are started once and go through it side by side."""
+    path = tmp_path / "script.py"
+    path.write_text(TWICE.format(tests=str(Path(__file__).parent)))
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    subprocess.run([sys.executable, str(path), str(tmp_path)], env=environment, check=True)
+    for name in ("one", "two"):
+        assert repeatable_rows(tmp_path / name)[-1][0] == "6"
+        assert not (tmp_path / name / ".lock").exists()
+    assert wait_for(tmp_path / "ended-0") != wait_for(tmp_path / "ended-1")
+
+
 def test_a_stranger_is_sent_away() -> None:
     hub = companions.Companions(Path("run"))
     hub.ranks = 2

@@ -24,6 +24,8 @@ _LOOK_SECONDS = 0.5
 _CONNECT_SECONDS = 60.0
 _PARENT = "GLOWKIT_PARENT"
 _open: list[socket.socket] = []
+_started: list[subprocess.Popen[bytes]] = []
+"""This host's other processes. They run the same program, and with it whatever follows this run."""
 
 
 def _leave_to_parent() -> None:
@@ -52,8 +54,7 @@ class Companions(Callback):
         self.lost: str | None = None
         self._noticed = threading.Event()
         self._closed = threading.Event()
-        self._started: list[subprocess.Popen[bytes]] = []
-        self._environment: dict[str, str | None] = {}
+        self._connected = False
         self._parent = int(os.environ.get(_PARENT, "0"))
         self._selector = selectors.DefaultSelector()
         self._watch = threading.Thread(target=self._look, name="companions", daemon=True)
@@ -71,16 +72,16 @@ class Companions(Callback):
         self.ranks = trainer.world_size
         self.one_host = trainer.num_nodes == 1
         if not cluster.creates_processes_externally:
-            self._set_environment(
-                MASTER_ADDR=cluster.main_address,
-                MASTER_PORT=str(cluster.main_port),
-                NODE_RANK=str(cluster.node_rank()),
-                WORLD_SIZE=str(self.ranks),
-                LOCAL_RANK="0",  # with which Lightning takes them for started
-            )
+            os.environ |= {
+                "MASTER_ADDR": cluster.main_address,
+                "MASTER_PORT": str(cluster.main_port),
+                "NODE_RANK": str(cluster.node_rank()),
+                "WORLD_SIZE": str(self.ranks),
+                "LOCAL_RANK": "0",  # with which Lightning takes them for started, now and later
+            }
             for rank in range(1, strategy.num_processes):
                 environment = os.environ | {"LOCAL_RANK": str(rank), _PARENT: str(os.getpid())}
-                self._started.append(subprocess.Popen(_this_command(), env=environment))
+                _started.append(subprocess.Popen(_this_command(), env=environment))
         self._watch.start()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -100,6 +101,7 @@ class Companions(Callback):
                 strategy.broadcast({**me, "address": [address, port], "token": token})
                 for peer in self._accept(server, token):
                     self._add(*peer)
+            self._connected = True
             return
         first: Any = strategy.broadcast(None)
         connection = socket.create_connection(tuple(first["address"]), _CONNECT_SECONDS)
@@ -118,13 +120,12 @@ class Companions(Callback):
             _open.remove(key.fileobj)  # type: ignore[arg-type]
             key.fileobj.close()  # type: ignore[union-attr]
         self._selector.close()
-        for process in self._started:
+        for process in () if well else _started:
             try:
-                process.wait(None if well else GRACE_SECONDS)
+                process.wait(GRACE_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        self._set_environment(**self._environment)
 
     def reason(self) -> str | None:
         """Why a collective operation has just failed: who is gone, or None if nobody is."""
@@ -132,14 +133,6 @@ class Companions(Callback):
             return None
         self._noticed.wait(GRACE_SECONDS / 2)
         return self.lost
-
-    def _set_environment(self, **values: str | None) -> None:
-        for name, value in values.items():
-            self._environment.setdefault(name, os.environ.get(name))
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
     def _server(self) -> socket.socket:
         if self.one_host:
@@ -180,8 +173,8 @@ class Companions(Callback):
                 self._closed.wait(_LOOK_SECONDS)
             for key, _ in self._selector.select(_LOOK_SECONDS):
                 self._read(key)
-            for process in self._started:
-                if process.poll():
+            for process in _started:
+                if process.poll() or (process.returncode == 0 and not self._connected):
                     self._lose(process.pid, socket.gethostname())
             if self._parent and os.getppid() != self._parent:
                 self._lose(self._parent, socket.gethostname())
@@ -194,7 +187,7 @@ class Companions(Callback):
         if self._closed.wait(GRACE_SECONDS):
             return
         print(f"glowkit: {self.lost}", file=sys.stderr, flush=True)
-        for process in self._started:
+        for process in _started:
             process.kill()
         os._exit(2)
 

@@ -154,7 +154,7 @@ def _fit(
         well = True
     except SIGTERMException:
         # From Lightning's handler, which stood for a moment before ours; the run is saved.
-        return
+        well = True
     except SystemExit:
         # Lightning's answer to the second Ctrl-C; callers know the usual one.
         if interruption.received:
