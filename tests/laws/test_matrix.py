@@ -56,6 +56,15 @@ def test_never_stale(kind: type[InvertibleMatrix], change: str) -> None:
         assert change == "to float64" or not torch.equal(before, matrix.matrix())
 
 
+def test_signs_that_change_alone_are_seen() -> None:
+    matrix = LUMatrix(4).eval()
+    with torch.no_grad():
+        before = matrix.inverse()
+        matrix.signs.neg_()
+        assert not torch.equal(matrix.inverse(), before)
+    check(matrix)
+
+
 @pytest.mark.parametrize("kind", MATRICES)
 def test_kept_while_nothing_changes_and_not_copied(kind: type[InvertibleMatrix]) -> None:
     matrix = kind(4).eval()

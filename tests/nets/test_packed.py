@@ -104,3 +104,52 @@ def test_what_is_kept_is_made_once_and_not_copied() -> None:
 def test_no_images() -> None:
     with torch.no_grad():
         assert fresh()(torch.randn(0, 3, 4, 4)).shape == (0, 6, 4, 4)
+
+
+@pytest.mark.parametrize("width", [16, 512])
+def test_every_change_of_a_single_weight_is_seen(width: int) -> None:
+    """By one rounding, at 500 places, through `.data`; and changes that cancel in any sum."""
+    net, x = fresh(width=width), torch.randn(1, 3, 4, 4)
+
+    def kept() -> object:
+        with torch.no_grad():
+            net(x)
+        return net._kept
+
+    weight = net.second.weight.data.view(width, width)
+    generator = torch.Generator().manual_seed(0)
+    before, seen = kept(), 0
+    for place in torch.randint(0, weight.numel(), (500,), generator=generator):
+        flat = weight.view(-1)
+        flat[place] = torch.nextafter(flat[place], torch.tensor(torch.inf))
+        after = kept()
+        seen += after is not before
+        before = after
+    assert seen == 500
+    changes = [
+        lambda: weight.copy_(weight.flip(0)),
+        lambda: weight.copy_(weight.T.clone()),
+        lambda: weight[:2].copy_(weight[:2] + torch.tensor([[0.5], [-0.5]])),
+        lambda: weight[0, :2].neg_(),
+        lambda: weight.view(-1)[0].fill_(-0.0),
+        lambda: weight.view(-1)[0].fill_(0.0),
+        lambda: weight.view(-1)[0].fill_(float("nan")),
+        lambda: torch.inference_mode()(lambda: net.last.bias.add_(1e-7))(),
+    ]
+    for change in changes:
+        change()
+        after = kept()
+        assert after is not before
+        before = after
+        assert kept() is after
+
+
+def test_a_functional_call_sees_its_own_weights() -> None:
+    net, x = fresh(), torch.randn(2, 3, 4, 4)
+    other = {name: 1.5 * p.detach() for name, p in net.named_parameters()}
+    with torch.no_grad():
+        before = net(x)
+        changed = torch.func.functional_call(net, other, (x,))
+        assert torch.equal(net(x), before)
+    expected = torch.func.functional_call(net, other, (x,)).detach()
+    torch.testing.assert_close(changed, expected, rtol=1e-5, atol=1e-4)

@@ -51,7 +51,8 @@ class RationalQuadraticSpline(Transformer):
         mixed = xi * (1 - xi)
         below = delta + (d1 + d0 - 2 * delta) * mixed
         y = y0 + height * (delta * xi * xi + d0 * mixed) / below
-        outside = x.abs() >= self.bound
+        # Not where the spline is NaN: it has no outside.
+        outside = (x.abs() >= self.bound) & (below == below)
         return torch.where(outside, x, y), self._ladj(xi, delta, d0, d1, outside)
 
     def inverse(self, y: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
@@ -62,7 +63,7 @@ class RationalQuadraticSpline(Transformer):
         a, b, c = height * (delta - d0) + curved, height * d0 - curved, -delta * rise
         # b > 0 or nearly so where c is 0: this form of the root has no cancellation at ξ = 0.
         xi = -2 * c / (b + (b * b - 4 * a * c).clamp_min(0).sqrt())
-        outside = y.abs() >= self.bound
+        outside = (y.abs() >= self.bound) & (b == b)
         x = torch.where(outside, y, x0 + xi * w)
         return x, -self._ladj(xi, delta, d0, d1, outside)
 

@@ -49,7 +49,7 @@ class Keeping(nn.Module):
             if not all(type(tensor) in _PLAIN for tensor in now):
                 return make()  # Of tensors of other classes nobody knows what their bits mean.
             # Both at once: another thread may be asking.
-            self._kept = before = Kept([tensor.detach().clone() for tensor in now], {})
+            self._kept = before = Kept([_copy(tensor) for tensor in now], {})
         if name not in before.made:
             before.made[name] = make()
         return before.made[name]
@@ -70,16 +70,21 @@ def _state(module: nn.Module) -> Iterator[Tensor]:
             yield from _state(child)
 
 
+def _copy(tensor: Tensor) -> Tensor:
+    return tensor.detach().clone(memory_format=torch.contiguous_format)
+
+
 def _same(before: list[Tensor], now: list[Tensor]) -> bool:
     return len(before) == len(now) and all(map(_same_bits, before, now))
 
 
-def _same_bits(a: Tensor, b: Tensor) -> bool:
-    if a.dtype != b.dtype or a.device != b.device or a.shape != b.shape or type(b) not in _PLAIN:
+def _same_bits(copy: Tensor, now: Tensor) -> bool:
+    # In an order that asks little of what has not changed: most tensors are small.
+    if now.dtype is not copy.dtype or now.shape != copy.shape or type(now) not in _PLAIN:
         return False
-    if _compare and a.is_cpu and a.is_contiguous() and b.is_contiguous():
-        return not _compare(a.data_ptr(), b.data_ptr(), a.nbytes)
-    return torch.equal(a, b)
+    if _compare and now.is_cpu and copy.is_cpu and now.is_contiguous():
+        return not _compare(copy.data_ptr(), now.data_ptr(), copy.nbytes)
+    return copy.device == now.device and torch.equal(copy, now)
 
 
 def _c_compare() -> Callable[[int, int, int], int] | None:

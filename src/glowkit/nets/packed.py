@@ -14,6 +14,10 @@ SAFE = torch.finfo(torch.float32).max / 4
 """What stays below it cannot overflow in float32 or bfloat16, roundings included."""
 
 
+FEW = 16384
+"""Activations, of which a pass of its own for a ReLU costs less than to find out about NaN."""
+
+
 class Packed(NamedTuple):
     """What a `Scaled` convolution adds up to, for images of one size; no gradients.
 
@@ -63,10 +67,12 @@ def three_packed(x: Tensor, added: Tensor | None, layers: Sequence[Packed]) -> T
     first, second, last = layers
     with torch.autocast(x.device.type, enabled=False):
         read = first.layer.read(x, first.weight.dtype)
-        reach = first.gain * _largest(read) + first.offset
-        reach += 0.0 if added is None else _largest(added)
-        # False where anything is NaN.
-        calm = reach < SAFE and second.gain * reach + second.offset < SAFE
+        calm = False
+        if read[:, 0].numel() * len(first.layer.weight) > FEW:
+            reach = first.gain * _largest(read) + first.offset
+            reach += 0.0 if added is None else _largest(added)
+            # False where anything is NaN.
+            calm = reach < SAFE and second.gain * reach + second.offset < SAFE
         h = first.convolve(read, added, "relu", calm)
         h = second.convolve(second.layer.read(h, second.weight.dtype), None, "relu", calm)
         y = last.convolve(last.layer.read(h, last.weight.dtype), None, "none", calm)
@@ -75,7 +81,5 @@ def three_packed(x: Tensor, added: Tensor | None, layers: Sequence[Packed]) -> T
 
 def _largest(x: Tensor) -> float:
     """max |x|; NaN where there is one."""
-    if not x.numel():
-        return 0.0
     low, high = x.aminmax()
-    return max(-float(low), float(high)) if low == low else float("nan")
+    return max(-float(low), float(high))
