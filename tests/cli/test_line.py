@@ -12,6 +12,7 @@ import pytest
 import glowkit
 from cli.conftest import SMALL, Cli
 from glowkit.cli.main import COMMANDS
+from glowkit.cli.speech import header, hint
 
 NAMES = [command.__name__.removesuffix("_") for command in COMMANDS]
 
@@ -95,6 +96,16 @@ def test_old_names_are_accepted(cli: Cli, run: Path, tmp_path: Path) -> None:
     out = tmp_path / "i.png"
     assert cli("interpolate", run, "test:0-1", "--frames=3", "--out", out).code == 0
     assert cli("train", "digits", *SMALL, "--accelerator", "cpu", "--out", tmp_path / "r").code == 0
+
+
+def test_one_of_several_processes_speaks(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for rank in ("0", "1"):
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        header("train digits")
+        hint("next")
+    assert capsys.readouterr().out.splitlines()[1:] == ["next"]
 
 
 def test_quiet_says_results_only(cli: Cli, tmp_path: Path) -> None:

@@ -31,8 +31,8 @@ QUIET = typer.Option(
 
 
 def is_quiet() -> bool:
-    """Whether the command was given --quiet."""
-    return _silent
+    """Whether the command was given --quiet, or another process of a run speaks for this one."""
+    return _silent or os.environ.get("LOCAL_RANK", "0") != "0"
 
 
 def fold(text: str, later: str = "  ", stream: TextIO | None = None) -> str:
