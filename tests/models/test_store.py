@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 import glowkit
 from glowkit import GlowConfig, GlowkitError, GlowkitWarning, build, load, save
 from glowkit.models import presets, store
+from glowkit.models.build import count_parameters
 from glowkit.models.demand import MOST_LAYERS, check_buildable, demand
 
 CONFIG = GlowConfig((1, 8, 8), levels=2, steps=2, width=8, pixel_levels=17, permutation="shuffle")
@@ -288,6 +289,16 @@ def test_the_demand_of_a_config_is_a_bound(name: str) -> None:
 def test_a_model_that_nobody_could_build(config: presets.Config, words: str) -> None:
     with pytest.raises(GlowkitError, match=words):
         build(config)
+
+
+def test_what_nobody_could_build_is_not_counted_either() -> None:
+    for config in (
+        GlowConfig((1, 8, 8), levels=2, steps=100_000, width=8),
+        GlowConfig((1, 8, 8), levels=2, steps=1, width=2**31 - 1),
+        glowkit.FlowPPConfig((1, 8, 8), couplings=((0, 10**6),)),
+    ):
+        with pytest.raises(GlowkitError, match=r"GiB|layers"):
+            count_parameters(config)
 
 
 def test_a_bound_that_does_not_tell_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import torch
 
 from glowkit.core import Density, GlowkitError, shown
 from glowkit.models.checks import check_choice
-from glowkit.models.demand import check_buildable
+from glowkit.models.demand import check_buildable, check_countable
 from glowkit.models.flowpp import FlowPPConfig, build_flowpp
 from glowkit.models.glow import GlowConfig, build_glow
 from glowkit.models.nice import NICEConfig, build_nice
@@ -43,6 +43,7 @@ def build(config: Config | str) -> Density:
     """
     config = preset(config) if isinstance(config, str) else config
     recipe = FAMILIES[_family(config)][1]
+    check_countable(config)
     if torch.get_default_device().type != "meta":
         check_buildable(config, lambda: count_parameters(config))
     model = recipe(config).eval()

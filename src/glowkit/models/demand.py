@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from glowkit.core import GlowkitError
 from glowkit.models.flowpp import FlowPPConfig
@@ -47,10 +47,8 @@ def check_against_file(config: Config, tensors: int, numbers: int, where: str) -
         )
 
 
-def check_buildable(config: Config, count: Callable[[], int]) -> None:
-    """Refuse a model that would take minutes to build, or more memory than there is.
-
-    count: says how many numbers the model has exactly; asked when the bound alone does not tell.
+def check_countable(config: Config) -> None:
+    """Refuse a model that would take minutes to build, even without memory for its weights.
 
     Raises GlowkitError.
     """
@@ -60,17 +58,36 @@ def check_buildable(config: Config, count: Callable[[], int]) -> None:
             f"these settings ask for {least.layers:,} layers, and at most {MOST_LAYERS:,} are"
             " built; use fewer steps, blocks or levels"
         )
+    if least.numbers > _MOST_NUMBERS:
+        _refuse(least.numbers, _free_memory())
+
+
+def check_buildable(config: Config, count: Callable[[], int]) -> None:
+    """Refuse a model that needs more memory than there is.
+
+    count: says how many numbers the model has exactly; asked when the bound alone does not tell.
+
+    Raises GlowkitError.
+    """
+    least = demand(config)
     free = _free_memory()
     numbers = least.numbers
     if numbers * 4 <= free < numbers * 4 * _SLACK:
         numbers = count()
     if numbers * 4 > free:
-        raise GlowkitError(
-            f"a model of these settings has {numbers:,} weights or more, which take"
-            f" {numbers * 4 / 2**30:,.1f} GiB, and {free / 2**30:,.1f} GiB of memory are free; use"
-            " a smaller width, fewer steps or smaller images"
-        )
+        _refuse(numbers, free)
 
+
+def _refuse(numbers: int, free: float) -> NoReturn:
+    raise GlowkitError(
+        f"a model of these settings has {numbers:,} weights or more, which take"
+        f" {numbers * 4 / 2**30:,.1f} GiB, and {free / 2**30:,.1f} GiB of memory are free; use"
+        " a smaller width, fewer steps or smaller images"
+    )
+
+
+_MOST_NUMBERS = 2**50
+"""Far beyond any memory, and far below where torch could not count them any more."""
 
 _SLACK = 64
 """No model of a preset, or of settings near one, has so many times the numbers of its bound."""
