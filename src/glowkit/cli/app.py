@@ -15,6 +15,7 @@ from glowkit.cli.common import (
     draw,
     open_image_model,
     open_images,
+    refuse_given,
     say_broken,
     show_json,
 )
@@ -38,7 +39,9 @@ def app(
         str | None,
         typer.Argument(metavar="DATA", help="Data; by default what the run was trained on."),
     ] = None,
-    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    split: Annotated[
+        str | None, typer.Option(help="train, validation or test (by default test).")
+    ] = None,
     host: Annotated[
         str, typer.Option(help="Address to serve at; 0.0.0.0 lets other machines in.")
     ] = "127.0.0.1",
@@ -80,7 +83,7 @@ def app(
         threading.Event().wait()
 
 
-def _exhibit(opened: Opened, source: str | None, split: str, seed: int) -> "Exhibit":
+def _exhibit(opened: Opened, source: str | None, split: str | None, seed: int) -> "Exhibit":
     """The model with images of its data, or with samples where the run's data is gone."""
     from glowkit.app.exhibit import Exhibit
 
@@ -91,6 +94,7 @@ def _exhibit(opened: Opened, source: str | None, split: str, seed: int) -> "Exhi
     except GlowkitError as error:
         if source is not None:
             raise
+        refuse_given(f"there are no images to split ({error})", split=split)
         warn(f"no images to choose from but samples, and no histogram: {error}")
         images, context = _samples(opened, seed)
         return Exhibit(
@@ -102,6 +106,7 @@ def _exhibit(opened: Opened, source: str | None, split: str, seed: int) -> "Exhi
             "samples",
             attributes=attributes,
         )
+    split = split or "test"
     images, context = _first(opened, data, split)
     bits = _bits(opened, data, split, seed)
     origin = f"the {split} split of {data.name}"

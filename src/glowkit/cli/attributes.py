@@ -64,7 +64,8 @@ def attributes(
     if as_json:
         rows = zip(found.names, found.positives, found.negatives, found.auroc, strict=True)
         table = {n: {"positives": p, "negatives": q, "auroc": a} for n, p, q, a in rows}
-        show_json({"method": method, "attributes": table, "path": str(run / FILE)})
+        about = {"run": str(run), "data": data.name, "seed": seed, "method": method}
+        show_json(about | {"attributes": table, "left_out": left_out, "path": str(run / FILE)})
         return
     _print(found)
     if left_out:

@@ -241,13 +241,30 @@ def bar(steps: Sequence[T], description: str) -> Iterator[T]:
 
 
 def show_json(figures: Mapping[str, Any]) -> None:
-    """Print one JSON object; what is not a finite number is null, which every reader takes."""
-    print(json.dumps(_plain(figures)), flush=True)
+    """Print one JSON object, as docs/json.md says of each command.
+
+    JSON has no NaN and no infinity: such a number is null, and `not_finite` says under its name
+    which of them it was.
+    """
+    lost: dict[str, str] = {}
+    plain = _plain(figures, "", lost)
+    print(json.dumps(plain | ({"not_finite": lost} if lost else {}), allow_nan=False), flush=True)
 
 
-def _plain(value: Any) -> Any:
+def refuse_given(because: str, **options: object) -> None:
+    """Refuse options that would change nothing; None and False are those that were not given."""
+    given = [name for name, value in options.items() if value not in (None, False)]
+    if given:
+        named = ", ".join("--" + name.strip("_").replace("_", "-") for name in given)
+        raise GlowkitError(f"{because}: leave out {named}")
+
+
+def _plain(value: Any, name: str, lost: dict[str, str]) -> Any:
     if isinstance(value, Mapping):
-        return {name: _plain(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_plain(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        return {key: _plain(each, f"{name}.{key}".strip("."), lost) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each, f"{name}.{place}", lost) for place, each in enumerate(value)]
+    if isinstance(value, float) and not math.isfinite(value):
+        lost[name] = "NaN" if math.isnan(value) else "infinity" if value > 0 else "-infinity"
+        return None
+    return value

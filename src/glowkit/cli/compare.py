@@ -70,7 +70,7 @@ def compare(
     save_png(image_sheet(rows, levels, broken=every), out)
     said = say_broken(every)
     if as_json:
-        about = {"runs": figures, "samples": count, "temperature": temperature}
+        about = {"runs": figures, "samples": count, "temperature": temperature, "seed": seed}
         show_json(about | said | {"path": str(out)})
     else:
         for (name, _), about in zip(rows, figures, strict=True):

@@ -1,13 +1,21 @@
 """`glowkit edit`: give images an attribute, or take it from them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glowkit.cli.common import DEVICE, JSON, SEED, open_image_model, say_broken, show_json
+from glowkit.cli.common import (
+    DEVICE,
+    JSON,
+    SEED,
+    open_image_model,
+    refuse_given,
+    say_broken,
+    show_json,
+)
 from glowkit.cli.naming import LABEL, NAMES, name_each, named_images
 from glowkit.cli.speech import QUIET, say
 from glowkit.core.errors import GlowkitError
@@ -31,7 +39,9 @@ def edit(
         str | None,
         typer.Option(metavar="NAME=AMOUNT", help="Draw the way from -AMOUNT to AMOUNT."),
     ] = None,
-    count: Annotated[int, typer.Option("--count", "-n", min=2, help="Images of a sweep.")] = 9,
+    count: Annotated[
+        int | None, typer.Option("--count", "-n", min=2, help="Images of a sweep (9).")
+    ] = None,
     label: Annotated[str | None, LABEL] = None,
     out: Annotated[
         Path | None, typer.Option(help="PNG to write; by default RUN/samples/edit.png.")
@@ -52,6 +62,10 @@ def edit(
     """
     from glowkit.cli.output import check_sheet
 
+    if sweep is None:
+        refuse_given("only a sweep has steps", count=count)
+    count = 9 if count is None else count
+    check_sheet(count)
     columns = _columns(attribute or [], sweep, count)
     opened = open_image_model(run, device)
 
@@ -86,7 +100,8 @@ def edit(
     marks = list(torch.stack(broken, 1))
     save_png(image_sheet(rows, levels, headings=headings, broken=marks), out)
     about = {"levels": levels, "importance_samples": 1, **say_broken(broken, SMALLER)}
-    _say(known, names, columns, torch.stack(bits, 1), about, out, as_json)
+    asked = {"run": str(run), "seed": seed}
+    _say(known, names, columns, torch.stack(bits, 1), asked | about, out, as_json)
 
 
 def _say(
@@ -94,7 +109,7 @@ def _say(
     names: Sequence[str],
     columns: Sequence[Column],
     bits: "Tensor",
-    about: dict[str, int],
+    about: Mapping[str, object],
     out: Path,
     as_json: bool,
 ) -> None:

@@ -14,6 +14,7 @@ from glowkit.cli.common import (
     SPLIT,
     open_data,
     open_model,
+    refuse_given,
     show_json,
 )
 from glowkit.cli.speech import QUIET, say, show
@@ -35,7 +36,9 @@ def evaluate(
             help="Tell the classes of the images, by Bayes' rule; an evaluation for each class.",
         ),
     ] = False,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 100,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Images (100) or points (4096) at a time.")
+    ] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Skip damaged images.")] = False,
     seed: Annotated[int, SEED] = 0,
     device: Annotated[str, DEVICE] = "auto",
@@ -52,6 +55,9 @@ def evaluate(
     from glowkit.cli.reporting import report_of
 
     opened = open_model(run, device)
+    if source is None:
+        refuse_given("the run's own data are opened as they were for training", skip_bad=skip_bad)
+    batch_size = batch_size or (4096 if opened.of_points else 100)
     data = open_data(opened, source, skip_bad)
     # First, because what they refuse is known at once, and the model's figures take a while.
     fitted = baseline_figures(opened, data, split, seed, asked=baselines)
@@ -59,7 +65,15 @@ def evaluate(
     told = classified(opened, data, split, batch_size, seed) if tell else {}
     # Shown before the report is written: a full disk must not cost the figures.
     if as_json:
-        show_json(figures | told | {"split": split} | ({"baselines": fitted} if fitted else {}))
+        reported = opened.run is not None and source is None
+        about = {
+            "run": str(run),
+            "data": data.name,
+            "split": split,
+            "seed": seed,
+            "report_path": str(run / "report.html") if reported else None,
+        }
+        show_json(figures | told | about | {"baselines": dict(fitted)})
     else:
         show(f"{run} on the {split} split of {data.name}", figures_text(figures | told, fitted))
     if opened.run is not None and source is None:

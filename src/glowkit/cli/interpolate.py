@@ -13,6 +13,7 @@ from glowkit.cli.common import (
     Opened,
     classes_in_turn,
     open_image_model,
+    refuse_given,
     say_broken,
     show_json,
 )
@@ -41,7 +42,9 @@ def interpolate(
     square: Annotated[
         bool, typer.Option("--grid", help="Fill the square between four images.")
     ] = False,
-    temperature: Annotated[float, typer.Option(min=0, help="Of the samples of --random.")] = 0.7,
+    temperature: Annotated[
+        float | None, typer.Option(min=0, help="Of the samples of --random (0.7).")
+    ] = None,
     label: Annotated[str | None, LABEL] = None,
     out: Annotated[
         Path | None,
@@ -63,6 +66,11 @@ def interpolate(
     check_png(out)
     if (images is None) == (random is None):
         raise GlowkitError("name two images or more, such as test:3 test:12, or give --random 2")
+    if random is None:
+        refuse_given("images are encoded, not drawn", temperature=temperature)
+    else:
+        check_sheet(count * (count if square else random - 1))
+    temperature = 0.7 if temperature is None else temperature
     opened = open_image_model(run, device)
     names, keys, lost, noises, context = _ends(
         opened, images or [], random, temperature, seed, label
@@ -98,12 +106,15 @@ def interpolate(
     if as_json:
         show_json(
             {
+                "run": str(run),
+                "seed": seed,
                 "images": len(keys),
                 "frames": count,
-                "path": path,
+                "interpolation": path,
                 "largest_pixel_error": error,
                 "levels": levels,
                 **said,
+                "path": str(strip),
                 "paths": [str(file) for file in written],
             }
         )

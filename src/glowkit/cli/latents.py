@@ -13,10 +13,11 @@ from glowkit.cli.common import (
     bar,
     check_dtype,
     open_image_model,
+    refuse_given,
     say_broken,
     show_json,
 )
-from glowkit.cli.naming import LABEL, NAMES, image_batches
+from glowkit.cli.naming import LABEL, NAMES, image_batches, names_data
 from glowkit.cli.output import KINDS
 from glowkit.cli.speech import QUIET, say
 from glowkit.core.errors import GlowkitError
@@ -35,7 +36,9 @@ def encode(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or model folder.")],
     images: Annotated[list[str] | None, NAMES] = None,
     out: Annotated[Path, typer.Option(metavar="FILE", help=".npz to write.")] = Path("latents.npz"),
-    split: Annotated[str, typer.Option(help="Of DATA: train, validation or test.")] = "test",
+    split: Annotated[
+        str | None, typer.Option(help="Of DATA: train, validation or test (by default test).")
+    ] = None,
     dtype: Annotated[
         str, typer.Option(help="float32, or float64 for deep models that lose pixels.")
     ] = "float32",
@@ -68,7 +71,9 @@ def encode(
     from glowkit.tasks.arrays import writing_rows
     from glowkit.tasks.latent import noise_sizes
 
-    count, batches = image_batches(opened, images or [], split, batch_size, label)
+    if images and not (len(images) == 1 and names_data(images[0])):
+        refuse_given("these images are of no other split than they say", split=split)
+    count, batches = image_batches(opened, images or [], split or "test", batch_size, label)
     model = opened.model.to(getattr(torch, dtype))
     sizes = noise_sizes(model)
     contexts: list[float] = []
@@ -89,7 +94,7 @@ def encode(
     known = float("nan") if said["broken_images"] else error
     levels = model.config.pixel_levels
     if as_json:
-        about = {"images": count, "largest_pixel_error": known, "levels": levels}
+        about = {"run": str(run), "images": count, "largest_pixel_error": known, "levels": levels}
         show_json(about | said | {"path": str(out)})
         return
     say(f"{count} image(s), largest pixel error {error_text(known, levels)}: {out}")
@@ -143,7 +148,8 @@ def decode(
     else:
         said = write_images(batches, out, count, config.image_shape, config.pixel_levels, CHANGED)
     if as_json:
-        show_json({"images": count, "levels": config.pixel_levels, **said, "path": str(out)})
+        about = {"run": str(run), "images": count, "levels": config.pixel_levels}
+        show_json(about | said | {"path": str(out)})
     else:
         say(f"{count} image(s): {out}")
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from glowkit.cli.common import JSON, show_json
+from glowkit.cli.common import JSON, refuse_given, show_json
 from glowkit.cli.speech import QUIET, say, show
 
 if TYPE_CHECKING:
@@ -21,11 +21,22 @@ def presets(as_json: Annotated[bool, JSON] = False, quiet: Annotated[bool, QUIET
 
     Example: `glowkit presets`
     """
-    from glowkit.models import DEFAULT_POINTS_PRESET, DEFAULT_PRESET, PRESETS, count_parameters
+    from glowkit.models import (
+        DEFAULT_POINTS_PRESET,
+        DEFAULT_PRESET,
+        PRESETS,
+        count_parameters,
+        to_settings,
+    )
 
     counts = {name: count_parameters(config) for name, config in PRESETS.items()}
     if as_json:
-        show_json({name: {"parameters": count} for name, count in counts.items()})
+        show_json(
+            {
+                name: {"parameters": counts[name], "model": to_settings(config)}
+                for name, config in PRESETS.items()
+            }
+        )
         return
     marks = {DEFAULT_PRESET: "by default; ", DEFAULT_POINTS_PRESET: "by default for points; "}
     width = max(map(len, PRESETS))
@@ -74,6 +85,9 @@ def data(
     from glowkit.data import PointSource, list_sources, open_source
 
     if source is None:
+        refuse_given(
+            "without DATA there is nothing to open", size=size, channels=channels, skip_bad=skip_bad
+        )
         rows = list_sources()
         if as_json:
             show_json({row.spec: row._asdict() for row in rows})
@@ -88,8 +102,10 @@ def data(
         _describe_points(opened, as_json)
         return
     figures = {
+        "data": opened.name,
         "images": {name: len(split) for name, split in opened.splits.items()},
         "image_shape": list(opened.image_shape),
+        "levels": opened.pixel_levels,
         "pixel_levels": opened.pixel_levels,
         "classes": list(opened.class_names),
         "notes": list(opened.notes),
@@ -111,7 +127,7 @@ def _describe_points(points: "PointSource", as_json: bool) -> None:
     counts = {name: len(split) for name, split in points.splits.items()}
     entropy = points.density.entropy()
     if as_json:
-        show_json({"points": counts, "entropy_nats": entropy})
+        show_json({"data": points.name, "points": counts, "entropy_nats": entropy})
         return
     text = ", ".join(f"{count} {name}" for name, count in counts.items())
     show(points.name, {"points": text, "shape": "2 coordinates", "entropy": f"{entropy:.6f} nats"})

@@ -210,6 +210,8 @@ def _parse(settings: Sequence[str]) -> dict[str, Any]:
         name, equals, value = setting.partition("=")
         if not equals:
             raise GlowkitError(f"--set takes NAME=VALUE, such as steps=16, not {shown(setting)}")
+        if name in parsed:
+            raise GlowkitError(f"--set {name} is given twice; leave one of them out")
         try:
             parsed[name] = parse_yaml(value)
         except ValueError as error:

@@ -27,7 +27,7 @@ def assess_points(
     def log_p(points: "Tensor") -> "Tensor":
         return torch.from_numpy(data.density.log_prob(points.double().cpu().numpy()))
 
-    batches = split_batches(opened, data, split, max(batch_size, 4096))
+    batches = split_batches(opened, data, split, batch_size)
     entropy = data.density.entropy()
     return asdict(evaluate_points(opened.model, batches, entropy, log_p))
 
@@ -86,7 +86,8 @@ def sample_points(
     if as_json:
         total = count * len(temperatures)
         about = {"points": total, "temperatures": list(temperatures)}
-        show_json(about | said | {"path": str(out)})
+        own = {"run": str(opened.folder), "seed": seed}
+        show_json(own | about | said | {"path": str(out)})
     else:
         say(f"{count} points at each of {len(temperatures)} temperature(s): {out}")
 

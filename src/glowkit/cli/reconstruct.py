@@ -5,9 +5,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glowkit.cli.common import DEVICE, JSON, Opened, open_image_model, say_broken, show_json
+from glowkit.cli.common import (
+    DEVICE,
+    JSON,
+    Opened,
+    open_image_model,
+    refuse_given,
+    say_broken,
+    show_json,
+)
 from glowkit.cli.naming import image_batches, named_images, names_data
-from glowkit.cli.output import check_png
+from glowkit.cli.output import check_png, check_sheet
 from glowkit.cli.speech import QUIET, say
 from glowkit.core.errors import GlowkitError
 
@@ -24,7 +32,9 @@ def reconstruct(
             help="An image file, test:12 or DATA; by default the run's test split.",
         ),
     ] = None,
-    count: Annotated[int, typer.Option("--count", "-n", help="Images of DATA to show.")] = 10,
+    count: Annotated[
+        int | None, typer.Option("--count", "-n", help="Images of DATA to show (10).")
+    ] = None,
     label: Annotated[
         str | None, typer.Option("--class", help="Class of an image file (conditional models).")
     ] = None,
@@ -39,9 +49,13 @@ def reconstruct(
 
     Example: `glowkit reconstruct runs/digits-glow-tiny`
     """
+    if images is not None and not names_data(images):
+        refuse_given("these images say by themselves how many they are", count=count)
+    count = 10 if count is None else count
     if count < 1:
         raise GlowkitError(f"cannot reconstruct {count} images; give --count 1 or more")
     check_png(out)
+    check_sheet(2 * count)
     opened = open_image_model(run, device)
     batch, context = _images(opened, images, count, label)
 
@@ -61,7 +75,12 @@ def reconstruct(
     save_png(image_sheet(rows, levels, broken=[torch.zeros_like(broken), broken]), out)
     said = say_broken([broken], REMEDY)
     if as_json:
-        about = {"images": len(batch), "largest_pixel_error": error, "levels": levels}
+        about = {
+            "run": str(run),
+            "images": len(batch),
+            "largest_pixel_error": error,
+            "levels": levels,
+        }
         show_json(about | said | {"path": str(out)})
     else:
         known = error_text(error, levels)

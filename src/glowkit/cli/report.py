@@ -69,9 +69,9 @@ def report(
         warn(f"note: {broken} images of the report's pictures could not be computed; it says why")
     path = report_of(opened, data.name, split, figures, fitted, sections)
     if as_json:
-        baseline = {"baselines": fitted} if fitted else {}
-        about = {"split": split, "broken_pictures": broken, "path": str(path)}
-        show_json(figures | about | baseline)
+        about = {"run": str(run), "data": data.name, "split": split, "seed": seed}
+        shown = {"broken_pictures": broken, "path": str(path), "baselines": dict(fitted)}
+        show_json(figures | about | shown)
     else:
         show(f"{run} on the {split} split of {data.name}", figures_text(figures, fitted))
         say(f"report: {path}")

@@ -1,6 +1,6 @@
 """`glowkit sample`: draw images, or points."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +15,7 @@ from glowkit.cli.common import (
     classes_in_turn,
     draw,
     open_model,
+    refuse_given,
     say_broken,
     show_json,
 )
@@ -51,8 +52,9 @@ def sample(
         typer.Option(help=f"{KINDS} By default RUN/samples/samples.png."),
     ] = None,
     batch_size: Annotated[
-        int, typer.Option("--batch-size", min=1, help="Images at a time, off a sheet.")
-    ] = 100,
+        int | None,
+        typer.Option("--batch-size", min=1, help="Images at a time: 100, on a sheet a row."),
+    ] = None,
     seed: Annotated[int, SEED] = 0,
     device: Annotated[str, DEVICE] = "auto",
     as_json: Annotated[bool, JSON] = False,
@@ -75,6 +77,7 @@ def sample(
     if opened.of_points:
         if label is not None or each:
             raise GlowkitError("points have no classes; leave out --class and --each-class")
+        refuse_given("points are drawn at once", batch_size=batch_size)
         count = 5000 if count is None else count
         sample_points(opened, count, _temperatures(temperature or "1.0"), out, seed, as_json)
         return
@@ -96,11 +99,13 @@ def sample(
             raise GlowkitError("--each-class makes a sheet; give a .png as --out")
         config = opened.model.config
         ((_, context),) = contexts
-        batches = _stream(opened, count, temperatures[0], context, seed, batch_size)
+        batch = batch_size or 100
+        starts = bar(range(0, count, batch), "sampling")
+        batches = _stream(opened, count, temperatures[0], context, seed, batch, starts)
         said = write_images(batches, out, count, config.image_shape, config.pixel_levels)
         if as_json:
             about = {"samples": count, "temperatures": temperatures, "levels": config.pixel_levels}
-            show_json(about | said | {"path": str(out)})
+            show_json({"run": str(run), "seed": seed} | about | said | {"path": str(out)})
         else:
             say(f"{count} samples at temperature {temperatures[0]:g}: {out}")
         return
@@ -112,8 +117,10 @@ def sample(
     rows, every = [], []
     wanted = [(value, *named) for value in temperatures for named in contexts]
     for value, name, context in bar(wanted, "sampling"):
-        generator = torch.Generator(opened.device).manual_seed(seed)
-        images, broken = draw(opened, count, value, context, generator)
+        batch = batch_size or count
+        places = range(0, count, batch)
+        drawn = list(_stream(opened, count, value, context, seed, batch, places))
+        images, broken = (torch.cat(parts) for parts in zip(*drawn, strict=True))
         rows.append((name + f"temperature {value:g}", images.cpu()))
         every.append(broken)
     levels = opened.model.config.pixel_levels
@@ -121,7 +128,7 @@ def sample(
     said = say_broken(every)
     if as_json:
         about = {"samples": count * len(rows), "temperatures": temperatures, "levels": levels}
-        show_json(about | said | {"path": str(out)})
+        show_json({"run": str(run), "seed": seed} | about | said | {"path": str(out)})
     else:
         of_each = f", of each of {len(contexts)} classes" if each else ""
         say(f"{count} samples at each of {len(temperatures)} temperature(s){of_each}: {out}")
@@ -134,12 +141,13 @@ def _stream(
     context: "Tensor | None",
     seed: int,
     batch_size: int,
+    starts: Iterable[int],
 ) -> "Iterator[tuple[Tensor, Tensor]]":
-    """The samples in batches, and which are broken, all from one generator."""
+    """The samples in batches from these on, and which are broken, all from one generator."""
     import torch
 
     generator = torch.Generator(opened.device).manual_seed(seed)
-    for start in bar(range(0, count, batch_size), "sampling"):
+    for start in starts:
         number = min(batch_size, count - start)
         own = None if context is None else context[start : start + number]
         yield draw(opened, number, temperature, own, generator)

@@ -75,6 +75,8 @@ def scales(
     save_png(image_sheet(rows, model.config.pixel_levels, headings=headings, broken=marks), out)
     said = say_broken(broken)
     if as_json:
-        show_json({"images": len(batch), "scales": len(noises), **said, "path": str(out)})
+        asked = {"run": str(run), "seed": seed, "temperature": temperature}
+        about = {"images": len(batch), "scales": len(noises), "levels": model.config.pixel_levels}
+        show_json(asked | about | said | {"path": str(out)})
     else:
         say(f"{len(batch)} image(s), {len(noises)} scale(s): {out}")

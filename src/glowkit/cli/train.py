@@ -85,6 +85,7 @@ def train(
     from glowkit.cli.plan import Request, free_folder, plan
     from glowkit.cli.reporting import report_of
     from glowkit.data import open_source
+    from glowkit.models import count_parameters
     from glowkit.training import train as run_training
     from glowkit.training.subject import subject_of
 
@@ -118,6 +119,9 @@ def train(
     for note in images.notes:
         warn(f"note: {note}")
     model = planned.model_for(images)
+    held = len(images.splits["train"])
+    if planned.training.batch_size > held:
+        warn(f"note: a batch of {planned.training.batch_size} is all of the {held} there are")
     if not as_json:
         hint(_opening(planned, images, model, device, devices, nodes))
     folder = out or free_folder(planned.name)
@@ -143,21 +147,34 @@ def train(
         return
     opened = open_model(folder)
     fitted = baseline_figures(opened, images, "test", 0)
-    figures = assess(opened, images, "test", 1, planned.training.batch_size, 0)
+    batch = 4096 if opened.of_points else planned.training.batch_size
+    figures = assess(opened, images, "test", 1, batch, 0)
     report = report_of(opened, images.name, "test", figures, fitted)
+    subject = subject_of(model)
     if as_json:
         show_json(
             figures
             | {
                 "run": str(folder),
+                "data": images.name,
+                "preset": planned.preset,
+                "parameters": count_parameters(model),
+                "seed": planned.training.seed,
                 "split": "test",
                 "step": result.step,
-                "images_per_second": result.images_per_second,
+                "epochs": result.epochs,
+                "minutes": result.elapsed_seconds / 60,
+                f"{subject.things}_per_second": result.images_per_second,
                 "skipped_steps": result.skipped_steps,
+                f"validation_{subject.figure}": result.best_figure,
+                "model_path": str(folder / "model"),
+                "samples_path": str(folder / "samples"),
+                "metrics_path": str(folder / "metrics.csv"),
+                "report_path": str(report),
+                "baselines": dict(fitted),
             }
         )
         return
-    subject = subject_of(model)
     trained = {
         "trained": f"{result.step} steps, {result.epochs:.1f} epochs,"
         f" {result.elapsed_seconds / 60:.1f} minutes,"

@@ -102,6 +102,9 @@ def open_source(
     if channels not in (None, 1, 3, 4):
         raise GlowkitError(f"{channels} channels is not a kind of image: choose 1, 3 or 4")
     kind, _, rest = spec.partition(":")
+    made = kind in ("digits", "points", "fashion-mnist", "emoji")
+    if skip_bad and (made or _array_file(Path(spec).expanduser())):
+        raise GlowkitError(f"{spec} has no image files that one could skip: leave out --skip-bad")
     # Readers are imported here because most drag in a library that the others do not need.
     if spec == "digits":
         from glowkit.data.digits import open_digits
