@@ -73,7 +73,7 @@ LINES = {
     "interpolate {run} test:0-1": ("interpolate",),
     "interpolate {run} --random 4 --grid": ("interpolate",),
     "scales {run} test:0": ("scales",),
-    "compare {run} {run}/model": ("compare",),
+    "compare {run} {run}/model --out {out}/c.png": ("compare",),
     "attributes {run}": ("attributes",),
     "edit {run} test:0-1 --attribute 3=0.5": ("edit",),
     "encode {run} test:0-3 --out {out}/l.npz": ("encode",),
