@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.func import functional_call, grad, stack_module_state
 
-from glowkit.core import Density, initialize
+from glowkit.core import MIDPOINT, Density, GlowkitError, initialize
 from glowkit.core.memory import MEMORY_MODES
 from glowkit.models.build import build
 from glowkit.models.flowpp import FlowPPConfig
@@ -121,3 +122,37 @@ def test_score_matching_trains_as_by_central_differences() -> None:
             parameter.add_(step)
         slope = 0.0 if parameter.grad is None else parameter.grad.view(-1)[0].item()
         assert abs(slope - (above - below) / 2e-6) < 1e-6 * (1 + abs(slope))
+
+
+@pytest.mark.parametrize("name", DISTINCT.values())
+def test_gradients_of_each_example_and_ensembles(name: str) -> None:
+    """`vmap` over data, images and labels as they are, and over models."""
+    torch.manual_seed(0)
+    model = build(small(PRESETS[name], "checkpoint")).double()
+    config: Any = model.config
+    x, labels, generator = torch.randn(4, 2, dtype=torch.float64), None, None
+    if hasattr(config, "image_shape"):
+        x, generator = torch.randint(0, config.pixel_levels, (4, *config.image_shape)), MIDPOINT
+        labels = torch.arange(4) % config.classes if config.classes else None
+    initialize(model, x, labels)
+    parameters = dict(model.named_parameters())
+
+    def log_prob(state: dict[str, Tensor], one: Tensor, label: Tensor | None) -> Tensor:
+        given = one[None], None if label is None else label[None], generator
+        return functional_call(model, state, given)[0]
+
+    places = (None, 0, None if labels is None else 0)
+    found = torch.vmap(grad(log_prob), places)(parameters, x, labels)
+    label = None if labels is None else labels[1]
+    alone = grad(log_prob)(parameters, x[1], label)
+    assert error([one[1] for one in found.values()], list(alone.values())) < TOLERANCE
+    if labels is not None:
+        with pytest.raises(GlowkitError, match="class 99 does not exist"):
+            torch.vmap(log_prob, places)(parameters, x, labels + 99 - labels[0])
+
+    def member(*state: Any) -> Tensor:
+        return functional_call(model, state, (x, labels, generator))
+
+    together = torch.vmap(member)(*stack_module_state([model, model]))
+    expected = model.log_prob(x, labels, generator)
+    assert error([*together], [expected, expected]) < TOLERANCE

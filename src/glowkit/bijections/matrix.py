@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from glowkit.bijections.matrix_kernel import FromLU, LogAbsDet, factors
 from glowkit.core import GlowkitError
 from glowkit.nets.keeping import Keeping
+from glowkit.nets.kernel import whole
 
 
 def random_rotation(size: int) -> Tensor:
@@ -60,7 +61,7 @@ class InvertibleMatrix(Keeping, ABC):
         """W⁻¹ and ln |det W|, float64."""
         matrix, log_det = self._assemble()
         inverse, info = torch.linalg.inv_ex(matrix)
-        if info.any():
+        if whole(info).any():
             raise GlowkitError(
                 "a 1x1 convolution's matrix has become singular and cannot be inverted; train"
                 " with a lower learning rate, or with permutation 'conv1x1', whose factored"

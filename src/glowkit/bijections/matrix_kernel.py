@@ -47,7 +47,7 @@ class LogAbsDet(Kernel):
 
     @staticmethod
     def plain(matrix: Tensor) -> Tensor:
-        return torch.linalg.lu(matrix).U.diagonal().abs().log().sum()
+        return torch.linalg.lu_factor_ex(matrix).LU.diagonal().abs().log().sum()
 
     @staticmethod
     def quick(matrix: Tensor) -> tuple[Tensor, Sequence[Tensor]]:

@@ -16,6 +16,7 @@ from glowkit.core.inputs import (
     check_noises,
     check_tensor,
 )
+from glowkit.nets.kernel import whole
 
 
 def inside(levels: int, dtype: torch.dtype = torch.float32) -> float:
@@ -128,7 +129,7 @@ class Dequantize(Density):
             )
         check_device(x, self.anchor)
         # As Python integers: in uint8, 255 < 256 is false.
-        low, high = (int(bound) for bound in x.aminmax())
+        low, high = (int(bound) for bound in whole(x).aminmax())
         if low < 0 or high >= self.levels:
             raise GlowkitError(
                 f"images hold values from {low} to {high}, but this model has"

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from glowkit.core import Density, Generator, GlowkitError, NoiseSpec
 from glowkit.core.inputs import check_device, check_tensor
+from glowkit.nets.kernel import whole
 
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
@@ -39,13 +39,15 @@ class WithLabels(Density):
                 f" {tuple(labels.shape)} of {labels.dtype}"
             )
         check_device(labels, self.anchor)
-        wrong = labels[(labels < 0) | (labels > last)]
+        given = whole(labels)
+        wrong = given[(given < 0) | (given > last)]
         if len(wrong):
             raise GlowkitError(
                 f"class {int(wrong[0])} does not exist; this model has {self.classes} classes,"
                 f" 0 to {last}"
             )
-        return F.one_hot(labels.long(), self.classes).to(self.anchor)
+        # `F.one_hot` looks at values, which `torch.vmap` does not let it do.
+        return (labels[:, None] == torch.arange(self.classes, device=labels.device)).to(self.anchor)
 
     def encode(
         self, x: Tensor, context: Tensor | None = None, generator: Generator = None

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from glowkit.core import Density, Generator, GlowkitError, NoiseSpec
 from glowkit.core.inputs import check_device, check_tensor
+from glowkit.nets.kernel import whole
 
 
 class WithVectors(Density):
@@ -42,7 +43,7 @@ class WithVectors(Density):
                 f" {examples} image(s), not {tuple(vectors.shape)} of {vectors.dtype}"
             )
         check_device(vectors, self.anchor)
-        if not torch.isfinite(vectors).all():
+        if not torch.isfinite(whole(vectors)).all():
             raise GlowkitError("the context holds NaN or infinity; every number must be finite")
         return vectors.to(self.anchor)
 

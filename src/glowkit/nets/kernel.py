@@ -17,6 +17,13 @@ def transformed() -> bool:
     return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
+def whole(tensor: Tensor) -> Tensor:
+    """Of a tensor that transforms see one example at a time: all examples, for a look at values."""
+    while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        tensor = torch._C._functorch.get_unwrapped(tensor)
+    return tensor
+
+
 class Kernel(torch.autograd.Function):
     """A function of tensors with a fast gradient, and derivatives of any order by plain operations.
 

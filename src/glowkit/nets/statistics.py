@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from glowkit.nets.kernel import whole
+
 SCALE_FLOOR = 1e-4
 """Smallest standard deviation that is divided by: a constant channel is scaled by at most 1e4."""
 
@@ -17,9 +19,7 @@ class SeesData:
 
     def ready(self) -> bool:
         """Whether it has seen data, or was loaded with weights that have."""
-        flag = self.initialized
-        while torch._C._functorch.is_functorch_wrapped_tensor(flag):
-            flag = torch._C._functorch.get_unwrapped(flag)
+        flag = whole(self.initialized)
         if flag.is_cpu or flag.is_inference():
             return bool(flag if flag.dim() == 0 else flag.all())
         # Read when it was replaced or written to: at every call it would stall a GPU.
