@@ -37,12 +37,13 @@ def serving(exhibit: Exhibit, host: str, port: int | None) -> Iterator[str]:
         raise GlowkitError("the page needs Gradio: pip install 'glowkit[app]'") from error
     from starlette.middleware import Middleware
 
-    port = free_port(host, port)
     with tempfile.TemporaryDirectory(prefix="glowkit-app-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
         from glowkit.app.page import build_page
 
         page = build_page(exhibit)
+        # As late as can be: of two pages that start at once, each takes its own.
+        port = free_port(host, port)
         try:
             _, address, _ = page.launch(
                 server_name=host,

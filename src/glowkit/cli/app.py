@@ -68,7 +68,7 @@ def app(
     # Before anything is loaded: a taken port, and a missing library, cost nobody half a minute.
     if importlib.util.find_spec("gradio") is None:
         raise GlowkitError("the page needs Gradio: pip install 'glowkit[app]'")
-    port = free_port(host, port)
+    free_port(host, port)
 
     from glowkit.app.serving import serving
 
