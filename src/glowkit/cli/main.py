@@ -118,11 +118,15 @@ def _end(sentence: str, code: int) -> NoReturn:
     raise SystemExit(code) from None
 
 
+SECONDS_TO_END = 3.0
+
+
 class _Interrupt:
     """Remembers that Ctrl-C or SIGTERM came, either of which ends the command in the same way."""
 
     def __enter__(self) -> "_Interrupt":
         self.came = False
+        self._again: threading.Timer | None = None
         self._former: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():  # no other may set handlers
             for number in (signal.SIGINT, signal.SIGTERM):
@@ -130,10 +134,16 @@ class _Interrupt:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._again is not None:
+            self._again.cancel()
         for number, handler in self._former.items():
             # None is a handler that was not installed from Python, and cannot be from here.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.came = True
+        # Whatever runs just now may swallow the exception: a callback, or a library's import.
+        self._again = threading.Timer(SECONDS_TO_END, signal.raise_signal, [number])
+        self._again.daemon = True
+        self._again.start()
         raise KeyboardInterrupt

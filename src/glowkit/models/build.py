@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
+from functools import cache
 from typing import Any
 
 import torch
@@ -51,6 +52,7 @@ def build(config: Config | str) -> Density:
     return model
 
 
+@cache
 def count_parameters(config: Config | str) -> int:
     """Number of trainable parameters, without allocating any."""
     config = preset(config) if isinstance(config, str) else config

@@ -101,7 +101,7 @@ def test_an_imported_model_is_a_model(tmp_path: Path, format: str) -> None:
     assert torch.equal(before, after)
     assert torch.equal(glowkit.reconstruct(again, images), images)
     assert glowkit.initialize(again, images) == 0  # trained weights are not initialised again
-    assert again.sample(2).max() < 17
+    assert again.sample(2, temperature=0).max() < 17  # random weights overflow soon
 
 
 def class_logits(layout: Any, tensors: Tensors, z: Tensor) -> Tensor:
