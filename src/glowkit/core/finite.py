@@ -18,8 +18,9 @@ def finite_examples(x: Tensor) -> Tensor:
     >>> finite_examples(torch.tensor([[0.0, 1.0], [torch.inf, 2.0]])).tolist()
     [True, False]
     """
-    finite = x.isfinite()
-    return finite.flatten(1).all(1) if x.dim() > 1 else finite
+    # 0 of what is finite and NaN of the rest: sums of them are several times as fast as `isfinite`.
+    nothing = x.detach() * 0
+    return (nothing.flatten(1).sum(1) if x.dim() > 1 else nothing) == 0
 
 
 def not_finite(tensors: Mapping[str, Tensor]) -> list[str]:

@@ -13,10 +13,26 @@ from glowkit.nets.kernel import transformed
 Made = TypeVar("Made")
 
 
+class Copy(NamedTuple):
+    """The bits of a tensor, and what is asked about them at each call, looked up once."""
+
+    tensor: Tensor
+    dtype: torch.dtype
+    shape: torch.Size
+    address: int
+    size: int
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> "Copy":
+        own = tensor.detach().clone(memory_format=torch.contiguous_format)
+        # Elsewhere than on the CPU no address means anything to `memcmp`.
+        return cls(own, own.dtype, own.shape, own.data_ptr() if own.is_cpu else 0, own.nbytes)
+
+
 class Kept(NamedTuple):
     """Copies of parameters and buffers, and what was made of them, by name."""
 
-    copies: list[Tensor]
+    copies: list[Copy]
     made: dict[Hashable, Any]
 
 
@@ -49,7 +65,7 @@ class Keeping(nn.Module):
             if not all(type(tensor) in _PLAIN for tensor in now):
                 return make()  # Of tensors of other classes nobody knows what their bits mean.
             # Both at once: another thread may be asking.
-            self._kept = before = Kept([_copy(tensor) for tensor in now], {})
+            self._kept = before = Kept([Copy.of(tensor) for tensor in now], {})
         if name not in before.made:
             before.made[name] = make()
         return before.made[name]
@@ -70,21 +86,17 @@ def _state(module: nn.Module) -> Iterator[Tensor]:
             yield from _state(child)
 
 
-def _copy(tensor: Tensor) -> Tensor:
-    return tensor.detach().clone(memory_format=torch.contiguous_format)
-
-
-def _same(before: list[Tensor], now: list[Tensor]) -> bool:
+def _same(before: list[Copy], now: list[Tensor]) -> bool:
     return len(before) == len(now) and all(map(_same_bits, before, now))
 
 
-def _same_bits(copy: Tensor, now: Tensor) -> bool:
-    # In an order that asks little of what has not changed: most tensors are small.
-    if now.dtype is not copy.dtype or now.shape != copy.shape or type(now) not in _PLAIN:
+def _same_bits(copy: Copy, now: Tensor) -> bool:
+    before, dtype, shape, address, size = copy
+    if now.dtype is not dtype or now.shape != shape or type(now) not in _PLAIN:
         return False
-    if _compare and now.is_cpu and copy.is_cpu and now.is_contiguous():
-        return not _compare(copy.data_ptr(), now.data_ptr(), copy.nbytes)
-    return copy.device == now.device and torch.equal(copy, now)
+    if _compare and address and now.is_cpu and now.is_contiguous():
+        return not _compare(address, now.data_ptr(), size)
+    return before.device == now.device and torch.equal(before, now)
 
 
 def _c_compare() -> Callable[[int, int, int], int] | None:

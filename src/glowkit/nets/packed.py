@@ -81,5 +81,6 @@ def three_packed(x: Tensor, added: Tensor | None, layers: Sequence[Packed]) -> T
 
 def _largest(x: Tensor) -> float:
     """max |x|; NaN where there is one."""
-    low, high = x.aminmax()
+    # As one row, which torch reads several times as fast as the same numbers in channels last.
+    low, high = x.permute(0, 2, 3, 1).reshape(-1).aminmax()
     return max(-float(low), float(high))
