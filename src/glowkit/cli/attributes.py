@@ -52,7 +52,7 @@ def attributes(
 
     Example: `glowkit attributes runs/celeba celeba/ --labels celeba/list_attr_celeba.csv`
     """
-    from glowkit.data.labelled import read_labels
+    from glowkit.data.labelled import check_is_file
     from glowkit.tasks import save_attributes
     from glowkit.tasks.directions import METHODS
 
@@ -60,7 +60,7 @@ def attributes(
         raise GlowkitError(f"method {method!r} does not exist; choose one of {', '.join(METHODS)}")
     opened = open_image_model(run, device)
     if labels is not None:
-        read_labels(labels)  # what is wrong with it is said before data are opened
+        check_is_file(labels)  # said before data are opened, which may take long
     data = open_images(opened, source)
     found, left_out = _fit(opened, data, labels, method, orthogonal_to or [], batch_size, seed)
     save_attributes(found, run / FILE, weights_of(opened))

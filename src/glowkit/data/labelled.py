@@ -36,6 +36,12 @@ def attributes_of(source: Source, split: str, labels: Path | None = None) -> Att
     return class_attributes(images.labels[images.indices], source.class_names)
 
 
+def check_is_file(path: Path) -> None:
+    """Refuse labels that are no file; a pipe would be waited for."""
+    if not os.path.isfile(path):
+        raise GlowkitError(f"the labels {path} cannot be read as text: there is no such file")
+
+
 def read_labels(path: Path) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
     """The names of A attributes, and by the name of each image their values, (A,) int8.
 
@@ -44,8 +50,7 @@ def read_labels(path: Path) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
     1 and −1, with 0 or nothing for unknown; in a table without any −1, 0 means −1.
     Raises GlowkitError, with the line, for what is none of these.
     """
-    if not os.path.isfile(path):  # a pipe would be waited for
-        raise GlowkitError(f"the labels {path} cannot be read as text: there is no such file")
+    check_is_file(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
