@@ -2,12 +2,15 @@
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from glowkit.bijections import MaskedBatchNorm, checkerboard
 from glowkit.core import initialize
 from glowkit.models.build import build
 from glowkit.models.points import PointsConfig
 from glowkit.nets import BatchNorm, following_moments
+from glowkit.nets.batchnorm import batch_moments, shared_moments
+from glowkit.nets.sharing import BatchShare
 
 
 @pytest.mark.parametrize(
@@ -84,3 +87,17 @@ def test_a_constant_channel_is_shifted_and_not_scaled() -> None:
     assert y.abs().max() < 1e-5
     assert ladj.abs().max() == 0
     assert BatchNorm(2).train()(x).abs().max() < 1e-5
+
+
+def test_moments_over_processes_are_differentiated_twice() -> None:
+    """In a group of one: each process's part of the gradient is a sum over all of them."""
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        share = BatchShare(size=5, group=dist.group.WORLD)
+        x = torch.randn(5, 2, 3, dtype=torch.float64, requires_grad=True)
+        assert torch.autograd.gradcheck(lambda x: shared_moments(x, share), x)
+        assert torch.autograd.gradgradcheck(lambda x: shared_moments(x, share), x)
+        for found, right in zip(shared_moments(x, share), batch_moments(x), strict=True):
+            torch.testing.assert_close(found, right)
+    finally:
+        dist.destroy_process_group()

@@ -75,8 +75,7 @@ def shared_moments(x: Tensor, share: BatchShare) -> tuple[Tensor, Tensor]:
     own, dims = x[: share.own], [0, *range(2, x.dim())]
     total = share.size * math.prod(x.shape[2:])
     mean = share.sum(own.sum(dims)) / total
-    # The mean's own part of the gradient is zero: deviations from it sum to nothing.
-    deviation = own - mean.detach().view(-1, *[1] * (x.dim() - 2))
+    deviation = own - mean.view(-1, *[1] * (x.dim() - 2))
     return share.sum(deviation.square().sum(dims)) / total, mean
 
 
