@@ -134,14 +134,18 @@ class _Interrupt:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._again is not None:
-            self._again.cancel()
+        self._ask_no_more()
         for number, handler in self._former.items():
             # None is a handler that was not installed from Python, and cannot be from here.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
+    def _ask_no_more(self) -> None:
+        if self._again is not None:
+            self._again.cancel()
+
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.came = True
+        self._ask_no_more()
         # Whatever runs just now may swallow the exception: a callback, or a library's import.
         self._again = threading.Timer(SECONDS_TO_END, signal.raise_signal, [number])
         self._again.daemon = True
