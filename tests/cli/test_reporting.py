@@ -4,7 +4,6 @@ import json
 import re
 from pathlib import Path
 
-import pytest
 import torch
 
 from cli.conftest import Cli
@@ -109,31 +108,36 @@ def test_classes_and_attributes_have_sections(cli: Cli, conditional: Path) -> No
     assert re.search(r"AUROC.*\b3 0\.\d{3} \([\d,]+ and [\d,]+\)", page)
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"{",
-        b"[]",
-        b"null",
-        b"\xff\xfe",
-        b'{"format": 1}',
-        b"[" * 100_000,
-        b'{"format": 1, "kind": "section", "content": [], "about": {}, "weights": "", "png": null}',
-        b'{"format": 1, "kind": "figures", "content": {"bits_per_dim": "2"}, "about": {},'
-        b' "weights": "", "png": null}',
-        b'{"format": 1, "kind": "section", "content": {"title": "a", "text": "b"}, "about": {},'
-        b' "weights": "", "png": "bm8="}',
-        b'{"format": 2, "kind": "section", "content": {"title": "a", "text": "b"}, "about": {},'
-        b' "weights": "", "png": null}',
-    ],
-)
-def test_a_damaged_part_is_left_out_and_said(cli: Cli, run: Path, content: bytes) -> None:
-    part = run / "report" / "figures-validation-1.json"
-    part.write_bytes(content)
+DAMAGED = [
+    b"",
+    b"{",
+    b"[]",
+    b"null",
+    b"\xff\xfe",
+    b'{"format": 1}',
+    b"[" * 100_000,
+    b'{"format": 1, "kind": "section", "content": [], "about": {}, "weights": "", "png": null}',
+    b'{"format": 1, "kind": "figures", "content": {"bits_per_dim": "2"}, "about": {},'
+    b' "weights": "", "png": null}',
+    b'{"format": 1, "kind": "section", "content": {"title": "a", "text": "b"}, "about": {},'
+    b' "weights": "", "png": "bm8="}',
+    b'{"format": 2, "kind": "section", "content": {"title": "a", "text": "b"}, "about": {},'
+    b' "weights": "", "png": null}',
+]
+
+
+def test_damaged_parts_are_left_out_and_said(cli: Cli, run: Path) -> None:
+    names = [f"figures-validation-{number}.json" for number in range(1, len(DAMAGED) + 1)]
+    for name, content in zip(names, DAMAGED, strict=True):
+        (run / "report" / name).write_bytes(content)
     outcome = cli("evaluate", run)
     assert outcome.code == 0, outcome.err
-    assert "figures-validation-1.json is damaged" in page_of(run)
+    page = page_of(run)
+    for name in names:
+        assert page.count(name) == 1
+    for name in names[1:]:
+        (run / "report" / name).unlink()
+    assert "figures-validation-1.json is damaged" in page
     assert cli("evaluate", run, "--split", "validation").code == 0
     assert "is damaged" not in page_of(run)
 

@@ -9,17 +9,13 @@ from sklearn.datasets import make_circles, make_moons
 
 from glowkit.core.errors import GlowkitError
 from glowkit.data import PointSource, open_source
-from glowkit.data.points import POINTS, PointDensity, grid
+from glowkit.data.points import POINTS, grid
 from glowkit.data.points.density import integrate_entropy
 
 every = pytest.mark.parametrize("name", POINTS)
 smooth = pytest.mark.parametrize("name", [name for name in POINTS if name != "checkerboard"])
 SAMPLES = 20000
 SIGMAS = 4.5  # of a Monte-Carlo error; the seeds are fixed, so nothing fails now and then
-
-
-def draw(density: PointDensity) -> np.ndarray:
-    return density.sample(SAMPLES, np.random.default_rng(1))
 
 
 def test_the_names() -> None:
@@ -30,46 +26,31 @@ def test_the_names() -> None:
 
 
 @every
-def test_the_density_integrates_to_one(name: str) -> None:
-    density = POINTS[name]()
-    cells = 400
-    mass = np.exp(density.log_prob(grid(density.half_side, cells))).sum()
-    assert mass * (2 * density.half_side / cells) ** 2 == pytest.approx(1, abs=1e-6)
+def test_sampler_density_and_entropy_belong_together(name: str) -> None:
+    """One test, since a density of curves is an integral at each of these points."""
+    density, cells, fine = POINTS[name](), 16, 25
+    points = grid(density.half_side, cells * fine)
+    p = np.exp(density.log_prob(points))
+    area = (2 * density.half_side / (cells * fine)) ** 2
+    assert p.sum() * area == pytest.approx(1, abs=1e-6)
+    p /= p.sum()
 
-
-@every
-def test_the_entropy_is_the_mean_of_minus_log_p(name: str) -> None:
-    density = POINTS[name]()
-    losses = -density.log_prob(draw(density))
+    x = density.sample(SAMPLES, np.random.default_rng(1))
+    losses = -density.log_prob(x)
     error = losses.std() / math.sqrt(SAMPLES)
     assert abs(losses.mean() - density.entropy()) <= SIGMAS * error + 1e-12
 
+    for power in (1, 2):
+        error = (x**power).std(0) / math.sqrt(SAMPLES)
+        moments = (x**power).mean(0)
+        assert (np.abs(moments - p @ points**power) <= SIGMAS * error + 1e-3).all()
 
-@every
-def test_the_sampler_fills_cells_as_the_density_says(name: str) -> None:
-    density = POINTS[name]()
-    cells, fine = 16, 25  # each cell's probability is a sum over 25 x 25 points in it
-    p = np.exp(density.log_prob(grid(density.half_side, cells * fine)))
-    p = p.reshape(cells, fine, cells, fine).sum((1, 3)) / p.sum()
-    x = draw(density)
     edges = np.linspace(-density.half_side, density.half_side, cells + 1)
     counts, _, _ = np.histogram2d(x[:, 1], x[:, 0], bins=[edges, edges])
     assert counts.sum() == SAMPLES
-    expected = SAMPLES * p
+    # Each cell's probability is a sum over 25 x 25 points in it.
+    expected = SAMPLES * p.reshape(cells, fine, cells, fine).sum((1, 3))
     assert (np.abs(counts - expected) <= SIGMAS * np.sqrt(expected + 1) + 1).all()
-
-
-@every
-def test_moments_agree(name: str) -> None:
-    density = POINTS[name]()
-    points = grid(density.half_side, 400)
-    p = np.exp(density.log_prob(points))
-    p /= p.sum()
-    x = draw(density)
-    for power in (1, 2):
-        expected = p @ points**power
-        error = (x**power).std(0) / math.sqrt(SAMPLES)
-        assert (np.abs((x**power).mean(0) - expected) <= SIGMAS * error + 1e-3).all()
 
 
 @smooth

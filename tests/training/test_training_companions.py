@@ -153,8 +153,15 @@ def alive(pid: int) -> bool:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at Linux's process table")
-@pytest.mark.parametrize("victim", [0, 1])
-@pytest.mark.parametrize("when", ["early", "training"])
+@pytest.mark.parametrize(
+    ("when", "victim"),
+    [
+        ("early", 1),
+        ("training", 0),
+        pytest.param("early", 0, marks=pytest.mark.slow),
+        pytest.param("training", 1, marks=pytest.mark.slow),
+    ],
+)
 def test_processes_that_train_started_itself(
     tmp_path: Path, script: Path, victim: int, when: str
 ) -> None:

@@ -89,16 +89,15 @@ def finish(processes: list[Any]) -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_two_and_three_processes_are_one(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("ranks", [2, pytest.param(3, marks=pytest.mark.slow)])
+def test_processes_are_one(tmp_path: Path, name: str, ranks: int) -> None:
     started = [
         process
-        for ranks in (1, 2, 3)
-        for process in start_ranks(ranks, train_in_double, tmp_path / str(ranks), name, BATCH)
+        for number in (1, ranks)
+        for process in start_ranks(number, train_in_double, tmp_path / str(number), name, BATCH)
     ]
     finish(started)
-    alone = losses(tmp_path / "1")
-    for ranks in ("2", "3"):
-        assert_equal(losses(tmp_path / ranks), alone)
+    assert_equal(losses(tmp_path / str(ranks)), losses(tmp_path / "1"))
 
 
 def test_more_processes_than_examples(tmp_path: Path) -> None:
