@@ -10,8 +10,8 @@ from torch import Tensor
 from benchmarks.case import Case
 from benchmarks.subjects.flow import Flow
 from benchmarks.subjects.ours import Ours
-from glowkit.core.memory import MEMORY_MODES
-from glowkit.training.optimizers import make_optimizer
+from glowkit.core.chain import MEMORY_MODES
+from glowkit.training.config import make_optimizer
 
 STORED = "store"
 TRAINED = 50

@@ -7,7 +7,7 @@ import jinja2
 
 from benchmarks.pictures import draw
 from benchmarks.tables import tables
-from glowkit.core.files import write_atomically
+from glowkit.system.files import write_atomically
 
 TEMPLATE = "performance.md.jinja"
 

@@ -12,7 +12,7 @@ from benchmarks.floor import LAYOUTS
 from benchmarks.rounds import fastest, ratio
 from benchmarks.steps import STORED
 from benchmarks.tables import Rows, describe
-from glowkit.core.files import replacing
+from glowkit.system.files import replacing
 
 WIDTH = 8.0
 """Inches."""

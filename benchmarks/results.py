@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.subjects import PEERS
 from glowkit import GlowkitError
-from glowkit.core.files import write_atomically
+from glowkit.system.files import write_atomically
 
 
 def environment() -> dict[str, str]:

@@ -14,7 +14,7 @@ from benchmarks.rounds import take_turns
 from benchmarks.subjects import PEERS, autocast_peers, builders
 from benchmarks.subjects.flow import Flow
 from benchmarks.subjects.ours import PREFIX
-from glowkit.training.optimizers import make_optimizer
+from glowkit.training.config import make_optimizer
 
 STORED, REVERSIBLE = PREFIX + "store", PREFIX + "reversible"
 

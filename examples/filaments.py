@@ -17,9 +17,9 @@ import torch
 
 import glowkit
 from glowkit.data import open_source
+from glowkit.pictures.plots import density_panel, plane_image
+from glowkit.pictures.sheet import save_png
 from glowkit.tasks import share_between_modes
-from glowkit.tasks.plane import density_panel, plane_image
-from glowkit.tasks.sheet import save_png
 
 SAMPLES = 200_000
 STRAYED, BRIDGE = 4.0, 0.5  # deviations

@@ -20,7 +20,7 @@ from benchmarks.subjects import PEERS, builders, ours
 from benchmarks.subjects.flow import Flow
 from benchmarks.tables import tables
 from glowkit import GlowkitError
-from glowkit.core.memory import MEMORY_MODES
+from glowkit.core.chain import MEMORY_MODES
 
 TINY = Case(size=8, levels=2, steps=2, width=8, batch=4)
 

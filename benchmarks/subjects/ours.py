@@ -9,7 +9,7 @@ from benchmarks.case import CHANNELS, Case
 from benchmarks.subjects.flow import Flow
 from glowkit import GlowConfig, build, initialize
 from glowkit.core import Density
-from glowkit.core.memory import MEMORY_MODES
+from glowkit.core.chain import MEMORY_MODES
 
 PREFIX = "glowkit "
 

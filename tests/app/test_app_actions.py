@@ -14,13 +14,27 @@ import torch
 from PIL import Image
 
 from glowkit import GlowkitError
-from glowkit.app.actions import Chosen, between, draw, edit, likelihood, pick, rebuild
-from glowkit.app.answers import IN_TURN, blended, edited, picked, sampled, shown, uploaded
+from glowkit.app.answers import (
+    IN_TURN,
+    Chosen,
+    between,
+    blended,
+    draw,
+    edit,
+    edited,
+    likelihood,
+    pick,
+    picked,
+    rebuild,
+    sampled,
+    shown,
+    uploaded,
+)
 from glowkit.app.drawing import figures, plain, plot, samples
 from glowkit.app.exhibit import Exhibit
 from glowkit.app.serving import serving
+from glowkit.pictures.sheet import HATCH_INK, to_pil
 from glowkit.tasks import edit as glowkit_edit
-from glowkit.tasks.sheet import HATCH_INK, to_pil
 
 
 def pictures(page: str) -> list[Image.Image]:

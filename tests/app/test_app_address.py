@@ -12,7 +12,7 @@ import pytest
 
 from glowkit.app import address
 from glowkit.app.address import PORTS, OnlyByName, free_port
-from glowkit.core.errors import GlowkitError
+from glowkit.system.errors import GlowkitError
 
 PORT = 7860
 

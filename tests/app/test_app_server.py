@@ -14,7 +14,7 @@ import pytest
 
 from app.requests_of_all_kinds import ask, malformed
 from glowkit.app.answers import IN_TURN
-from glowkit.app.uploads import MOST_BYTES
+from glowkit.app.exhibit import MOST_BYTES
 
 httpx = pytest.importorskip("httpx", reason="comes with Gradio: pip install 'glowkit[app]'")
 GOOD = ("sample", 4, 0.7, 0, IN_TURN)

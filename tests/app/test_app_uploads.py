@@ -8,11 +8,10 @@ import torch
 from PIL import Image
 
 from glowkit import GlowkitError
-from glowkit.app import uploads
+from glowkit.app import exhibit as uploads
 from glowkit.app.answers import shown, uploaded
-from glowkit.app.exhibit import Exhibit
-from glowkit.app.uploads import read_upload
-from glowkit.tasks.sheet import to_pil
+from glowkit.app.exhibit import Exhibit, read_upload
+from glowkit.pictures.sheet import to_pil
 
 
 def test_a_saved_image_comes_back(exhibit: Exhibit, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from cli.conftest import Cli
 from glowkit import load, save
-from glowkit.tasks.sheet import HATCH_INK
+from glowkit.pictures.sheet import HATCH_INK
 
 DIGITS = Path(__file__).parents[2] / "examples" / "digits"
 SAID = "could not be computed (overflow)"

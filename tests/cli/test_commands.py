@@ -15,7 +15,7 @@ from PIL import Image
 import glowkit
 from cli.conftest import SMALL, Cli, trained
 from glowkit.cli.main import COMMANDS
-from glowkit.tasks.sheet import GAP, MARGIN
+from glowkit.pictures.sheet import GAP, MARGIN
 
 
 def test_a_run_folder_holds_what_it_should(run: Path) -> None:

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from cli.conftest import Cli
-from glowkit.tasks.sheet import save_png
+from glowkit.pictures.sheet import save_png
 from glowkit.training import RunFolder
-from glowkit.training.samples import animate
+from glowkit.training.objective import animate
 
 SMALL = ["--set", "steps=2", "--set", "width=8", "--epochs", "2"]
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from glowkit import GlowkitError
-from glowkit.core import arrays
-from glowkit.core.arrays import npy_array, npz_arrays
 from glowkit.data import open_source
-from glowkit.data.idx import read_idx
+from glowkit.data.fashion import read_idx
+from glowkit.system import arrays
+from glowkit.system.arrays import npy_array, npz_arrays
 
 
 def npy(header: str | bytes, data: bytes = b"", version: bytes = b"\1\0") -> bytes:

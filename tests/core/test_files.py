@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from glowkit.core import files
-from glowkit.core.errors import GlowkitError
-from glowkit.core.files import replacing, write_atomically
-from glowkit.core.locks import Lock, release
+from glowkit.system import files
+from glowkit.system.errors import GlowkitError
+from glowkit.system.files import replacing, write_atomically
+from glowkit.system.locks import Lock, release
 
 
 @pytest.fixture

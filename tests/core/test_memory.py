@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from glowkit import bijections as b
 from glowkit.core import Chain
-from glowkit.core.chain import fall_back
-from glowkit.core.memory import MEMORY_MODES
+from glowkit.core.chain import MEMORY_MODES, fall_back
 from glowkit.models.realnvp import RealNVPConfig, build_realnvp
 from glowkit.nets import MLP, GlowNet, ResidualNet, SignPairs
 from laws.table import BIJECTIONS, Row, example, make

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from glowkit.core.errors import GlowkitError
 from glowkit.data import open_source
+from glowkit.system.errors import GlowkitError
 
 RANDOM = np.random.default_rng(0)
 

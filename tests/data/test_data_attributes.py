@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from data.conftest import Save
-from glowkit.core.errors import GlowkitError
 from glowkit.data import attributes_of, open_source
 from glowkit.data.labelled import read_labels
+from glowkit.system.errors import GlowkitError
 
 COUNT = 20
 # What each image of the folder has, by its number.

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from glowkit.core.errors import GlowkitError
 from glowkit.data import open_source
+from glowkit.system.errors import GlowkitError
 
 
 def cut_in_half(path):

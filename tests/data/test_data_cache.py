@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from glowkit.core import locks
-from glowkit.core.errors import GlowkitError
 from glowkit.data import cache as cache_module
 from glowkit.data import open_source, packing
 from glowkit.data.cache import cache_folder
+from glowkit.system import locks
+from glowkit.system.errors import GlowkitError
 
 
 @pytest.fixture

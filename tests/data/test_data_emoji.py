@@ -5,10 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from glowkit.core.errors import GlowkitError
 from glowkit.data import Source, open_source
-from glowkit.data.emoji import DEBIAN_FONT
-from glowkit.data.emoji_names import Emoji, emoji_attributes
+from glowkit.data.emoji import DEBIAN_FONT, Emoji, emoji_attributes
+from glowkit.system.errors import GlowkitError
 
 FEW = (
     Emoji("\U0001f44b\U0001f3fb", "waving hand sign", "People & Body", 0, (1,)),

@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from glowkit.core.errors import GlowkitError
 from glowkit.data import Source, open_source
+from glowkit.system.errors import GlowkitError
 
 
 def pixels_by_row(source: Source) -> np.ndarray:

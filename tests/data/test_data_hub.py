@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from glowkit.core.errors import GlowkitError
 from glowkit.data import open_source
+from glowkit.system.errors import GlowkitError
 
 
 def test_without_datasets(monkeypatch):

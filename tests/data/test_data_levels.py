@@ -172,10 +172,10 @@ def test_idx_files_of_zeros_and_ones(tmp_path: Path) -> None:
 def test_a_range_is_read_only_as_far_as_it_matters(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from glowkit.data.members import Member
+    from glowkit.data.arrays import Member
 
     np.save(tmp_path / "a.npy", whole(255).repeat(50, 0))
-    monkeypatch.setattr("glowkit.data.members.BLOCK_BYTES", 36)
+    monkeypatch.setattr("glowkit.data.arrays.BLOCK_BYTES", 36)
     read = []
     blocks = Member.blocks
     monkeypatch.setattr(Member, "blocks", lambda self: (read.append(b) or b for b in blocks(self)))

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from glowkit.core.errors import GlowkitError
 from glowkit.data import ImageSplit, list_sources, open_source, requantize
 from glowkit.data.fashion import DEBIAN_FOLDER
+from glowkit.system.errors import GlowkitError
 
 
 def test_digits():

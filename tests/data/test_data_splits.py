@@ -2,8 +2,8 @@
 
 import pytest
 
-from glowkit.core.errors import GlowkitError
 from glowkit.data import open_source
+from glowkit.system.errors import GlowkitError
 
 
 @pytest.mark.parametrize("validation", ["val", "valid", "validation"])

@@ -5,7 +5,7 @@ from itertools import count, islice
 
 import pytest
 
-from glowkit.data import threads
+from glowkit.data import packing as threads
 
 
 def test_order_is_kept_when_early_items_are_slow():

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from glowkit import GlowConfig, GlowkitError
-from glowkit.app.uploads import upload
+from glowkit.app.exhibit import upload
 from glowkit.data import open_source, read_picture, to_levels
 from glowkit.training import preparation
 

@@ -7,10 +7,9 @@ import pytest
 import torch
 from sklearn.datasets import make_circles, make_moons
 
-from glowkit.core.errors import GlowkitError
 from glowkit.data import PointSource, open_source
-from glowkit.data.points import POINTS, grid
-from glowkit.data.points.density import integrate_entropy
+from glowkit.data.toy import POINTS, grid, integrate_entropy
+from glowkit.system.errors import GlowkitError
 
 every = pytest.mark.parametrize("name", POINTS)
 smooth = pytest.mark.parametrize("name", [name for name in POINTS if name != "checkerboard"])

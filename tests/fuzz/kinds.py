@@ -30,18 +30,18 @@ from fuzz.mutations import (
 from glowkit.cli.common import Opened
 from glowkit.core import Density
 from glowkit.data import open_source, read_picture
-from glowkit.data.idx import read_idx
+from glowkit.data.fashion import read_idx
 from glowkit.data.labelled import read_labels
 from glowkit.models import importers
 from glowkit.tasks import Attributes, load_attributes, save_attributes
 from glowkit.training import TrainConfig
 from glowkit.training.batches import Epochs
 from glowkit.training.checkpoint import Checkpoint, fit_optimizer, write_checkpoint
+from glowkit.training.config import make_optimizer
 from glowkit.training.ema import Ema
-from glowkit.training.folder import RunFolder, read_settings, write_settings
-from glowkit.training.optimizers import make_optimizer
-from glowkit.training.parts import Part, read_parts, write_part
-from glowkit.training.rows import read_rows, rows_until
+from glowkit.training.metrics import read_rows, rows_until
+from glowkit.training.report import Part, read_parts, write_part
+from glowkit.training.run import RunFolder, read_settings, write_settings
 from glowkit.training.start import resume_point
 from glowkit.training.state import Plan, RunState
 from models.importers.test_likelihood import LAYOUTS, write
@@ -226,7 +226,7 @@ _OPENED: dict[int, Opened] = {}
 
 def _decode(path: Path) -> None:
     from glowkit.cli import latents
-    from glowkit.tasks.arrays import Rows
+    from glowkit.tasks.latent import Rows
 
     for config in (GLOW, OTHERS[0]):
         if config.classes not in _OPENED:

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from glowkit import bijections as b
 from glowkit import densities as d
 from glowkit.core import Chain, Density, NoiseSpec, initialize, sum_per_example
-from glowkit.models.flowpp import FlowPPConfig, build_flowpp
-from glowkit.models.flowpp_unit import unit
+from glowkit.models.flowpp import FlowPPConfig, build_flowpp, unit
 from glowkit.models.glow import GlowConfig, build_glow
 from glowkit.models.nice import NICEConfig, build_nice
 from glowkit.models.points import PointsConfig, build_points

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.func import functional_call, grad, stack_module_state
 
 from glowkit.core import MIDPOINT, Density, GlowkitError, initialize
-from glowkit.core.memory import MEMORY_MODES
+from glowkit.core.chain import MEMORY_MODES
 from glowkit.models.build import build
 from glowkit.models.flowpp import FlowPPConfig
 from glowkit.models.glow import GlowConfig

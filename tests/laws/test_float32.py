@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from glowkit.bijections import Actnorm, Additive, Affine, Conv1x1, Logit, LUMatrix, PlainMatrix
-from glowkit.bijections.matrix import InvertibleMatrix
+from glowkit.bijections.linear import InvertibleMatrix
 from glowkit.core import Bijection
 
 N = 64

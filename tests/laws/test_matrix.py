@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from glowkit.bijections import LUMatrix, PlainMatrix
-from glowkit.bijections.matrix import InvertibleMatrix, random_rotation
+from glowkit.bijections.linear import InvertibleMatrix, random_rotation
 
 MATRICES = [PlainMatrix, LUMatrix]
 

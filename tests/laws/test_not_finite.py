@@ -15,7 +15,7 @@ from glowkit.bijections import (
     Transformer,
 )
 from glowkit.core import Chain, Density
-from glowkit.core.memory import MEMORY_MODES
+from glowkit.core.chain import MEMORY_MODES
 from glowkit.models.build import build
 from glowkit.models.glow import GlowConfig
 from glowkit.nets import GlowNet

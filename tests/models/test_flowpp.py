@@ -22,7 +22,7 @@ from glowkit.bijections import (
 )
 from glowkit.core import Chain, Density
 from glowkit.models import FlowPPConfig, build, count_parameters, from_settings, to_settings
-from glowkit.models.flowpp_unit import unit
+from glowkit.models.flowpp import unit
 from glowkit.nets import StandardizedConv2d, StandardizedNormedConv2d
 from glowkit.tasks import bits_per_dim
 

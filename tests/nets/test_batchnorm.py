@@ -9,8 +9,7 @@ from glowkit.core import initialize
 from glowkit.models.build import build
 from glowkit.models.points import PointsConfig
 from glowkit.nets import BatchNorm, following_moments
-from glowkit.nets.batchnorm import batch_moments, shared_moments
-from glowkit.nets.sharing import BatchShare
+from glowkit.nets.batchnorm import BatchShare, batch_moments, shared_moments
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from glowkit import GlowkitError
-from glowkit.tasks.arrays import Rows, writing_rows
+from glowkit.tasks.latent import Rows, writing_rows
 
 
 @pytest.mark.parametrize("name", ["a.npy", "a.npz"])

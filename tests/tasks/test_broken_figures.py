@@ -10,6 +10,7 @@ from torch import Tensor
 import glowkit
 from glowkit import GlowkitError, GlowkitWarning
 from glowkit.core import Density
+from glowkit.pictures.plots import histogram, plane_image
 from glowkit.tasks import (
     Attributes,
     classify,
@@ -22,8 +23,6 @@ from glowkit.tasks import (
     share_between_modes,
 )
 from glowkit.tasks.attributes import edit_latents
-from glowkit.tasks.histogram import histogram
-from glowkit.tasks.plane import plane_image
 from glowkit.tasks.points import evaluate_points
 
 

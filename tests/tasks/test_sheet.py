@@ -8,8 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from glowkit.core.errors import GlowkitError
-from glowkit.tasks.sheet import (
+from glowkit.pictures.sheet import (
     GAP,
     HATCH_INK,
     HATCH_PAPER,
@@ -21,6 +20,7 @@ from glowkit.tasks.sheet import (
     save_png,
     to_pil,
 )
+from glowkit.system.errors import GlowkitError
 
 
 def ramp(channels: int, levels: int) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 import glowkit
 from glowkit.densities import Dequantize, StandardNormal, Uniform
 from glowkit.tasks import bits_per_dim, evaluate, interpolate, keep_coarse, nearest
-from glowkit.tasks.reconstruction import largest_pixel_error
+from glowkit.tasks.evaluation import largest_pixel_error
 
 SHAPE = (1, 2, 2)
 

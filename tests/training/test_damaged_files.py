@@ -15,9 +15,9 @@ from glowkit.training.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
+from glowkit.training.config import make_optimizer
 from glowkit.training.ema import Ema
-from glowkit.training.folder import RunFolder, read_run, write_settings
-from glowkit.training.optimizers import make_optimizer
+from glowkit.training.run import RunFolder, read_run, write_settings
 from glowkit.training.state import RunState
 
 MODEL = GlowConfig((1, 4, 4), levels=1, steps=1, width=4, pixel_levels=8)

@@ -8,12 +8,11 @@ import pytest
 import torch
 from training_runs import repeatable_rows, tiny_run
 
-from glowkit.core.errors import GlowkitError
+from glowkit.system.errors import GlowkitError
 from glowkit.training import conductor
 from glowkit.training.checkpoint import read_checkpoint, write_checkpoint
-from glowkit.training.metrics import MetricsFile
-from glowkit.training.rows import read_rows
-from glowkit.training.subject import IMAGES
+from glowkit.training.metrics import MetricsFile, read_rows
+from glowkit.training.objective import IMAGES
 
 HEAD = ",".join(IMAGES.columns)
 ROW = "{},1.0,2.5,3.25,,0.001,7.5,100.0,0"

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from glowkit import GlowkitError
-from glowkit.tasks.sheet import image_sheet, save_png
+from glowkit.pictures.sheet import image_sheet, save_png
 from glowkit.training.report import write_report
 
 FIGURES: dict[str, Any] = {

@@ -22,10 +22,10 @@ from training_runs import (
     wait_for_rows,
 )
 
-from glowkit.core.errors import GlowkitError
+from glowkit.system.errors import GlowkitError
 from glowkit.tasks import likelihood
 from glowkit.training import companions
-from glowkit.training.rows import read_rows
+from glowkit.training.metrics import read_rows
 
 ENOUGH = 10.0  # seconds until the other process has ended
 
@@ -113,7 +113,7 @@ import os, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 import training_runs
-from glowkit.core.errors import GlowkitError
+from glowkit.system.errors import GlowkitError
 
 run = Path(sys.argv[1])
 run.with_name("pid-" + os.environ.get("LOCAL_RANK", "0")).write_text(str(os.getpid()))

@@ -11,14 +11,13 @@ import pytest
 import torch
 from training_runs import CONFIG, MODEL, tiny_run, tiny_source
 
-from glowkit.core.errors import GlowkitError
 from glowkit.data.split import ImageSplit
-from glowkit.nets.sharing import BatchShare
+from glowkit.nets.batchnorm import BatchShare
+from glowkit.system.errors import GlowkitError
 from glowkit.training import TrainConfig, read_run, train
-from glowkit.training.batches import Prepare, plan_epochs, train_loader
-from glowkit.training.folder import write_settings
-from glowkit.training.schedule import ema_decay_at, learning_rate_factor
-from glowkit.training.seeds import permutation
+from glowkit.training.batches import Prepare, permutation, plan_epochs, train_loader
+from glowkit.training.config import ema_decay_at, learning_rate_factor
+from glowkit.training.run import write_settings
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,10 @@ import pytest
 import torch
 from training_runs import repeatable_rows, tiny_run
 
-from glowkit.core.errors import GlowkitError
+from glowkit.system.errors import GlowkitError
 from glowkit.training import checkpoint, conductor
-from glowkit.training.metrics import MetricsFile
-from glowkit.training.rows import read_rows
-from glowkit.training.subject import IMAGES
+from glowkit.training.metrics import MetricsFile, read_rows
+from glowkit.training.objective import IMAGES
 
 
 def test_full_disk_keeps_the_previous_checkpoint(

@@ -10,12 +10,11 @@ from training_runs import MODEL, tiny_run, tiny_source
 from glowkit.core.initialization import initialize
 from glowkit.models import build, load
 from glowkit.nets.precision import PrecisionNet
-from glowkit.training.batches import Prepare
+from glowkit.training.batches import Prepare, share_of_figures
 from glowkit.training.checkpoint import read_checkpoint
+from glowkit.training.config import ema_decay_at
 from glowkit.training.ema import Ema
-from glowkit.training.evaluation import share_of_figures
-from glowkit.training.rows import read_rows
-from glowkit.training.schedule import ema_decay_at
+from glowkit.training.metrics import read_rows
 
 
 def test_average_is_the_recurrence() -> None:

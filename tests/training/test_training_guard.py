@@ -8,13 +8,13 @@ import pytest
 import torch
 from training_runs import tiny_run
 
-from glowkit.core.errors import GlowkitError
 from glowkit.models import load
+from glowkit.system.errors import GlowkitError
 from glowkit.tasks import likelihood
 from glowkit.training import conductor
 from glowkit.training.checkpoint import read_checkpoint
 from glowkit.training.ema import Ema
-from glowkit.training.rows import read_rows
+from glowkit.training.metrics import read_rows
 
 
 def spoil(monkeypatch: pytest.MonkeyPatch, steps: range, factor: float, added: float) -> None:

@@ -12,9 +12,9 @@ import pytest
 import torch
 from training_runs import repeatable_rows, start
 
-from glowkit.core.errors import GlowkitError
 from glowkit.data import open_source
 from glowkit.models.glow import GlowConfig
+from glowkit.system.errors import GlowkitError
 from glowkit.training import TrainConfig, conductor, train
 from glowkit.training.checkpoint import read_checkpoint
 

@@ -12,12 +12,11 @@ import pytest
 from training_runs import repeatable_rows, slow_run, start, tiny_run, wait_for_rows
 
 from glowkit.cli import main
-from glowkit.core import locks
-from glowkit.core.errors import GlowkitError
+from glowkit.system import locks
+from glowkit.system.errors import GlowkitError
 from glowkit.training.checkpoint import read_checkpoint
-from glowkit.training.folder import RunFolder
-from glowkit.training.rows import read_rows
-from glowkit.training.writing import only_trainer
+from glowkit.training.metrics import read_rows
+from glowkit.training.run import RunFolder, only_trainer
 
 SECONDS = float(os.environ.get("GLOWKIT_SECONDS", "2"))
 """How long two writers are at it; a minute before a release."""

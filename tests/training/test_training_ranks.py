@@ -21,7 +21,7 @@ from glowkit.core.noise import MIDPOINT
 from glowkit.models import build
 from glowkit.tasks import likelihood
 from glowkit.training import conductor, fit
-from glowkit.training.rows import read_rows
+from glowkit.training.metrics import read_rows
 
 
 def ranked_run(run: Path, spoil_rank: int, memory: str) -> None:

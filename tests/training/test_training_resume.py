@@ -10,7 +10,7 @@ import pytest
 import torch
 from training_runs import repeatable_rows, slow_run, start, tiny_run, wait_for_rows
 
-from glowkit.core.errors import GlowkitError
+from glowkit.system.errors import GlowkitError
 from glowkit.tasks import likelihood
 from glowkit.training import conductor
 from glowkit.training.checkpoint import read_checkpoint

@@ -8,17 +8,16 @@ import pytest
 import torch
 from training_runs import start_ranks, tiny_source
 
-from glowkit.data.points import PointSource, PointSplit, open_points
+from glowkit.data.toy import PointSource, PointSplit, open_points
 from glowkit.models.build import build
 from glowkit.models.flowpp import FlowPPConfig
 from glowkit.models.glow import GlowConfig
 from glowkit.models.points import PointsConfig
 from glowkit.models.realnvp import RealNVPConfig
-from glowkit.nets.batchnorm import RunningMoments
-from glowkit.nets.dropout import Dropout
-from glowkit.nets.sharing import BatchShare
+from glowkit.nets.batchnorm import BatchShare, RunningMoments
+from glowkit.nets.gated import Dropout
 from glowkit.training import TrainConfig, conductor, fit
-from glowkit.training.rows import read_rows
+from glowkit.training.metrics import read_rows
 
 IMAGE = {"image_shape": (1, 4, 4), "pixel_levels": 8}
 MODELS: dict[str, Any] = {

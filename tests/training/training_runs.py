@@ -17,7 +17,7 @@ from glowkit.data.source import Source
 from glowkit.data.split import ImageSplit
 from glowkit.models.glow import GlowConfig
 from glowkit.training import TrainConfig, TrainResult, train
-from glowkit.training.rows import read_rows
+from glowkit.training.metrics import read_rows
 
 MODEL = GlowConfig((1, 4, 4), levels=1, steps=1, width=4, pixel_levels=8)
 CONFIG = TrainConfig(batch_size=16, epochs=4, warmup_steps=5, seed=3)

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import closing
 from typing import Any
 
-from glowkit.core.errors import GlowkitError
+from glowkit.system.errors import GlowkitError
 
 PORTS = range(7860, 7960)  # the first free one is taken where none is asked for
 LOCAL = frozenset(["localhost", "127.0.0.1", "::1"])

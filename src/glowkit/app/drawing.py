@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from glowkit.tasks.sheet import image_sheet, picture
+from glowkit.pictures.sheet import image_sheet, picture
 
 COLUMNS = 6  # of a sheet
 CSS = """

@@ -7,7 +7,6 @@ from typing import Any
 
 import gradio as gr
 
-from glowkit.app.actions import pick
 from glowkit.app.answers import (
     IN_TURN,
     MOST_AMOUNT,
@@ -15,6 +14,7 @@ from glowkit.app.answers import (
     MOST_TEMPERATURE,
     blended,
     edited,
+    pick,
     picked,
     sampled,
     shown,
@@ -22,9 +22,9 @@ from glowkit.app.answers import (
 )
 from glowkit.app.drawing import plain
 from glowkit.app.exhibit import Exhibit
-from glowkit.core.errors import GlowkitError
+from glowkit.pictures.sheet import to_pil
+from glowkit.system.errors import GlowkitError
 from glowkit.tasks import Attributes
-from glowkit.tasks.sheet import to_pil
 
 WAITING = 200  # requests in the queue; who comes later is told to come again
 # All answers share one worker: a model fills the cores by itself, and keeps inverted matrices.

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 from glowkit.app.address import OnlyByName, free_port
 from glowkit.app.drawing import CSS
-from glowkit.app.exhibit import Exhibit
-from glowkit.app.uploads import MOST_BYTES
-from glowkit.core.errors import GlowkitError
+from glowkit.app.exhibit import MOST_BYTES, Exhibit
+from glowkit.system.errors import GlowkitError
 
 if TYPE_CHECKING:
     from starlette.requests import Request

@@ -1,11 +1,13 @@
-"""Floor 1: invertible maps."""
+"""Floor 3: invertible maps."""
 
-from glowkit.bijections.actnorm import Actnorm
-from glowkit.bijections.batchnorm import MaskedBatchNorm
-from glowkit.bijections.bounded import BoundedAffine
-from glowkit.bijections.columns import Checkerboard, Stripes
-from glowkit.bijections.conv1x1 import Conv1x1
-from glowkit.bijections.coupling import Coupling
+from glowkit.bijections.coupling import (
+    Checkerboard,
+    Coupling,
+    Halves,
+    MaskedCoupling,
+    Stripes,
+    checkerboard,
+)
 from glowkit.bijections.elementwise import (
     ElementwiseAffine,
     ElementwiseScale,
@@ -14,25 +16,26 @@ from glowkit.bijections.elementwise import (
     Sigmoid,
 )
 from glowkit.bijections.folded import ActnormConv1x1
-from glowkit.bijections.halves import Halves
-from glowkit.bijections.inverse import Inverse
-from glowkit.bijections.masked import MaskedCoupling, checkerboard
-from glowkit.bijections.matrix import InvertibleMatrix, LUMatrix, PlainMatrix, noisy_identity
-from glowkit.bijections.mixture import LogisticMixture
-from glowkit.bijections.norm import ElementwiseNorm
-from glowkit.bijections.permute import (
+from glowkit.bijections.linear import (
+    Conv1x1,
+    InvertibleMatrix,
+    LUMatrix,
     Permute,
+    PlainMatrix,
     block_major,
     diagonals_first,
     even_first,
+    noisy_identity,
     reverse,
     shuffle,
     swap_halves,
 )
-from glowkit.bijections.reshape import Reshape
+from glowkit.bijections.mixture import LogisticMixture
+from glowkit.bijections.normalization import Actnorm, ElementwiseNorm, MaskedBatchNorm
+from glowkit.bijections.reshape import Reshape, Squeeze
 from glowkit.bijections.spline import RationalQuadraticSpline
-from glowkit.bijections.squeeze import Squeeze
-from glowkit.bijections.transformers import Additive, Affine, TanhAffine, Transformer
+from glowkit.bijections.transformers import Additive, Affine, BoundedAffine, TanhAffine, Transformer
+from glowkit.core.chain import Inverse
 
 __all__ = [
     "Actnorm",

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from glowkit.bijections.actnorm import Actnorm
-from glowkit.bijections.conv1x1 import Conv1x1, mix
 from glowkit.bijections.folded_kernel import ScaledProduct, fold
+from glowkit.bijections.linear import Conv1x1, mix
+from glowkit.bijections.normalization import Actnorm
 from glowkit.core import Bijection, pixelwise_ladj
 from glowkit.nets.keeping import Keeping
 from glowkit.nets.scaled import LOG_SCALE_FACTOR

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from glowkit.bijections.conv1x1 import mix
+from glowkit.bijections.linear import mix
 from glowkit.nets.kernel import Kernel
 
 

@@ -1,4 +1,4 @@
-"""Floor 6: the command line. Commands import what they need when they run."""
+"""Floor 8: the command line. Commands import what they need when they run."""
 
 import sys
 

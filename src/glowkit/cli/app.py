@@ -20,7 +20,7 @@ from glowkit.cli.common import (
     show_json,
 )
 from glowkit.cli.speech import QUIET, warn
-from glowkit.core.errors import GlowkitError
+from glowkit.system.errors import GlowkitError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -156,7 +156,7 @@ def _samples(opened: Opened, seed: int) -> "tuple[Tensor, Tensor | None]":
 
 
 def _first(opened: Opened, data: "Source", split: str) -> "tuple[Tensor, Tensor | None]":
-    from glowkit.cli.assess import prepared, split_of
+    from glowkit.cli.common import prepared, split_of
 
     images = split_of(data, split)
     return prepared(opened, data, images, range(min(SHOWN, len(images))))
@@ -166,7 +166,7 @@ def _bits(opened: Opened, data: "Source", split: str, seed: int) -> "Tensor":
     """Bits/dim of the first images of a split, (M,)."""
     import torch
 
-    from glowkit.cli.assess import prepared
+    from glowkit.cli.common import prepared
     from glowkit.tasks import bits_per_dim
 
     generator = torch.Generator(opened.device).manual_seed(seed)

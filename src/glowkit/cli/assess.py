@@ -1,19 +1,18 @@
 """The figures of a model on a split."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from glowkit.cli.common import Opened, bar, say_number, say_unknown
+from glowkit.cli.common import Opened, say_number, say_unknown, split_batches
 from glowkit.cli.points import assess_points, points_text
-from glowkit.core.errors import GlowkitError
+from glowkit.system.errors import GlowkitError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from glowkit.data import PointSource, Source
-    from glowkit.training.batches import Split
 
 
 UNDECODED = "the largest error is not known"
@@ -48,7 +47,7 @@ def assess(
 
 def say_figures(figures: Mapping[str, Any]) -> None:
     """Tell the user what the figures of an evaluation, by their plain names, leave out."""
-    from glowkit.tasks.reconstruction import REMEDY
+    from glowkit.tasks.evaluation import REMEDY
 
     things = "points" if "points" in figures else "images"
     total = figures[things]
@@ -66,33 +65,6 @@ def classified(
         raise GlowkitError("this model has no classes; leave out --classify")
     told = asdict(classify(opened.model, split_batches(opened, data, split, batch_size), seed))
     return {name: value for name, value in told.items() if value is not None}
-
-
-def split_batches(
-    opened: Opened, data: "Source | PointSource", split: str, batch_size: int
-) -> "Iterator[tuple[Tensor, Tensor | None]]":
-    """The examples of a split, ready for the model, with a progress bar on stderr."""
-    examples = split_of(data, split)
-    for start in bar(range(0, len(examples), batch_size), f"{split} split"):
-        rows = range(start, min(start + batch_size, len(examples)))
-        yield prepared(opened, data, examples, rows)
-
-
-def split_of(data: "Source | PointSource", split: str) -> "Split":
-    """One split of the data; GlowkitError names those there are."""
-    if split not in data.splits:
-        raise GlowkitError(f"there is no split {split!r}; choose one of {', '.join(data.splits)}")
-    return data.splits[split]
-
-
-def prepared(
-    opened: Opened, data: "Source | PointSource", examples: "Split", rows: Sequence[int]
-) -> "tuple[Tensor, Tensor | None]":
-    """These rows of a split, ready for the model: examples and context."""
-    from glowkit.training import preparation
-
-    batch, context = preparation(data, opened.model.config)(examples.__getitems__(list(rows)))
-    return batch.to(opened.device), None if context is None else context.to(opened.device)
 
 
 def baseline_figures(

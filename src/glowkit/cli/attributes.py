@@ -9,7 +9,7 @@ import typer
 
 from glowkit.cli.common import DEVICE, JSON, SEED, Opened, open_image_model, open_images, show_json
 from glowkit.cli.speech import QUIET, hint, say
-from glowkit.core.errors import GlowkitError
+from glowkit.system.errors import GlowkitError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -100,7 +100,7 @@ def _fit(
     """The attributes of the training split, judged on the test split; names of those left out."""
     import torch
 
-    from glowkit.cli.assess import split_batches
+    from glowkit.cli.common import split_batches
     from glowkit.data import attributes_of
     from glowkit.tasks import Attributes, bits_per_dim, orthogonal, separation
     from glowkit.tasks.attributes import find_name
@@ -154,7 +154,7 @@ def _latents(
 ) -> "Iterator[tuple[Tensor, Tensor]]":
     import torch
 
-    from glowkit.cli.assess import split_batches
+    from glowkit.cli.common import split_batches
     from glowkit.core import MIDPOINT
     from glowkit.tasks import join
 

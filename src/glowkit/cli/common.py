@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import typer
 
 from glowkit.cli.speech import is_quiet, warn
-from glowkit.core.errors import GlowkitError
+from glowkit.system.errors import GlowkitError
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
     from glowkit.core import Density
     from glowkit.data import PointSource, Source
     from glowkit.training import RunSettings
+    from glowkit.training.batches import Split
 
 JSON = typer.Option("--json", help="Print one JSON object instead of text.")
 SEED = typer.Option("--seed", min=0, max=2**63 - 1, help="Seed of all randomness.")
@@ -268,3 +270,30 @@ def _plain(value: Any, name: str, lost: dict[str, str]) -> Any:
         lost[name] = "NaN" if math.isnan(value) else "infinity" if value > 0 else "-infinity"
         return None
     return value
+
+
+def split_batches(
+    opened: Opened, data: "Source | PointSource", split: str, batch_size: int
+) -> "Iterator[tuple[Tensor, Tensor | None]]":
+    """The examples of a split, ready for the model, with a progress bar on stderr."""
+    examples = split_of(data, split)
+    for start in bar(range(0, len(examples), batch_size), f"{split} split"):
+        rows = range(start, min(start + batch_size, len(examples)))
+        yield prepared(opened, data, examples, rows)
+
+
+def split_of(data: "Source | PointSource", split: str) -> "Split":
+    """One split of the data; GlowkitError names those there are."""
+    if split not in data.splits:
+        raise GlowkitError(f"there is no split {split!r}; choose one of {', '.join(data.splits)}")
+    return data.splits[split]
+
+
+def prepared(
+    opened: Opened, data: "Source | PointSource", examples: "Split", rows: Sequence[int]
+) -> "tuple[Tensor, Tensor | None]":
+    """These rows of a split, ready for the model: examples and context."""
+    from glowkit.training import preparation
+
+    batch, context = preparation(data, opened.model.config)(examples.__getitems__(list(rows)))
+    return batch.to(opened.device), None if context is None else context.to(opened.device)

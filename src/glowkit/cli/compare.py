@@ -18,7 +18,7 @@ from glowkit.cli.common import (
     show_json,
 )
 from glowkit.cli.speech import QUIET, say
-from glowkit.core.errors import GlowkitError
+from glowkit.system.errors import GlowkitError
 
 
 def compare(
@@ -40,7 +40,7 @@ def compare(
     Example: `glowkit compare runs/steps-2 runs/steps-4 runs/steps-8 runs/steps-16`
     """
     from glowkit.cli.assess import assess
-    from glowkit.cli.output import check_png, check_sheet
+    from glowkit.cli.images import check_png, check_sheet
 
     check_png(out)
     check_sheet(count * len(runs))
@@ -49,7 +49,7 @@ def compare(
 
     import torch
 
-    from glowkit.tasks.sheet import image_sheet, save_png
+    from glowkit.pictures.sheet import image_sheet, save_png
 
     rows, figures, every = [], [], []
     for opened in models:

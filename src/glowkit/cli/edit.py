@@ -16,9 +16,9 @@ from glowkit.cli.common import (
     say_broken,
     show_json,
 )
-from glowkit.cli.naming import LABEL, NAMES, name_each, named_images
+from glowkit.cli.images import LABEL, NAMES, name_each, named_images
 from glowkit.cli.speech import QUIET, say
-from glowkit.core.errors import GlowkitError
+from glowkit.system.errors import GlowkitError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,7 +60,7 @@ def edit(
 
     Example: `glowkit edit runs/emoji test:4 --attribute dark-skin=0.6 --attribute woman=-0.4`
     """
-    from glowkit.cli.output import check_sheet
+    from glowkit.cli.images import check_sheet
 
     if sweep is None:
         refuse_given("only a sweep has steps", count=count)
@@ -74,9 +74,9 @@ def edit(
     from glowkit.cli.attributes import FILE, weights_of
     from glowkit.core import MIDPOINT
     from glowkit.core.finite import broken_examples
+    from glowkit.pictures.sheet import image_sheet, save_png
     from glowkit.tasks import bits_per_dim, join, load_attributes
     from glowkit.tasks.attributes import SMALLER, edit_latents
-    from glowkit.tasks.sheet import image_sheet, save_png
 
     known = load_attributes(run / FILE, weights_of(opened))
     for _, amounts in columns:

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from glowkit.cli.assess import error_text, prepared, split_batches
-from glowkit.cli.common import Opened, classes_in_turn, draw
+from glowkit.cli.assess import error_text
+from glowkit.cli.common import Opened, classes_in_turn, draw, prepared, split_batches
 from glowkit.core import MIDPOINT
 from glowkit.core.finite import LESS_HEAT, broken_examples, broken_sentence
 from glowkit.data import Source
+from glowkit.pictures.plots import histogram
+from glowkit.pictures.sheet import image_sheet
 from glowkit.tasks import interpolate, largest_pixel_error, nearest
-from glowkit.tasks.histogram import histogram
-from glowkit.tasks.reconstruction import REMEDY, reconstruction
-from glowkit.tasks.sheet import image_sheet
+from glowkit.tasks.evaluation import REMEDY, reconstruction
 from glowkit.training.report import Section
 
 if TYPE_CHECKING:

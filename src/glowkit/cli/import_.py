@@ -7,7 +7,7 @@ import typer
 
 from glowkit.cli.common import JSON, check_dtype, show_json
 from glowkit.cli.speech import QUIET, show
-from glowkit.core.errors import GlowkitError
+from glowkit.system.errors import GlowkitError
 
 
 def import_(

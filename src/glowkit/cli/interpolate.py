@@ -17,9 +17,9 @@ from glowkit.cli.common import (
     say_broken,
     show_json,
 )
-from glowkit.cli.naming import LABEL, NAMES, name_each, named_images
+from glowkit.cli.images import LABEL, NAMES, name_each, named_images
 from glowkit.cli.speech import QUIET, say
-from glowkit.core.errors import GlowkitError
+from glowkit.system.errors import GlowkitError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -61,7 +61,7 @@ def interpolate(
 
     Example: `glowkit interpolate runs/digits-glow-tiny test:3 test:12 test:40`
     """
-    from glowkit.cli.output import check_png, check_sheet
+    from glowkit.cli.images import check_png, check_sheet
 
     check_png(out)
     if (images is None) == (random is None):
@@ -78,10 +78,10 @@ def interpolate(
 
     from glowkit.cli.assess import error_text
     from glowkit.core.finite import broken_examples
+    from glowkit.pictures.sheet import image_sheet, save_gif, save_png
     from glowkit.tasks import interpolate, largest_pixel_error
-    from glowkit.tasks.interpolation import PATHS, grid, legs
-    from glowkit.tasks.reconstruction import explain_error
-    from glowkit.tasks.sheet import image_sheet, save_gif, save_png
+    from glowkit.tasks.evaluation import explain_error
+    from glowkit.tasks.latent import PATHS, grid, legs
 
     if path not in PATHS:
         raise GlowkitError(f"path {path!r} does not exist; choose one of {', '.join(PATHS)}")

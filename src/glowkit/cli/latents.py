@@ -17,15 +17,14 @@ from glowkit.cli.common import (
     say_broken,
     show_json,
 )
-from glowkit.cli.naming import LABEL, NAMES, image_batches, names_data
-from glowkit.cli.output import KINDS
+from glowkit.cli.images import KINDS, LABEL, NAMES, image_batches, names_data
 from glowkit.cli.speech import QUIET, say
-from glowkit.core.errors import GlowkitError
+from glowkit.system.errors import GlowkitError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from glowkit.tasks.arrays import Rows
+    from glowkit.tasks.latent import Rows
 
 FINER = "use --dtype float64, or train the model longer"
 CHANGED = "change the latents less, or train the model longer"
@@ -68,8 +67,7 @@ def encode(
     from glowkit.core import MIDPOINT
     from glowkit.core.finite import broken_examples
     from glowkit.tasks import join, largest_pixel_error
-    from glowkit.tasks.arrays import writing_rows
-    from glowkit.tasks.latent import noise_sizes
+    from glowkit.tasks.latent import noise_sizes, writing_rows
 
     if images and not (len(images) == 1 and names_data(images[0])):
         refuse_given("these images are of no other split than they say", split=split)
@@ -121,7 +119,7 @@ def decode(
 
     Example: `glowkit decode runs/digits-glow-tiny latents.npz --out images.npz`
     """
-    from glowkit.cli.output import (
+    from glowkit.cli.images import (
         OFF_A_SHEET,
         check_out,
         check_sheet,
@@ -129,7 +127,7 @@ def decode(
         write_images,
         write_sheet,
     )
-    from glowkit.tasks.arrays import Rows
+    from glowkit.tasks.latent import Rows
 
     check_out(out)
     opened = open_image_model(run, device)
@@ -159,8 +157,7 @@ def _check(opened: Opened, rows: "Rows") -> "Tensor | None":
     import numpy as np
     import torch
 
-    from glowkit.tasks.arrays import Rows
-    from glowkit.tasks.latent import noise_sizes
+    from glowkit.tasks.latent import Rows, noise_sizes
 
     sizes = noise_sizes(opened.model)
     numbers = rows.dtype.kind == "f" and rows.dtype.itemsize <= 8  # torch has none of 16 bytes

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glowkit.core.errors import GlowkitError, shown
+from glowkit.system.errors import GlowkitError, shown
 
 if TYPE_CHECKING:
     from glowkit.data import PointSource, Source
@@ -203,7 +203,7 @@ def _start(request: Request, resumed: Path | None) -> "RunSettings | None":
 
 
 def _parse(settings: Sequence[str]) -> dict[str, Any]:
-    from glowkit.training.values import parse_yaml
+    from glowkit.training.run import parse_yaml
 
     parsed = {}
     for setting in settings:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glowkit.cli.speech import say
-from glowkit.core.errors import GlowkitError
+from glowkit.system.errors import GlowkitError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,7 +21,7 @@ def assess_points(
     """Evaluate a model on one split of the points; the figures by their plain names."""
     import torch
 
-    from glowkit.cli.assess import split_batches
+    from glowkit.cli.common import split_batches
     from glowkit.tasks import evaluate_points
 
     def log_p(points: "Tensor") -> "Tensor":
@@ -95,7 +95,7 @@ def sample_points(
 def _save_array(points: "Tensor", out: Path) -> None:
     import numpy as np
 
-    from glowkit.core.files import replacing
+    from glowkit.system.files import replacing
 
     with replacing(out) as temporary:
         np.save(temporary, points.numpy())
@@ -106,8 +106,8 @@ def _save_picture(
 ) -> None:
     import torch
 
-    from glowkit.tasks.plane import Panel, density_panel, plane_image
-    from glowkit.tasks.sheet import save_png
+    from glowkit.pictures.plots import Panel, density_panel, plane_image
+    from glowkit.pictures.sheet import save_png
 
     if opened.model.config.dimensions != 2:
         raise GlowkitError("only points in the plane can be drawn; give --out a name in .npy")

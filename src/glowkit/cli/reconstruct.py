@@ -14,10 +14,9 @@ from glowkit.cli.common import (
     say_broken,
     show_json,
 )
-from glowkit.cli.naming import image_batches, named_images, names_data
-from glowkit.cli.output import check_png, check_sheet
+from glowkit.cli.images import check_png, check_sheet, image_batches, named_images, names_data
 from glowkit.cli.speech import QUIET, say
-from glowkit.core.errors import GlowkitError
+from glowkit.system.errors import GlowkitError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,9 +61,9 @@ def reconstruct(
     import torch
 
     from glowkit.cli.assess import error_text
+    from glowkit.pictures.sheet import image_sheet, save_png
     from glowkit.tasks import largest_pixel_error
-    from glowkit.tasks.reconstruction import REMEDY, explain_error, reconstruction
-    from glowkit.tasks.sheet import image_sheet, save_png
+    from glowkit.tasks.evaluation import REMEDY, explain_error, reconstruction
 
     again, broken = reconstruction(opened.model, batch, context)
     broken = broken.cpu()

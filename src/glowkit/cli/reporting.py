@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glowkit.cli.common import Opened
-from glowkit.core.files import write_atomically
+from glowkit.system.files import write_atomically
 
 if TYPE_CHECKING:
-    from glowkit.training.parts import Part
-    from glowkit.training.report import Section
+    from glowkit.training.report import Part, Section
 
 ORDER = (
     "Baselines",
@@ -40,7 +39,7 @@ def report_of(
     data: the name of what they are of. told: the figures of `classify`, if asked for.
     """
     from glowkit.cli.attributes import weights_of
-    from glowkit.training.parts import Part, write_part
+    from glowkit.training.report import Part, write_part
 
     weights = weights_of(opened)
     about: dict[str, Any] = {"data": data, "split": split}
@@ -80,9 +79,8 @@ def _write(opened: Opened, main: "Part") -> Path:
     """Write the page of a run, on which these figures come first."""
     from glowkit.models import to_settings
     from glowkit.training import RunFolder, read_run
-    from glowkit.training.parts import read_parts
-    from glowkit.training.report import write_report
-    from glowkit.training.subject import subject_of
+    from glowkit.training.objective import subject_of
+    from glowkit.training.report import read_parts, write_report
 
     run = opened.folder
     settings = read_run(run)
@@ -175,7 +173,7 @@ def _told(parts: "Iterable[Part]", weights: str) -> "list[Section]":
 def _attributes(opened: Opened, weights: str) -> "list[Section]":
     """What `glowkit attributes` found, if it was run."""
     from glowkit.cli.attributes import FILE
-    from glowkit.core.errors import GlowkitError
+    from glowkit.system.errors import GlowkitError
     from glowkit.tasks import load_attributes
     from glowkit.training.report import Section
 

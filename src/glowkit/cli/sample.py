@@ -19,10 +19,10 @@ from glowkit.cli.common import (
     say_broken,
     show_json,
 )
-from glowkit.cli.output import KINDS
+from glowkit.cli.images import KINDS
 from glowkit.cli.points import sample_points
 from glowkit.cli.speech import QUIET, say
-from glowkit.core.errors import GlowkitError
+from glowkit.system.errors import GlowkitError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -71,7 +71,7 @@ def sample(
 
     Example: `glowkit sample runs/digits-glow-tiny --temperature 0,0.5,0.7,1.0 -n 12`
     """
-    from glowkit.cli.output import OFF_A_SHEET, check_out, check_sheet, is_sheet, write_images
+    from glowkit.cli.images import OFF_A_SHEET, check_out, check_sheet, is_sheet, write_images
 
     opened = open_model(run, device)
     if opened.of_points:
@@ -112,7 +112,7 @@ def sample(
 
     import torch
 
-    from glowkit.tasks.sheet import image_sheet, save_png
+    from glowkit.pictures.sheet import image_sheet, save_png
 
     rows, every = [], []
     wanted = [(value, *named) for value in temperatures for named in contexts]

@@ -14,7 +14,7 @@ from glowkit.cli.common import (
     say_broken,
     show_json,
 )
-from glowkit.cli.naming import LABEL, NAMES, name_each, named_images
+from glowkit.cli.images import LABEL, NAMES, name_each, named_images
 from glowkit.cli.speech import QUIET, say
 
 
@@ -42,7 +42,7 @@ def scales(
 
     Example: `glowkit scales runs/digits-glow-tiny test:0-7`
     """
-    from glowkit.cli.output import check_png, check_sheet
+    from glowkit.cli.images import check_png, check_sheet
 
     check_png(out)
     opened = open_image_model(run, device)
@@ -54,8 +54,8 @@ def scales(
 
     from glowkit.core import MIDPOINT
     from glowkit.core.finite import broken_examples
+    from glowkit.pictures.sheet import image_sheet, save_png
     from glowkit.tasks import keep_coarse
-    from glowkit.tasks.sheet import image_sheet, save_png
 
     model = opened.model
     columns, headings, broken = [], [], []

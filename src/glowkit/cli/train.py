@@ -8,7 +8,7 @@ import typer
 
 from glowkit.cli.common import DEVICE, JSON, SEED, show_json
 from glowkit.cli.speech import QUIET, hint, say, show, warn
-from glowkit.core.errors import GlowkitError
+from glowkit.system.errors import GlowkitError
 
 if TYPE_CHECKING:
     from glowkit.cli.plan import Planned
@@ -87,7 +87,7 @@ def train(
     from glowkit.data import open_source
     from glowkit.models import count_parameters
     from glowkit.training import train as run_training
-    from glowkit.training.subject import subject_of
+    from glowkit.training.objective import subject_of
 
     changes = {
         "batch_size": batch_size,
@@ -201,7 +201,7 @@ def _opening(
     import torch
 
     from glowkit.models import count_parameters, to_settings
-    from glowkit.training.subject import subject_of
+    from glowkit.training.objective import subject_of
 
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"

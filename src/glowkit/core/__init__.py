@@ -1,24 +1,24 @@
-"""Floor 0: what a flow is. Imports torch only, and that when it is needed."""
+"""Floor 1: what a flow is. Imports torch only, and that when it is needed."""
 
 from typing import TYPE_CHECKING
 
 from glowkit._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from glowkit.core.allocator import keep_freed_memory
     from glowkit.core.bijection import (
         Bijection,
+        Conditioned,
         constant_ladj,
         pixelwise_ladj,
         sum_per_example,
     )
     from glowkit.core.chain import Chain
-    from glowkit.core.conditioned import Conditioned
     from glowkit.core.density import Density
-    from glowkit.core.errors import GlowkitError, GlowkitWarning, shown
     from glowkit.core.finite import nan_where_broken
     from glowkit.core.initialization import DataDependent, initialize
     from glowkit.core.noise import MIDPOINT, Generator, NoiseSpec, draw
+    from glowkit.system.allocator import keep_freed_memory
+    from glowkit.system.errors import GlowkitError, GlowkitWarning, shown
 
 __all__ = [
     "MIDPOINT",
@@ -42,17 +42,17 @@ __all__ = [
 ]
 
 _HOMES = {
-    "glowkit.core.allocator": ["keep_freed_memory"],
+    "glowkit.system.allocator": ["keep_freed_memory"],
     "glowkit.core.bijection": [
         "Bijection",
+        "Conditioned",
         "constant_ladj",
         "pixelwise_ladj",
         "sum_per_example",
     ],
     "glowkit.core.chain": ["Chain"],
-    "glowkit.core.conditioned": ["Conditioned"],
     "glowkit.core.density": ["Density"],
-    "glowkit.core.errors": ["GlowkitError", "GlowkitWarning", "shown"],
+    "glowkit.system.errors": ["GlowkitError", "GlowkitWarning", "shown"],
     "glowkit.core.finite": ["nan_where_broken"],
     "glowkit.core.initialization": ["DataDependent", "initialize"],
     "glowkit.core.noise": ["MIDPOINT", "Generator", "NoiseSpec", "draw"],

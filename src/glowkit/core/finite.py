@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from glowkit.core.errors import GlowkitWarning
+from glowkit.system.errors import GlowkitWarning
 
 LESS_HEAT = "lower the temperature, or train the model longer"
 """What helps where samples overflow."""

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from glowkit.core.density import Density
-from glowkit.core.errors import GlowkitError
 from glowkit.core.inputs import check_generator, check_tensor
 from glowkit.core.noise import Generator
+from glowkit.system.errors import GlowkitError
 
 
 class DataDependent(Protocol):

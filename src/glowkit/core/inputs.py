@@ -7,8 +7,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from glowkit.core.errors import GlowkitError
 from glowkit.core.noise import MIDPOINT, NoiseSpec, Portion
+from glowkit.system.errors import GlowkitError
 
 COMPUTED_IN = (torch.float32, torch.float64)
 """The dtypes of a model; narrower ones would round likelihoods and latents."""

@@ -1,14 +1,12 @@
-"""Floor 3: where images and points come from."""
+"""Floor 5: where images and points come from."""
 
-from glowkit.data.attributes import AttributeTable
 from glowkit.data.labelled import attributes_of
-from glowkit.data.levels import to_levels
+from glowkit.data.levels import requantize, to_levels
 from glowkit.data.opening import list_sources, open_source
-from glowkit.data.points import PointSource
-from glowkit.data.quantize import requantize
-from glowkit.data.single import Picture, read_picture
-from glowkit.data.source import Source
+from glowkit.data.picture import Picture, read_picture
+from glowkit.data.source import AttributeTable, Source
 from glowkit.data.split import ImageSplit
+from glowkit.data.toy import PointSource
 
 __all__ = [
     "AttributeTable",

@@ -1,16 +1,189 @@
-"""Images in .npy and .npz files: mapped where they can be, else packed once into the cache."""
+"""Image arrays in .npy and .npz files."""
 
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from glowkit.core.errors import GlowkitError
 from glowkit.data.cache import PackWriter, packed
-from glowkit.data.layout import find_layout, find_values
 from glowkit.data.levels import FEW, whole_levels
-from glowkit.data.members import Member, npy_member, npz_members
-from glowkit.data.partition import divide
 from glowkit.data.source import Source, build_splits
+from glowkit.data.split import divide
+from glowkit.system.arrays import Stored, npy_array, npz_arrays, sentences
+from glowkit.system.errors import GlowkitError
+
+BLOCK_BYTES = 1 << 24  # read at once: large enough to be fast, small beside any memory
+
+
+@dataclass(frozen=True)
+class Member:
+    """An array in a file whose header, and nothing else, has been read and checked."""
+
+    stored: Stored
+
+    @property
+    def path(self) -> Path:
+        return self.stored.path
+
+    @property
+    def name(self) -> str:
+        """The key in an .npz, "" in an .npy."""
+        return self.stored.name
+
+    @property
+    def title(self) -> str:
+        """How sentences call it."""
+        return self.stored.title
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.stored.shape
+
+    @cached_property
+    def dtype(self) -> np.dtype:
+        return np.dtype(self.stored.type)
+
+    @property
+    def order(self) -> Literal["F", "C"]:
+        return "F" if self.stored.fortran_order else "C"
+
+    def mapped(self) -> np.ndarray:
+        """The array of an .npy file, memory-mapped read-only."""
+        with sentences(self.title, ".npy"):
+            return np.memmap(
+                self.path, self.dtype, "r", self.stored.offset, self.shape, order=self.order
+            )
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """Consecutive rows, some 16 MB at a time; the end of the file is checked too.
+
+        Raises GlowkitError when the file is truncated or damaged.
+        """
+        row = max(1, math.prod(self.shape[1:]) * self.dtype.itemsize)
+        step = max(1, BLOCK_BYTES // row)
+        if not self.name:
+            whole = self.mapped()
+            yield from (whole[i : i + step] for i in range(0, len(whole), step))
+            return
+        for data in self.stored.pieces(step):
+            shape = self.shape if self.order == "F" else (len(data) // row, *self.shape[1:])
+            yield np.ndarray(shape, self.dtype, data, order=self.order)
+
+
+def npy_member(path: Path) -> Member:
+    """The array of an .npy file. Raises GlowkitError as `npy_array` does."""
+    return Member(npy_array(path))
+
+
+def npz_members(path: Path) -> dict[str, Member]:
+    """The arrays of an .npz file by name. Raises GlowkitError as `npz_arrays` does."""
+    return {name: Member(stored) for name, stored in npz_arrays(path).items()}
+
+
+class Layout(NamedTuple):
+    """How to view an array as (N, C, H, W): where its channels are, and their number."""
+
+    channel_axis: int | None
+    channels: int
+
+    def view(self, array: np.ndarray) -> np.ndarray:
+        """The array as (N, C, H, W), without a copy."""
+        if self.channel_axis is None:
+            return array[:, None]
+        return np.moveaxis(array, self.channel_axis, 1)
+
+
+def find_layout(member: Member, channels: int | None) -> Layout:
+    """The one layout that the shape and the channels asked for (or None) permit.
+
+    Raises GlowkitError when there is none, or more than one.
+    """
+    shape = member.shape
+    if len(shape) not in (3, 4) or 0 in shape:
+        raise GlowkitError(
+            f"{member.title} has shape {shape}: images must be (N, H, W), (N, H, W, C) or "
+            "(N, C, H, W), with no axis of length 0"
+        )
+    if len(shape) == 3:
+        # (32, 32, 3) is far more often one colour image than 32 images three pixels wide.
+        if shape[2] in (1, 3, 4) and channels != 1:
+            raise GlowkitError(
+                f"{member.title} has shape {shape}, which looks like a single image: save a stack "
+                "(N, H, W, C), or pass --channels 1 if it holds grayscale images (N, H, W)"
+            )
+        return Layout(None, 1)
+    found = [Layout(axis, shape[axis]) for axis in (1, 3) if shape[axis] in (1, 3, 4)]
+    if not found:
+        raise GlowkitError(
+            f"{member.title} has shape {shape}: neither axis 1 nor the last has 1, 3 or 4 "
+            "channels; save it as (N, H, W, C) or (N, C, H, W)"
+        )
+    if len(found) == 2 and found[0].channels != found[1].channels and channels is not None:
+        found = [layout for layout in found if layout.channels == channels] or found[:1]
+    if len(found) == 2:
+        raise GlowkitError(
+            f"{member.title} has shape {shape}, and either axis 1 or the last could be the "
+            "channels: pass --channels, or save grayscale images as (N, H, W)"
+        )
+    return found[0]
+
+
+class Values(NamedTuple):
+    """The smallest and the largest value of an array; of uint8 and uint16, one that is enough."""
+
+    low: float
+    high: float
+
+
+def find_values(member: Member, enough: int = 65536) -> Values:
+    """The range of an array's values, which must be pixels.
+
+    Of uint8 and uint16 only as much is read as tells whether a value reaches `enough`. Raises
+    GlowkitError for values outside 0..1 (floats) or 0..65535 (integers), NaN, and dtypes that are
+    not numbers.
+    """
+    if member.dtype.kind not in "iuf":
+        raise GlowkitError(
+            f"{member.title} holds {member.dtype.name}, which are not pixels: save whole numbers "
+            "(uint8 or uint16), or floats in 0..1"
+        )
+    low, high = np.inf, -np.inf
+    cannot_fail = member.dtype.kind == "u" and member.dtype.itemsize <= 2
+    for block in member.blocks():
+        smallest, largest = float(block.min()), float(block.max())
+        if np.isnan(smallest):
+            raise GlowkitError(
+                f"{member.title} holds NaN: remove those images, or fill in the values"
+            )
+        low, high = min(low, smallest), max(high, largest)
+        if cannot_fail and high >= enough:
+            break
+    if member.dtype.kind == "f":
+        _check_floats(member, low, high)
+    elif low < 0 or high > 65535:
+        raise GlowkitError(
+            f"{member.title} holds whole numbers from {low:g} to {high:g}, but pixels must lie in "
+            "0..255 or 0..65535: rescale them"
+        )
+    return Values(low, high)
+
+
+def _check_floats(member: Member, low: float, high: float) -> None:
+    if low < 0 or high > 1:
+        raise GlowkitError(
+            f"{member.title} holds floats from {low:g} to {high:g}, but floats must lie in "
+            "0..1: rescale them, or save pixels 0..255 as uint8"
+        )
+    if low < high and np.rint(255 * low) == np.rint(255 * high):
+        raise GlowkitError(
+            f"{member.title} holds floats from {low:g} to {high:g}, which all round to the same of"
+            " 256 levels: stretch them over 0..1"
+        )
+
 
 LABEL_NAMES = ("labels", "y")
 MOST_CLASSES = 100_000  # beyond this the numbers are not classes but identifiers

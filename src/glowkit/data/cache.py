@@ -16,8 +16,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from glowkit.core.errors import GlowkitError
-from glowkit.core.locks import Lock
+from glowkit.system.errors import GlowkitError
+from glowkit.system.locks import Lock
 
 FORMAT = 3  # raise it when packed pixels or facts change meaning
 LOOK_AGAIN = 0.2  # seconds between looks at a pack that another process is making

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from glowkit.core.errors import GlowkitError
 from glowkit.data.packing import Named, facts_bad, packed_pictures, packing_notes
-from glowkit.data.partition import SPLIT_NAMES, complete
 from glowkit.data.source import Source, build_splits
+from glowkit.data.split import SPLIT_NAMES, complete
+from glowkit.system.errors import GlowkitError
 
 
 class _Images:

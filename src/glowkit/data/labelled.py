@@ -6,9 +6,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from glowkit.core.errors import GlowkitError
-from glowkit.data.attributes import LACKS, UNKNOWN, AttributeTable, class_attributes
-from glowkit.data.source import Source
+from glowkit.data.source import LACKS, UNKNOWN, AttributeTable, Source, class_attributes
+from glowkit.system.errors import GlowkitError
 
 
 def attributes_of(source: Source, split: str, labels: Path | None = None) -> AttributeTable:

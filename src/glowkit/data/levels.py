@@ -1,10 +1,4 @@
-"""How many levels pixels have, and how they come to those of a model: one rule for all ways in.
-
-Fewer levels are made as the papers' 5-bit experiments have it, ⌊v · to / from⌋, where that gives
-bins of equal width: this is what models of 32 levels are trained on. Elsewhere, as for the 17
-levels of digits, each value becomes the nearest level, round(v · (to − 1) / (from − 1)). Of 16 bits
-the upper 8 are taken before that. More levels are never made up.
-"""
+"""Levels of pixels: one rule that brings every image to those of a model."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -13,10 +7,36 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from glowkit.core.errors import GlowkitError
-from glowkit.data.quantize import requantize
 from glowkit.data.source import Source
 from glowkit.data.split import ImageSplit
+from glowkit.system.errors import GlowkitError
+
+
+def requantize(images: Tensor, from_levels: int, to_levels: int) -> Tensor:
+    """floor(x * to_levels / from_levels), as openai/glow's `preprocess` keeps the top 5 of 8 bits.
+
+    images: whole numbers in 0 .. from_levels - 1, any shape and integer dtype. Returns the same
+    shape with levels 0 .. to_levels - 1, uint8 when these fit; `images` itself when the levels
+    are equal. Raises GlowkitError when to_levels is larger, below 2 or does not divide
+    from_levels (bins of unequal width would bias the likelihood), or for fractional images.
+
+    >>> requantize(torch.tensor([0, 7, 8, 255], dtype=torch.uint8), 256, 32)
+    tensor([ 0,  0,  1, 31], dtype=torch.uint8)
+    """
+    if images.is_floating_point():
+        raise GlowkitError(
+            f"images of dtype {images.dtype} cannot be requantized: give whole-number pixels"
+        )
+    if to_levels == from_levels:
+        return images
+    if to_levels < 2 or to_levels > from_levels or from_levels % to_levels:
+        raise GlowkitError(
+            f"pixels of {from_levels} levels cannot be brought to {to_levels}: the pixel_levels of"
+            f" the model must be at least 2 and divide {from_levels}"
+        )
+    reduced = torch.div(images, from_levels // to_levels, rounding_mode="floor")
+    return reduced.to(torch.uint8) if to_levels <= 256 else reduced
+
 
 FEW = 32  # whole numbers below it are levels of their own: 2, or the 17 of digits, or 5 bits
 CHUNK = 256  # images looked at together

@@ -1,14 +1,49 @@
-"""From the words a person types to a Source: the table of the kinds of DATA there are."""
+"""From what a person types to a source of images or points."""
 
 import os
 from pathlib import Path
 from typing import NamedTuple
 
-from glowkit.core.errors import GlowkitError
+import numpy as np
+
+from glowkit.data.folder import SUFFIXES
 from glowkit.data.levels import at_levels
-from glowkit.data.listing import SUFFIXES
-from glowkit.data.points import POINTS, PointSource, open_points
-from glowkit.data.source import Source, require_shape
+from glowkit.data.source import Source, build_splits, require_shape
+from glowkit.data.split import shuffled
+from glowkit.data.toy import POINTS, PointSource, open_points
+from glowkit.system.errors import GlowkitError
+
+PIXEL_LEVELS = 17  # counts of inked cells in a 4x4 block, 0 .. 16
+VALIDATION, TEST = 200, 300  # of 1797; the remaining 1297 train
+
+
+def open_digits() -> Source:
+    """Images (N, 1, 8, 8) uint8 in 0..16: 1297 to train, 200 to validate, 300 to test.
+
+    >>> source = open_digits()
+    >>> {name: len(split) for name, split in source.splits.items()}
+    {'train': 1297, 'validation': 200, 'test': 300}
+    """
+    from sklearn.datasets import load_digits  # late: half a second
+
+    bunch = load_digits()
+    images = bunch.images.astype(np.uint8)[:, None]
+    labels = bunch.target.astype(np.int64)
+    order = shuffled(len(images))
+    rows = {
+        "train": order[VALIDATION + TEST :],
+        "validation": order[:VALIDATION],
+        "test": order[VALIDATION : VALIDATION + TEST],
+    }
+    return Source(
+        name="digits",
+        splits=build_splits(images, labels, rows),
+        image_shape=(1, 8, 8),
+        pixel_levels=PIXEL_LEVELS,
+        class_names=tuple(str(digit) for digit in range(10)),
+        notes=(),
+    )
+
 
 KINDS = (
     "digits, points:NAME, fashion-mnist[:FOLDER], emoji[:FONT], a folder of images, an .npz or .npy"
@@ -107,8 +142,6 @@ def open_source(
         raise GlowkitError(f"{spec} has no image files that one could skip: leave out --skip-bad")
     # Readers are imported here because most drag in a library that the others do not need.
     if spec == "digits":
-        from glowkit.data.digits import open_digits
-
         return _checked(open_digits(), size, channels, levels)
     if kind == "points":
         if size is not None or channels is not None:

@@ -1,13 +1,16 @@
-"""The pass over image files: every one decoded once, verified and written to a pack."""
+"""Packing: image files become one array in the cache, several at a time."""
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+import contextlib
+import os
+import re
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
-from glowkit.core.errors import GlowkitError
-from glowkit.data.broken import Broken, unreadable
 from glowkit.data.cache import Pack, PackWriter, packed
 from glowkit.data.levels import FEW
 from glowkit.data.picture import (
@@ -20,7 +23,104 @@ from glowkit.data.picture import (
     read_pixels,
     strict_about_bombs,
 )
-from glowkit.data.threads import ordered_map
+from glowkit.system.errors import GlowkitError
+
+MOST_KINDS, MOST_NAMES = 6, 3
+
+
+class Broken(NamedTuple):
+    """A picture that cannot be decoded: its place among all, what it is called, and why."""
+
+    place: int
+    name: str
+    reason: str
+
+
+def unreadable(broken: Sequence[Broken]) -> str:
+    """The beginning of a sentence about all of them, at least one.
+
+    >>> unreadable([Broken(0, "a.png", "truncated"), Broken(4, "b.png", "truncated")])
+    '2 images cannot be read: truncated (2: a.png, b.png)'
+    """
+    if len(broken) == 1:
+        return f"{broken[0].name} cannot be read ({broken[0].reason})"
+    kinds: dict[str, list[Broken]] = {}
+    for one in broken:  # the numbers in a reason are those of one file
+        kinds.setdefault(re.sub(r"\d+", "0", one.reason), []).append(one)
+    told = [_kind(same) for same in list(kinds.values())[:MOST_KINDS]]
+    if len(kinds) > MOST_KINDS:
+        told.append(f"and {len(kinds) - MOST_KINDS} kinds of damage more")
+    return f"{len(broken)} images cannot be read: {'; '.join(told)}"
+
+
+def _kind(same: Sequence[Broken]) -> str:
+    names = ", ".join(one.name for one in same[:MOST_NAMES])
+    more = ", ..." if len(same) > MOST_NAMES else ""
+    return f"{same[0].reason} ({len(same)}: {names}{more})"
+
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+AHEAD = 64  # items under way: enough for every thread, few enough for memory
+PATIENCE = 1.0  # seconds of work before a progress bar is worth showing
+
+
+def ordered_map(
+    work: Callable[[Item], Answer], items: Iterable[Item], count: int, title: str
+) -> Generator[Answer, None, None]:
+    """work(item) for each of the `count` items, in order, by several threads.
+
+    After a second a progress bar called `title` appears on stderr, if that is a terminal.
+    Whatever `work` raises comes out at the place of its item.
+    """
+    pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
+    under_way: deque[Future[Answer]] = deque()
+    try:
+        with _progress(count, title) as step:
+            for item in items:
+                under_way.append(pool.submit(work, item))
+                if len(under_way) >= AHEAD:
+                    yield under_way.popleft().result()
+                    step()
+            while under_way:
+                yield under_way.popleft().result()
+                step()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _progress(count: int, title: str) -> Iterator[Callable[[], None]]:
+    """A function to call after every item."""
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    bar = Progress(
+        *Progress.get_default_columns()[:2],
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    task = bar.add_task(title, total=count)
+    begun = time.monotonic()
+    shown = False
+
+    def step() -> None:
+        nonlocal shown
+        bar.advance(task)
+        if not shown and time.monotonic() - begun > PATIENCE:
+            bar.start()
+            shown = True
+
+    try:
+        yield step
+    finally:
+        bar.stop()
+
 
 Named = tuple[str, Path | bytes]
 Size = tuple[int, int]

@@ -1,14 +1,51 @@
-"""One split of a source: images and labels by row, in memory or mapped from disk."""
+"""Splits of images: what they hold, who is in which, and how files map into memory."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from glowkit.data.mapping import describe_mapping, open_mapping
+from glowkit.system.errors import GlowkitError
+
+
+class Mapping(NamedTuple):
+    """A strided view of a file: offset and strides in bytes."""
+
+    filename: str
+    dtype: str
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+def describe_mapping(array: np.ndarray) -> Mapping | None:
+    """The place of `array` in its file, or None when it is not a memory map of a file."""
+    if not isinstance(array, np.memmap) or array.filename is None:
+        return None
+    # A view keeps the `offset` of the map it was taken from, so the distance between the two
+    # must be measured in memory.
+    root: np.memmap = array
+    while isinstance(root.base, np.memmap):
+        root = root.base
+    start = array.__array_interface__["data"][0] - root.__array_interface__["data"][0]
+    return Mapping(
+        str(array.filename), array.dtype.str, root.offset + start, array.shape, array.strides
+    )
+
+
+def open_mapping(mapping: Mapping) -> np.ndarray:
+    """The same view, mapped anew, read-only. Raises OSError when the file has gone."""
+    whole = np.memmap(mapping.filename, dtype=np.uint8, mode="r")
+    return np.ndarray(
+        mapping.shape,
+        dtype=np.dtype(mapping.dtype),
+        buffer=whole,
+        offset=mapping.offset,
+        strides=mapping.strides,
+    )
 
 
 class ImageSplit(Dataset[tuple[Tensor, int]]):
@@ -84,3 +121,66 @@ class ImageSplit(Dataset[tuple[Tensor, int]]):
         self.__dict__.update(state)
         if not isinstance(self.images, np.ndarray):
             self.images = open_mapping(self.images)
+
+
+SPLITS = ("train", "validation", "test")
+SPLIT_NAMES = {  # what folders and data sets call them
+    "train": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+}
+
+
+def shuffled(count: int) -> np.ndarray:
+    """A fixed permutation of range(count), (count,) int64.
+
+    The order matters beyond the division: rows of a folder come sorted by class, and the first
+    batch of a split should be a fair sample of it.
+    """
+    # RandomState, because NumPy promises its stream never changes between versions; a split
+    # that changed with an upgrade would put test images into training.
+    return np.random.RandomState(0).permutation(count).astype(np.int64)
+
+
+def tenth(count: int) -> int:
+    """The size of a held-out part: a tenth of `count`, at least one."""
+    return max(1, count // 10)
+
+
+def divide(count: int, name: str) -> dict[str, np.ndarray]:
+    """Rows 0 .. count-1 as train, validation and test, 80/10/10, at least one in each.
+
+    name: for the sentence. Raises GlowkitError when there are fewer than 3 rows.
+
+    >>> {split: len(rows) for split, rows in divide(105, "x").items()}
+    {'train': 85, 'validation': 10, 'test': 10}
+    """
+    return complete({"train": np.arange(count)}, name)
+
+
+def complete(given: dict[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
+    """Three splits out of those given ("train" at least), rows in a fixed shuffled order.
+
+    A split that is missing is taken from the training rows: a tenth of them, at least one.
+    Raises GlowkitError when that would leave no training row.
+    """
+    train = given["train"]
+    missing = [split for split in ("test", "validation") if split not in given]
+    if len(train) < 1 + len(missing):
+        need = " and ".join(["training", *missing])
+        raise GlowkitError(
+            f"{name} has only {len(train)} image(s) to share between {need}: "
+            f"at least {1 + len(missing)} are needed"
+        )
+    train = train[shuffled(len(train))]
+    held_out = tenth(len(train))
+    found: dict[str, np.ndarray] = {}
+    for split in missing:
+        found[split], train = train[:held_out], train[held_out:]
+    found["train"] = train
+    for split in SPLITS:
+        if split not in found:
+            found[split] = given[split][shuffled(len(given[split]))]
+    return {split: found[split] for split in SPLITS}

@@ -1,4 +1,4 @@
-"""Floor 2: one recipe a file; presets; build, save and load."""
+"""Floor 4: one recipe a file; presets; build, save and load."""
 
 from glowkit.models.build import (
     build,

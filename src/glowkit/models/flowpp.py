@@ -1,11 +1,30 @@
 """Flow++: mixture-of-logistics couplings with attention, and variational dequantization."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from glowkit.bijections import Inverse, Logit, Squeeze, block_major
-from glowkit.core import Bijection, Chain, GlowkitError, shown
-from glowkit.core.memory import MEMORY_MODES
-from glowkit.densities import Dequantize, StandardNormal, Then
+from torch import Tensor, nn
+
+from glowkit.bijections import (
+    Checkerboard,
+    Conv1x1,
+    Coupling,
+    ElementwiseNorm,
+    Halves,
+    Inverse,
+    LogisticMixture,
+    Logit,
+    PlainMatrix,
+    Sigmoid,
+    Squeeze,
+    Stripes,
+    block_major,
+    noisy_identity,
+    swap_halves,
+)
+from glowkit.core import Bijection, Chain, Density, GlowkitError, shown
+from glowkit.core.chain import MEMORY_MODES
+from glowkit.densities import Dequantize, StandardNormal, Then, Uniform, WithContext, inside
 from glowkit.models.checks import (
     check_at_least,
     check_choice,
@@ -14,10 +33,21 @@ from glowkit.models.checks import (
     check_untouched,
     image_shape,
 )
-from glowkit.models.flowpp_noise import DEQUANTIZATIONS
-from glowkit.models.flowpp_unit import HEADS, PATTERNS, unit
 from glowkit.models.realnvp import LOGIT_ALPHA
-from glowkit.nets import PRECISIONS
+from glowkit.nets import (
+    BRANCH_DEVIATION,
+    PRECISIONS,
+    ChannelNorm,
+    ConcatELU,
+    ConvMaker,
+    GatedAttention,
+    GatedConv,
+    GatedLayer,
+    GatedNet,
+    Positions,
+    StandardizedConv2d,
+    StandardizedNormedConv2d,
+)
 
 
 @dataclass(frozen=True)
@@ -174,3 +204,124 @@ def _pairs(couplings: object) -> tuple[tuple[int, int], ...]:
             " couplings and couplings of paired columns, as in ((0, 4), (2, 3))"
         )
     return pairs
+
+
+PATTERNS: dict[str, Callable[[], Bijection]] = {"stripes": Stripes, "checkerboard": Checkerboard}
+
+
+def _linear(conv: ConvMaker, width: int, out_channels: int) -> nn.Module:
+    return conv(width, out_channels, 3, BRANCH_DEVIATION)
+
+
+def _behind_concat_elu(conv: ConvMaker, width: int, out_channels: int) -> nn.Module:
+    return nn.Sequential(ConcatELU(), conv(2 * width, out_channels, 3, BRANCH_DEVIATION))
+
+
+HEADS: dict[str, Callable[[ConvMaker, int, int], nn.Module]] = {
+    "linear": _linear,
+    "concat-elu": _behind_concat_elu,
+}
+
+
+def unit(
+    config: "FlowPPConfig",
+    shape: tuple[int, int, int],
+    blocks: int,
+    heads: int,
+    context_features: int = 0,
+) -> Chain:
+    """Norm, pointwise, coupling of the second half given the first, exchange of the halves."""
+    channels, half = shape[0], shape[0] // 2
+    net = conditioner(config, (half, *shape[1:]), blocks, heads, context_features)
+    steps: list[Bijection] = [ElementwiseNorm(shape)]
+    if config.pointwise:
+        mixes = (Conv1x1(PlainMatrix(half, noisy_identity)) for _ in range(2))
+        steps.append(Halves(*mixes))
+    steps += [Coupling(half, net, LogisticMixture(config.components)), swap_halves(channels)]
+    return Chain(steps)
+
+
+def conditioner(
+    config: "FlowPPConfig",
+    shape: tuple[int, int, int],
+    blocks: int,
+    heads: int,
+    context_features: int = 0,
+) -> GatedNet:
+    """What gives the mixtures of one half of this shape, given the other."""
+    conv, width = maker(config), config.width
+    out_channels = shape[0] * LogisticMixture(config.components).parameters_per_channel
+    layers: list[GatedLayer] = []
+    for _ in range(blocks):
+        layers.append(GatedConv(width, 1, config.dropout, conv, context_features))
+        layers.append(ChannelNorm(width))
+        if heads:
+            layers += [GatedAttention(width, heads, config.dropout, conv), ChannelNorm(width)]
+    entry, positions = conv(shape[0], width, 3), Positions(width, *shape[1:])
+    head = HEADS[config.head](conv, width, out_channels)
+    if heads:
+        return GatedNet(entry, layers, head, positions, config.precision)
+    entry = nn.Sequential(entry, positions)
+    return GatedNet(entry, layers, head, nn.Identity(), config.precision)
+
+
+def maker(config: "FlowPPConfig") -> ConvMaker:
+    """How the convolutions of this config are made."""
+    return StandardizedNormedConv2d if config.weight_norm else StandardizedConv2d
+
+
+class Paired(nn.Module):
+    """A network on an image whose columns are paired as couplings pair them."""
+
+    def __init__(self, pattern: Bijection, net: nn.Module) -> None:
+        super().__init__()
+        self.pattern = pattern
+        self.net = net
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.net(self.pattern(image)[0])
+
+
+def variational(config: "FlowPPConfig") -> Density:
+    """A conditional flow that draws u in the unit cube, given the image.
+
+    eps ~ N(0, I) → paired columns → units → image → sigmoid → u. Written from noise to u, since
+    that is the direction of training. Every coupling sees features of the image, made once a call.
+    Source: Flow++, section 3.1; aravindsrinivas/flowpp, `Dequant`. A departure: u keeps the
+    roundings from 0 and 1 that `Dequantize` needs by an affine map whose log-determinant counts.
+    """
+    channels, height, width = config.image_shape
+    shape, features = (2 * channels, height, width // 2), config.context_width
+    blocks, heads = config.dequantization_blocks, config.dequantization_heads
+    count = config.dequantization_couplings
+    units = [unit(config, shape, blocks, heads, features) for _ in range(count)]
+    flow = Chain(
+        [
+            PATTERNS[config.pattern](),
+            Chain(units, config.memory),
+            Inverse(PATTERNS[config.pattern]()),
+            Sigmoid(inside(config.pixel_levels)),
+        ]
+    )
+    context = Paired(PATTERNS[config.pattern](), _context_net(config, shape))
+    return WithContext(context, Then(Inverse(flow), StandardNormal(config.image_shape)))
+
+
+def _context_net(config: "FlowPPConfig", shape: tuple[int, int, int]) -> GatedNet:
+    conv, width, heads = maker(config), config.context_width, config.context_heads
+    layers: list[GatedLayer] = []
+    for _ in range(config.context_blocks):
+        block: list[GatedLayer] = [GatedConv(width, 3, config.dropout, conv)]
+        if heads:
+            block.append(GatedAttention(width, heads, config.dropout, conv))
+        for layer in block:
+            layers += [layer, ChannelNorm(width)] if config.context_norm else [layer]
+    positions = Positions(width, *shape[1:]) if heads else nn.Identity()
+    entry = conv(shape[0], width, 3)
+    return GatedNet(entry, layers, nn.Identity(), positions, config.precision)
+
+
+DEQUANTIZATIONS: dict[str, "Callable[[FlowPPConfig], Density]"] = {
+    "uniform": lambda config: Uniform(config.image_shape),
+    "variational": variational,
+}

@@ -2,10 +2,35 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from glowkit.bijections import Logit, Shift, Squeeze
+import torch
+from torch import nn
+
+from glowkit.bijections import (
+    Actnorm,
+    ActnormConv1x1,
+    Additive,
+    Affine,
+    Conv1x1,
+    Coupling,
+    Inverse,
+    LogisticMixture,
+    Logit,
+    LUMatrix,
+    PlainMatrix,
+    RationalQuadraticSpline,
+    Shift,
+    Sigmoid,
+    Squeeze,
+    TanhAffine,
+    Transformer,
+    reverse,
+    shuffle,
+    swap_halves,
+)
 from glowkit.core import Bijection, Chain, Density, GlowkitError
-from glowkit.core.memory import MEMORY_MODES
+from glowkit.core.chain import MEMORY_MODES
 from glowkit.densities import (
     Classified,
     ConditionalNormal,
@@ -14,8 +39,11 @@ from glowkit.densities import (
     StandardNormal,
     Then,
     TopPrior,
+    Uniform,
+    WithContext,
     WithLabels,
     WithVectors,
+    inside,
     kept_alone,
     kept_and_context,
 )
@@ -26,10 +54,8 @@ from glowkit.models.checks import (
     check_untouched,
     image_shape,
 )
-from glowkit.models.dequantization import DEQUANTIZATIONS
 from glowkit.models.realnvp import LOGIT_ALPHA
-from glowkit.models.step import COUPLINGS, ENTRIES, HALVES, PERMUTATIONS, check_transformer, step
-from glowkit.nets import PRECISIONS, ZeroConv2d, ZeroLinear
+from glowkit.nets import PRECISIONS, GlowNet, HalfSizeNet, Preactivation, ZeroConv2d, ZeroLinear
 
 
 @dataclass(frozen=True)
@@ -189,3 +215,103 @@ def _top(config: GlowConfig, shape: tuple[int, int, int]) -> Density:
     if not config.classifier_weight:
         return prior
     return Classified(prior, ZeroLinear(shape[0], config.classes))
+
+
+SPLINE_BOUND = 4.0
+"""Where splines become the identity; actnorm keeps nearly all activations within."""
+
+MOST_BINS = 500
+"""Of a spline: each takes at least a thousandth of its interval, and half of it stays to learn."""
+
+COUPLINGS: dict[str, "Callable[[GlowConfig, int], Transformer]"] = {
+    "affine": lambda config, channels: Affine(),
+    "additive": lambda config, channels: Additive(),
+    "mixture": lambda config, channels: LogisticMixture(config.components),
+    "spline": lambda config, channels: RationalQuadraticSpline(config.bins, SPLINE_BOUND),
+    "tanh-affine": lambda config, channels: TanhAffine(1, (channels, 1, 1)),
+}
+"""Of the channels that a coupling transforms."""
+
+PERMUTATIONS: dict[str, Callable[[int], Bijection]] = {
+    "conv1x1": lambda channels: Conv1x1(LUMatrix(channels)),
+    "conv1x1-plain": lambda channels: Conv1x1(PlainMatrix(channels)),
+    "shuffle": shuffle,
+    "reverse": reverse,
+}
+
+
+ENTRIES: dict[str, Callable[[int], nn.Module | None]] = {
+    "none": lambda channels: None,
+    "preactivation": Preactivation,
+}
+"""What the conditioners begin with."""
+
+HALVES: dict[str, Callable[[Coupling, int], Bijection]] = {
+    "first": lambda coupling, channels: coupling,
+    "second": lambda coupling, channels: Chain(
+        [swap_halves(channels), coupling, swap_halves(channels)]
+    ),
+}
+"""Which half a coupling keeps."""
+
+
+def check_transformer(config: Any) -> None:
+    """Refuse settings of a coupling that cannot be, and those that the coupling chosen ignores."""
+    if config.bins > MOST_BINS:
+        raise GlowkitError(f"bins is {config.bins}; it must be at most {MOST_BINS}")
+    for coupling, setting in (("mixture", "components"), ("spline", "bins")):
+        if config.coupling != coupling:
+            check_untouched(config, f"coupling {coupling!r}", setting)
+
+
+def step(config: "GlowConfig", channels: int, width: int, context_features: int) -> Chain:
+    """Actnorm, permutation, coupling; the conditioner has this width, and sees a context."""
+    half = channels // 2
+    transformer = COUPLINGS[config.coupling](config, half)
+    net = GlowNet(
+        half,
+        half * transformer.parameters_per_channel,
+        width,
+        context_features,
+        config.precision,
+        config.last_kernel,
+        ENTRIES[config.entry](half),
+    )
+    with torch.no_grad():
+        net.last.bias.copy_(transformer.start().repeat(half))
+    actnorm, permutation = Actnorm(channels), PERMUTATIONS[config.permutation](channels)
+    coupling = HALVES[config.kept_half](Coupling(half, net, transformer), channels)
+    if isinstance(permutation, Conv1x1):
+        return Chain([ActnormConv1x1(actnorm, permutation), coupling])
+    return Chain([actnorm, permutation, coupling])
+
+
+def variational(config: "GlowConfig") -> Density:
+    """A conditional Glow of one level that draws u in the unit cube, given the image.
+
+    eps ~ N(0, I) → squeeze → steps → unsqueeze → sigmoid → u. Every coupling sees features of the
+    image, made once a call. The flow is written from noise to u, since that is the direction of
+    training: its forward maps, initialisation from data included, are the ones used there.
+    Source: Flow++, section 3.1. Departures: the flow is Glow's, with the couplings of the model
+    around it, and u keeps the roundings from 0 and 1 that `Dequantize` needs by an affine map whose
+    log-determinant counts, where a clamp would let the bound be cheated.
+    """
+    channels = config.image_shape[0]
+    width = config.dequantization_width
+    steps = [step(config, 4 * channels, width, width) for _ in range(config.dequantization_steps)]
+    flow = Chain(
+        [
+            Squeeze(),
+            Chain(steps, config.memory),
+            Inverse(Squeeze()),
+            Sigmoid(inside(config.pixel_levels)),
+        ],
+    )
+    features = HalfSizeNet(channels, width, config.precision)
+    return WithContext(features, Then(Inverse(flow), StandardNormal(config.image_shape)))
+
+
+DEQUANTIZATIONS: dict[str, "Callable[[GlowConfig], Density]"] = {
+    "uniform": lambda config: Uniform(config.image_shape),
+    "variational": variational,
+}

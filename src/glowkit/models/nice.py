@@ -13,7 +13,7 @@ from glowkit.bijections import (
     reverse,
 )
 from glowkit.core import Bijection, Chain, Density, GlowkitError
-from glowkit.core.memory import MEMORY_MODES
+from glowkit.core.chain import MEMORY_MODES
 from glowkit.densities import Dequantize, StandardLogistic, StandardNormal, Then, Uniform
 from glowkit.models.checks import check_at_least, check_choice, check_no_classes, image_shape
 from glowkit.nets import MLP

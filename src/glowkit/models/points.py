@@ -18,11 +18,11 @@ from glowkit.bijections import (
     Transformer,
 )
 from glowkit.core import Bijection, Chain, Density
-from glowkit.core.memory import MEMORY_MODES
+from glowkit.core.chain import MEMORY_MODES
 from glowkit.densities import Then
 from glowkit.models.checks import check_at_least, check_choice, check_no_classes
+from glowkit.models.glow import PERMUTATIONS, SPLINE_BOUND, check_transformer
 from glowkit.models.nice import PRIORS
-from glowkit.models.step import PERMUTATIONS, SPLINE_BOUND, check_transformer
 from glowkit.nets import MLP
 
 

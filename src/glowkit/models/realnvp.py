@@ -16,7 +16,7 @@ from glowkit.bijections import (
     swap_halves,
 )
 from glowkit.core import Bijection, Chain, Density, GlowkitError
-from glowkit.core.memory import MEMORY_MODES
+from glowkit.core.chain import MEMORY_MODES
 from glowkit.densities import Dequantize, Split, StandardNormal, Then, Uniform
 from glowkit.models.checks import (
     check_at_least,

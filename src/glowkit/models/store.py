@@ -14,12 +14,11 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from glowkit.core import Density, GlowkitError, GlowkitWarning, shown
-from glowkit.core.files import write_atomically
 from glowkit.core.finite import not_finite
-from glowkit.core.reading import parse_json, read_small
 from glowkit.models.build import build, from_settings, to_settings
 from glowkit.models.demand import check_against_file
 from glowkit.models.presets import Config
+from glowkit.system.files import parse_json, read_small, write_atomically
 
 FORMAT_VERSION = 1
 

@@ -1,6 +1,12 @@
-"""Floor 0: conditioner networks. They know nothing of flows."""
+"""Floor 2: conditioner networks."""
 
-from glowkit.nets.batchnorm import BatchNorm, RunningMoments, following_moments
+from glowkit.nets.batchnorm import (
+    BatchNorm,
+    BatchShare,
+    RunningMoments,
+    following_moments,
+    share_batch,
+)
 from glowkit.nets.convolution import ActnormConv2d, ScaledConv2d, ZeroConv2d, ZeroLinear
 from glowkit.nets.gated import (
     BRANCH_DEVIATION,
@@ -15,11 +21,15 @@ from glowkit.nets.gated import (
 from glowkit.nets.glow import GlowNet, Preactivation
 from glowkit.nets.half import HalfSizeNet
 from glowkit.nets.mlp import MLP
-from glowkit.nets.normed import NormedConv2d, UnitConv2d
+from glowkit.nets.normalized import (
+    ConvMaker,
+    NormedConv2d,
+    StandardizedConv2d,
+    StandardizedNormedConv2d,
+    UnitConv2d,
+)
 from glowkit.nets.precision import PRECISIONS
 from glowkit.nets.residual import MaskedSignPairs, ResidualNet, SignPairs
-from glowkit.nets.sharing import BatchShare, share_batch
-from glowkit.nets.standardized import ConvMaker, StandardizedConv2d, StandardizedNormedConv2d
 
 __all__ = [
     "BRANCH_DEVIATION",

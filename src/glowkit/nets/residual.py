@@ -4,7 +4,7 @@ from torch import Tensor, cat, nn
 from torch.nn import functional as F
 
 from glowkit.nets.batchnorm import BatchNorm
-from glowkit.nets.normed import NormedConv2d, UnitConv2d
+from glowkit.nets.normalized import NormedConv2d, UnitConv2d
 
 
 class SignPairs(nn.Module):

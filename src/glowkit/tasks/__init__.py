@@ -1,16 +1,20 @@
-"""Floor 3: what a person does with a model."""
+"""Floor 5: what a person does with a model."""
 
-from glowkit.tasks.attribute_file import load_attributes, save_attributes
-from glowkit.tasks.attributes import Attributes, edit, orthogonal, separation
+from glowkit.tasks.attributes import (
+    Attributes,
+    edit,
+    load_attributes,
+    orthogonal,
+    save_attributes,
+    separation,
+)
 from glowkit.tasks.classification import Classification, class_log_probs, classify
 from glowkit.tasks.directions import logistic_directions, mean_directions
-from glowkit.tasks.evaluation import Evaluation, evaluate
-from glowkit.tasks.interpolation import interpolate
-from glowkit.tasks.latent import join, keep_coarse, part
+from glowkit.tasks.evaluation import Evaluation, evaluate, largest_pixel_error, reconstruct
+from glowkit.tasks.latent import interpolate, join, keep_coarse, part
 from glowkit.tasks.likelihood import bits_per_dim, training_loss
 from glowkit.tasks.neighbours import nearest
 from glowkit.tasks.points import PointsEvaluation, evaluate_points, share_between_modes
-from glowkit.tasks.reconstruction import largest_pixel_error, reconstruct
 
 __all__ = [
     "Attributes",

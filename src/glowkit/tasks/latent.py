@@ -1,14 +1,22 @@
-"""Latents as vectors: all noises of an example side by side, and what keeps some of them."""
+"""Latents: encoded images as one vector, paths between them, and their files."""
 
 import math
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, Any
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from glowkit.core import Density, Generator, GlowkitError
 from glowkit.core.finite import finite_examples
 from glowkit.core.inputs import check_count
+from glowkit.system.arrays import npz_arrays
+from glowkit.system.files import replacing
 
 
 def join(noises: Sequence[Tensor]) -> Tensor:
@@ -83,3 +91,196 @@ def keep_coarse(
     fresh = model.draw_noises(len(noises[0]), temperature, generator)
     dropped = len(noises) - kept
     return [*fresh[:dropped], *noises[dropped:]]
+
+
+Course = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""From latents (..., D), to latents (..., D), and t (..., 1): a at t = 0 and b at t = 1."""
+
+
+def linear(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+    """(1 − t) a + t b. Halfway, latents are shorter than any that the model draws.
+
+    >>> linear(torch.tensor([0.0]), torch.tensor([4.0]), torch.tensor([0.25]))
+    tensor([1.])
+    """
+    return (1 - t) * a + t * b
+
+
+def spherical(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+    """[sin((1 − t) ω) a + sin(t ω) b] / sin ω, ω the angle between a and b (Shoemake 1985).
+
+    Latents keep the length of what the model draws all the way. Linear where a and b have almost
+    the same or the opposite direction, of which no arc follows.
+
+    >>> spherical(torch.tensor([1.0, 0]), torch.tensor([0, 1.0]), torch.tensor([0.5]))
+    tensor([0.7071, 0.7071])
+    """
+    angle = F.cosine_similarity(a, b, dim=-1)[..., None].clamp(-1, 1).acos()
+    sine = angle.sin()
+    arc = (((1 - t) * angle).sin() * a + (t * angle).sin() * b) / sine
+    return torch.where(sine > 1e-3, arc, linear(a, b, t))
+
+
+PATHS: dict[str, Course] = {"linear": linear, "spherical": spherical}
+
+
+def legs(keys: Tensor, frames: int, path: Course) -> Tensor:
+    """From each latent to the next: (K, D) to (K − 1, frames, D), both ends included.
+
+    >>> legs(torch.tensor([[0.0], [1.0], [3.0]]), 3, linear).squeeze(-1).tolist()
+    [[0.0, 0.5, 1.0], [1.0, 2.0, 3.0]]
+    """
+    if len(keys) < 2:
+        raise GlowkitError(f"a path needs at least 2 images, not {len(keys)}")
+    return path(keys[:-1, None], keys[1:, None], _fractions(frames, keys)[:, None])
+
+
+def grid(keys: Tensor, side: int, path: Course) -> Tensor:
+    """Between four corners: (4, D), in reading order, to (side, side, D).
+
+    >>> grid(torch.tensor([[0.0], [2.0], [4.0], [6.0]]), 3, linear).squeeze(-1).tolist()
+    [[0.0, 1.0, 2.0], [2.0, 3.0, 4.0], [4.0, 5.0, 6.0]]
+    """
+    if len(keys) != 4:
+        raise GlowkitError(f"a grid has 4 corners, not {len(keys)}; give 4 images")
+    t = _fractions(side, keys)
+    left, right = path(keys[0], keys[2], t[:, None]), path(keys[1], keys[3], t[:, None])
+    return path(left[:, None], right[:, None], t[:, None])
+
+
+def _fractions(frames: int, like: Tensor) -> Tensor:
+    check_count(frames, "the number of frames", least=0)
+    if frames < 2:
+        raise GlowkitError(f"cannot draw a path in {frames} frame(s); give 2 or more")
+    return torch.linspace(0, 1, frames, dtype=like.dtype, device=like.device)
+
+
+@torch.no_grad()
+def interpolate(
+    model: Density,
+    noises: Sequence[Tensor],
+    frames: int,
+    path: Course = spherical,
+    shape: Callable[[Tensor, int, Course], Tensor] = legs,
+    context: Tensor | None = None,
+    batch_size: int = 100,
+) -> tuple[Tensor, Tensor]:
+    """Decode the paths between K examples given as noises: images (K − 1, frames, C, H, W), log p.
+
+    log p, (K − 1, frames) in nats, is not finite where the inverse of a poor model overflows, of
+    which integer images say nothing. All noises of an example are one vector, so that its scales go
+    together. Each frame has the context of the example it is nearest to. Costs a decoding of every
+    frame.
+
+    Args:
+        shape: `legs`, from each example to the next, or `grid`, between the corners of a square.
+
+    Raises:
+        GlowkitError: for fewer than 2 frames, or a number of examples that `shape` cannot take.
+
+    >>> from glowkit.densities import StandardNormal
+    >>> ends = [torch.tensor([[0.0, 1.0], [2.0, 3.0]])]
+    >>> interpolate(StandardNormal((2,)), ends, 3, linear)[0][0].tolist()
+    [[0.0, 1.0], [1.0, 2.0], [2.0, 3.0]]
+    """
+    keys = join(noises)
+    check_count(batch_size, "batch_size")
+    if context is not None and len(context) != len(keys):
+        raise GlowkitError(
+            f"there are {len(keys)} examples and {len(context)} contexts; give one for each"
+        )
+    latents = shape(keys, frames, path)
+    every = latents.flatten(0, -2)
+    nearest = shape(torch.eye(len(keys), device=keys.device), frames, linear).argmax(-1).flatten()
+    decoded = [
+        model.decode(part(model, every[rows]), None if context is None else context[nearest[rows]])
+        for rows in torch.arange(len(every), device=keys.device).split(batch_size)
+    ]
+    images, log_p = (torch.cat(parts) for parts in zip(*decoded, strict=True))
+    return images.unflatten(0, latents.shape[:-1]), log_p.reshape(latents.shape[:-1])
+
+
+Append = Callable[[np.ndarray], None]
+
+
+@contextmanager
+def writing_rows(
+    path: Path, name: str, shape: tuple[int, ...], dtype: Any, others: Mapping[str, Any]
+) -> Iterator[Append]:
+    """Write one large array in pieces, of which only one is in memory.
+
+    Yields a function that appends rows. The file is a .npy, or a .npz with the array under `name`
+    and `others`, small arrays or lists of rows that may grow while the block runs; it takes its
+    name only when the block ends well.
+
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "numbers.npz"
+    >>> with writing_rows(file, "x", (4, 2), "int64", {"y": [1, 2]}) as append:
+    ...     append(np.zeros((3, 2), "int64"))
+    ...     append(np.ones((1, 2), "int64"))
+    >>> np.load(file)["x"].sum(1).tolist(), np.load(file)["y"].tolist()
+    ([0, 0, 0, 2], [1, 2])
+    """
+    header = {
+        "descr": np.lib.format.dtype_to_descr(np.dtype(dtype)),
+        "fortran_order": False,
+        "shape": shape,
+    }
+    with replacing(path) as temporary, ExitStack() as stack:
+        archive = None
+        file: IO[bytes]
+        if path.suffix.lower() == ".npz":
+            archive = stack.enter_context(zipfile.ZipFile(temporary, "w"))
+            file = stack.enter_context(archive.open(f"{name}.npy", "w", force_zip64=True))
+        else:
+            file = stack.enter_context(open(temporary, "wb"))
+        np.lib.format.write_array_header_1_0(file, header)
+        written = 0
+
+        def append(rows: np.ndarray) -> None:
+            nonlocal written
+            written += len(rows)
+            file.write(np.ascontiguousarray(rows, dtype).tobytes())
+
+        yield append
+        assert written == shape[0], f"{written} rows of {shape[0]}"
+        if archive is not None:
+            file.close()
+            for other, array in others.items():
+                with archive.open(f"{other}.npy", "w") as member:
+                    np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
+
+
+class Rows:
+    """One array of a .npz file, read in pieces.
+
+    Raises GlowkitError when the file is missing, damaged, or holds no such array of numbers.
+    """
+
+    def __init__(self, path: Path, name: str) -> None:
+        self.path, self.name = path, name
+        arrays = npz_arrays(path)
+        if name not in arrays:
+            held = ", ".join(sorted(arrays)) or "nothing"
+            raise GlowkitError(
+                f"{path} has no array {name!r}, but {held}; `glowkit encode` writes files that have"
+            )
+        self._stored = arrays[name]
+        self.shape = self._stored.shape
+        self.dtype = np.dtype(self._stored.type)
+
+    def batches(self, size: int) -> Iterator[np.ndarray]:
+        """The array, `size` rows at a time, in the byte order of this processor."""
+        native = self.dtype.newbyteorder("=")
+        if not self.shape:
+            raise GlowkitError(f"{self._stored.title} is a single number, not rows")
+        if self._stored.fortran_order:  # columns come first, so that no row is whole early
+            for data in self._stored.pieces(size):
+                whole = np.frombuffer(data, self.dtype).reshape(self.shape, order="F")
+                yield from (
+                    whole[at : at + size].astype(native) for at in range(0, len(whole), size)
+                )
+            return
+        for data in self._stored.pieces(size):
+            rows = np.frombuffer(data, self.dtype).reshape(-1, *self.shape[1:])
+            yield rows.astype(native, copy=False)

@@ -1,12 +1,12 @@
-"""Floor 4: Lightning around a density."""
+"""Floor 6: Lightning around a density."""
 
 from typing import TYPE_CHECKING
 
 from glowkit._lazy import lazy_names
 from glowkit.training.batches import preparation
 from glowkit.training.config import TrainConfig
-from glowkit.training.folder import RunFolder, RunSettings, read_run, read_settings
-from glowkit.training.result import TrainResult
+from glowkit.training.fit import TrainResult
+from glowkit.training.run import RunFolder, RunSettings, read_run, read_settings
 
 if TYPE_CHECKING:
     from glowkit.training.fit import train

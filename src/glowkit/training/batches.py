@@ -1,4 +1,4 @@
-"""Which images make each batch, and the batch made ready for the model."""
+"""Batches as a pure function of seed and step, so that a resumed run repeats itself."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,16 +9,32 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from glowkit.core.errors import GlowkitError
-from glowkit.data.levels import check_spread
-from glowkit.data.points import PointSource, PointSplit
-from glowkit.data.quantize import requantize
+from glowkit.data.levels import check_spread, requantize
 from glowkit.data.source import Source
 from glowkit.data.split import ImageSplit
+from glowkit.data.toy import PointSource, PointSplit
 from glowkit.models.points import PointsConfig
 from glowkit.models.presets import Config
-from glowkit.nets.sharing import BatchShare
-from glowkit.training.seeds import ORDER, permutation
+from glowkit.nets.batchnorm import BatchShare
+from glowkit.system.errors import GlowkitError
+
+# First word of each stream's seed; two purposes never share a stream.
+ORDER, TRAIN_NOISE, VALIDATION_NOISE, SAMPLE_NOISE, INITIALIZATION = range(5)
+
+
+def mixed_seed(*words: int) -> int:
+    """A 63-bit seed from several numbers, each of which changes all of it.
+
+    >>> mixed_seed(0, 1) != mixed_seed(1, 0)
+    True
+    """
+    return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def permutation(size: int, *words: int) -> np.ndarray:
+    """The order of `size` things that belongs to these numbers."""
+    return np.random.default_rng(np.random.SeedSequence(words)).permutation(size)
+
 
 Batch = tuple[Tensor, Tensor | None]
 """Images at the model's levels or points, and the context: class labels or None."""

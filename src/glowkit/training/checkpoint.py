@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from glowkit.core.errors import GlowkitError
-from glowkit.core.files import replacing
-from glowkit.core.torch_files import is_plain, read_torch
+from glowkit.models.importers.files import is_plain, read_torch
+from glowkit.system.errors import GlowkitError
+from glowkit.system.files import replacing
 from glowkit.training.state import RunState
 
 _VERSION = 1

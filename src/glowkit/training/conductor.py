@@ -2,27 +2,29 @@
 
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
 
-from glowkit.core.errors import GlowkitError
+from glowkit.core.density import Density
 from glowkit.core.finite import not_finite
 from glowkit.models import save
+from glowkit.nets.batchnorm import share_batch
 from glowkit.nets.precision import set_precision
-from glowkit.nets.sharing import share_batch
-from glowkit.tasks.sheet import save_png
-from glowkit.training.batches import Split
+from glowkit.pictures.sheet import save_png
+from glowkit.system.errors import GlowkitError
+from glowkit.training.batches import VALIDATION_NOISE, Preparation, Split, mixed_seed
 from glowkit.training.checkpoint import Checkpoint, fit_optimizer, write_checkpoint
 from glowkit.training.ema import Ema
-from glowkit.training.evaluation import share_of_figures
-from glowkit.training.folder import RunFolder
 from glowkit.training.interrupt import Interruption
 from glowkit.training.metrics import MetricsFile
 from glowkit.training.module import FlowModule
+from glowkit.training.objective import subject_of
 from glowkit.training.progress import Report
-from glowkit.training.writing import sentences
+from glowkit.training.run import RunFolder, sentences
 
 LOG_EVERY_STEPS = 25
 SAVE_EVERY_SECONDS = 60.0
@@ -249,3 +251,35 @@ class Conductor(Callback):
 def _flow(module: LightningModule) -> FlowModule:
     assert isinstance(module, FlowModule)
     return module
+
+
+@torch.no_grad()
+def share_of_figures(
+    model: Density,
+    split: Split,
+    prepare: Preparation,
+    batch_size: int,
+    device: torch.device,
+    rank: int = 0,
+    ranks: int = 1,
+    stop: Callable[[], bool] = lambda: False,
+) -> Tensor | None:
+    """Sum of the figure and number of examples of every `ranks`-th batch, float64; None if stopped.
+
+    The ranks' results add up to the whole split's, without padding or a dropped batch. The
+    dequantization noise is the same at every evaluation and for any number of ranks, so that their
+    differences are the model's.
+    """
+    figure_of_each = subject_of(model.config).each
+    total = torch.zeros(2, dtype=torch.float64)
+    batches = -(-len(split) // batch_size)
+    for number in range(rank, batches, ranks):
+        if stop():
+            return None
+        rows = range(len(split))[number * batch_size : (number + 1) * batch_size]
+        x, context = prepare(split.__getitems__(list(rows)))
+        generator = torch.Generator(device).manual_seed(mixed_seed(VALIDATION_NOISE, number, 0))
+        context = None if context is None else context.to(device)
+        each = figure_of_each(model, x.to(device), context, generator)
+        total += torch.stack([each.cpu().double().sum(), torch.tensor(float(len(each)))])
+    return total

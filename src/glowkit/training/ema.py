@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from glowkit.core.density import Density
-from glowkit.training.schedule import ema_decay_at
+from glowkit.training.config import ema_decay_at
 
 UPDATES = "ema updates"
 """The name of their number in the state dict of averages."""

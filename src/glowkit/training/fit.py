@@ -1,9 +1,12 @@
-"""train: from a source and two configs to a run folder."""
+"""train: everything between a request and a finished run."""
 
 import io
+import logging
 import math
-from collections.abc import Mapping
-from contextlib import ExitStack
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +16,21 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
 
 from glowkit.core.chain import fall_back
-from glowkit.core.errors import GlowkitError
-from glowkit.data.points import PointSource
 from glowkit.data.source import Source
+from glowkit.data.toy import PointSource
 from glowkit.models.build import build
 from glowkit.models.presets import Config
-from glowkit.training.batches import Split, plan_epochs, preparation
+from glowkit.system.errors import GlowkitError
+from glowkit.training.batches import INITIALIZATION, Split, mixed_seed, plan_epochs, preparation
 from glowkit.training.companions import Companions
 from glowkit.training.conductor import Conductor
 from glowkit.training.config import TrainConfig
-from glowkit.training.folder import RunFolder, read_run, write_settings
 from glowkit.training.interrupt import Interruption
 from glowkit.training.metrics import MetricsFile
 from glowkit.training.module import FlowModule
+from glowkit.training.objective import subject_of
 from glowkit.training.progress import Report
-from glowkit.training.quiet import quiet_lightning
-from glowkit.training.result import TrainResult
-from glowkit.training.seeds import INITIALIZATION, mixed_seed
+from glowkit.training.run import RunFolder, only_trainer, read_run, write_settings
 from glowkit.training.start import (
     check_precision,
     check_run,
@@ -39,8 +40,54 @@ from glowkit.training.start import (
     resume_point,
 )
 from glowkit.training.state import Plan, RunState
-from glowkit.training.subject import subject_of
-from glowkit.training.writing import only_trainer
+
+# Each is about a choice made on purpose.
+_REMARKS = (
+    r".*does not have many workers.*",  # one process reads: images are mapped from disk
+    r".*is smaller than the logging interval.*",
+    r".*LeafSpec.*",  # torch deprecates what Lightning uses
+    r".*functional.all_gather is deprecated.*",
+)
+_LOGGERS = ("lightning.pytorch", "lightning.fabric", "lightning")
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Warnings and errors of Lightning's still come through."""
+    levels = {name: logging.getLogger(name).level for name in _LOGGERS}
+    with warnings.catch_warnings():
+        for remark in _REMARKS:
+            warnings.filterwarnings("ignore", message=remark)
+        for name in _LOGGERS:
+            logging.getLogger(name).setLevel(logging.WARNING)
+        try:
+            yield
+        finally:
+            for name, level in levels.items():
+                logging.getLogger(name).setLevel(level)
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """The figures of a run.
+
+    best_figure: on the validation split, bits/dim of images or nats of points, of the weights in
+        `run`/model; infinite before the first evaluation.
+    step, epochs, elapsed_seconds: over all resumptions; the saved ones when interrupted.
+    images_per_second: of this process, evaluations left out.
+    rank: of this process; rank 0 wrote the run folder.
+    interrupted: whether Ctrl-C or SIGTERM ended it; `run` is saved and resumes.
+    """
+
+    run: Path
+    best_figure: float
+    step: int
+    epochs: float
+    elapsed_seconds: float
+    images_per_second: float
+    skipped_steps: int
+    rank: int
+    interrupted: bool
 
 
 def train(

@@ -9,16 +9,20 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from glowkit.core.density import Density
-from glowkit.core.errors import GlowkitError
 from glowkit.core.noise import Portion
-from glowkit.nets.batchnorm import following_moments
-from glowkit.nets.sharing import BatchShare
-from glowkit.training.batches import Batch, Preparation, Split, train_loader
-from glowkit.training.optimizers import make_optimizer
-from glowkit.training.schedule import learning_rate_factor
-from glowkit.training.seeds import TRAIN_NOISE, mixed_seed
+from glowkit.nets.batchnorm import BatchShare, following_moments
+from glowkit.system.errors import GlowkitError
+from glowkit.training.batches import (
+    TRAIN_NOISE,
+    Batch,
+    Preparation,
+    Split,
+    mixed_seed,
+    train_loader,
+)
+from glowkit.training.config import learning_rate_factor, make_optimizer
+from glowkit.training.objective import subject_of
 from glowkit.training.state import Plan, RunState
-from glowkit.training.subject import subject_of
 
 MOST_SKIPPED_IN_A_ROW = 50
 

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 
+from glowkit.training.objective import IMAGES, Subject
 from glowkit.training.state import Plan, RunState
-from glowkit.training.subject import IMAGES, Subject
 
 _REFRESH_SECONDS = 0.25
 

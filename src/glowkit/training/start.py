@@ -9,18 +9,16 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from glowkit.core.density import Density
-from glowkit.core.errors import GlowkitError
 from glowkit.core.finite import not_finite
 from glowkit.core.initialization import initialize
 from glowkit.models.presets import Config
 from glowkit.nets.precision import precision_nets
-from glowkit.training.batches import Preparation, Split
+from glowkit.system.errors import GlowkitError
+from glowkit.training.batches import INITIALIZATION, Preparation, Split, mixed_seed, permutation
 from glowkit.training.checkpoint import Checkpoint, read_checkpoint
 from glowkit.training.ema import UPDATES
-from glowkit.training.folder import RunFolder, read_run
-from glowkit.training.seeds import INITIALIZATION, mixed_seed, permutation
+from glowkit.training.run import RunFolder, read_run, sentences
 from glowkit.training.state import Plan
-from glowkit.training.writing import sentences
 
 # Activations of the widest presets on this many pixels take about a quarter of a gigabyte.
 _INITIALIZATION_PIXELS = 2**19

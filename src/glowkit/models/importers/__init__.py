@@ -10,9 +10,8 @@ import torch
 from glowkit.core import Density, GlowkitError
 from glowkit.models.checks import check_choice
 from glowkit.models.importers import chrischute, openai, rosinality, y0ast
-from glowkit.models.importers.assemble import assemble
-from glowkit.models.importers.contents import Contents
-from glowkit.models.importers.files import open_tensorflow, open_torch
+from glowkit.models.importers.files import Contents, open_tensorflow, open_torch
+from glowkit.models.importers.openai import assemble
 from glowkit.models.importers.parts import Weights
 
 __all__ = ["FORMATS", "Format", "import_model"]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from glowkit.core import GlowkitError
-from glowkit.models.importers.contents import Contents
+from glowkit.models.importers.files import Contents
 from glowkit.models.importers.parts import Level, Scaled, Step, Weights, interleave
 from glowkit.models.realnvp import LOGIT_ALPHA
 from glowkit.nets.scaled import LOG_SCALE_FACTOR

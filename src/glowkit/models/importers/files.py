@@ -1,22 +1,175 @@
-"""Open a checkpoint without running anything that is in it."""
+"""Files of foreign checkpoints: safely read, and what they hold."""
 
 import importlib
 import os
+import pickle
 import re
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterable, Mapping
+from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
 
-from glowkit.core import GlowkitError
-from glowkit.core.arrays import npz_arrays
-from glowkit.core.torch_files import is_plain, read_torch
-from glowkit.models.importers.contents import Contents, named
+from glowkit.system.arrays import check_expansion, npz_arrays
+from glowkit.system.errors import GlowkitError, shown
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_NUMBERS = (*_FLOATS, torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+
+
+def read_torch(path: Path) -> Any:
+    """The content of a file of torch's, tensors on the CPU.
+
+    Raises GlowkitError when there is no such file, it cannot be read, is damaged, would unpack to a
+    large multiple of its size, or holds more than plain values and tensors, which could run code.
+    """
+    if not os.path.isfile(path):
+        raise GlowkitError(f"no such file: {path}")
+    if not os.access(path, os.R_OK):
+        raise GlowkitError(f"{path} may not be read; change its permissions")
+    damaged = f"{path} is truncated, damaged or not a PyTorch file; copy it again"
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                for entry in archive.infolist():
+                    check_expansion(str(path), entry.file_size, entry.compress_size)
+                if archive.testzip():  # torch does not look at the checksums that it writes
+                    raise GlowkitError(damaged)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except GlowkitError:
+        raise
+    except pickle.UnpicklingError as error:
+        raise GlowkitError(
+            f"{path} is damaged, or holds more than tensors, which glowkit does not load because a"
+            " pickle can run code; save the model's state_dict() alone"
+        ) from error
+    except MemoryError as error:
+        raise GlowkitError(f"{path} needs more memory than there is, or is damaged") from error
+    except Exception as error:  # torch raises whatever its readers stumble over
+        raise GlowkitError(damaged) from error
+
+
+def is_plain(value: object) -> bool:
+    """Whether it is a dense tensor of real numbers on the CPU, each in a place of its own.
+
+    A view of one number repeated takes no space in a file, and all of memory when it is used.
+
+    >>> is_plain(torch.zeros(3)), is_plain(torch.zeros(1).expand(10**12))
+    (True, False)
+    """
+    return (
+        isinstance(value, Tensor)
+        and value.layout == torch.strided
+        and value.device.type == "cpu"
+        and value.dtype in _NUMBERS
+        and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
+    )
+
+
+MOST_NAMED = 5
+
+
+class Contents:
+    """The tensors of a file by name. A reader takes them one by one; what is left is refused.
+
+    So nothing in a file can be overlooked: a tensor that this format does not have would mean
+    another architecture, and an import that ignored it would be another model.
+    """
+
+    def __init__(self, path: Path, tensors: Mapping[str, Tensor]) -> None:
+        self.path = path
+        self._tensors = dict(tensors)
+        self._left = set(tensors)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The widest floating type in the file, and at least float32."""
+        floats = (t.dtype for t in self._tensors.values() if t.is_floating_point())
+        return reduce(torch.promote_types, floats, torch.float32)
+
+    def has(self, pattern: str) -> bool:
+        """Whether a tensor's name begins with this regular expression."""
+        return any(re.match(pattern, name) for name in self._tensors)
+
+    def numbers(self, pattern: str) -> set[int]:
+        """The number that the pattern's group captures, in every name that begins with it.
+
+        Raises:
+            GlowkitError: for one that the file cannot have counted to.
+        """
+        numbers = set()
+        for name in self._tensors:
+            match = re.match(pattern, name)
+            if match and (len(match[1]) > 9 or int(match[1]) >= len(self._tensors)):
+                raise GlowkitError(
+                    f"{self.path} holds {shown(name)}, and only {len(self._tensors)} tensors; it is"
+                    " damaged or not whole"
+                )
+            if match:
+                numbers.add(int(match[1]))
+        return numbers
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of a tensor.
+
+        Raises:
+            GlowkitError: when there is no such tensor.
+        """
+        if name not in self._tensors:
+            raise GlowkitError(f"{self.path} lacks the tensor {name}; it is not whole")
+        return tuple(self._tensors[name].shape)
+
+    def size(self, name: str, dimension: int) -> int:
+        """One side of a tensor, or 0 where it has fewer dimensions."""
+        shape = self.shape(name)
+        return shape[dimension] if dimension < len(shape) else 0
+
+    def take(self, name: str, *shape: int) -> Tensor:
+        """A tensor in float64, whatever its type, which must have this shape.
+
+        Raises:
+            GlowkitError: when it is missing, of another shape, or holds NaN or infinity.
+        """
+        if self.shape(name) != shape or 0 in shape:
+            raise GlowkitError(
+                f"{self.path}: {name} has shape {self.shape(name)} where the rest of the file"
+                f" asks for {shape}; this is not a Glow of the format you named"
+            )
+        tensor = self._tensors[name].double()
+        if not torch.isfinite(tensor).all():
+            raise GlowkitError(f"{self.path}: {name} holds NaN or infinity; use another checkpoint")
+        self._left.discard(name)
+        return tensor
+
+    def flat(self, name: str, *shape: int) -> Tensor:
+        """`take`, flattened to a vector: layouts keep singleton axes where we keep none."""
+        return self.take(name, *shape).flatten()
+
+    def refuse_the_rest(self) -> None:
+        """Refuse, by name, what no reader took."""
+        if self._left:
+            raise GlowkitError(
+                f"{self.path} holds {named(self._left)}, which this format does not have; it"
+                " cannot be imported as the same model"
+            )
+
+
+def named(names: Iterable[str]) -> str:
+    """A few names and how many more there are."""
+    names = sorted(map(_short, names))
+    more = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 200 and name.isprintable() else shown(name)
 
 
 def open_torch(path: Path, wrapper: str | None = None) -> Contents:

@@ -3,7 +3,7 @@
 import torch
 
 from glowkit.core import GlowkitError
-from glowkit.models.importers.contents import Contents
+from glowkit.models.importers.files import Contents
 from glowkit.models.importers.parts import Factors, Level, Scaled, Step, Weights
 from glowkit.nets.scaled import LOG_SCALE_FACTOR
 

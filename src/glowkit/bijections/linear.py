@@ -1,0 +1,254 @@
+"""Linear maps of the channels: invertible matrices, the 1x1 convolution, and permutations."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from glowkit.bijections.matrix_kernel import FromLU, LogAbsDet, factors
+from glowkit.core import Bijection, GlowkitError, constant_ladj, pixelwise_ladj
+from glowkit.nets.keeping import Keeping
+from glowkit.nets.kernel import whole
+
+
+def random_rotation(size: int) -> Tensor:
+    """A random orthogonal matrix: Q of the QR factorisation of a Gaussian matrix."""
+    return torch.linalg.qr(torch.randn(size, size, dtype=torch.float64))[0]
+
+
+def noisy_identity(size: int) -> Tensor:
+    """I + 0.001 · N(0, 1): almost no mixing at first (aravindsrinivas/flowpp, `Pointwise`)."""
+    identity = torch.eye(size, dtype=torch.float64)
+    return identity + 0.001 * torch.randn(size, size, dtype=torch.float64)
+
+
+class InvertibleMatrix(Keeping, ABC):
+    """A learned invertible matrix. Assembled, inverted and log-det'ed in float64.
+
+    To write one: implement `assign` and `_assemble`.
+    """
+
+    def matrix_and_log_det(self) -> tuple[Tensor, Tensor]:
+        """The matrix W, (C, C), and ln |det W|, a scalar; float64."""
+        return self.kept("assembled", self._assemble)
+
+    def matrix(self) -> Tensor:
+        """W alone."""
+        return self.matrix_and_log_det()[0]
+
+    def log_abs_det(self) -> Tensor:
+        """ln |det W| alone."""
+        return self.matrix_and_log_det()[1]
+
+    def inverse_and_log_det(self) -> tuple[Tensor, Tensor]:
+        """W⁻¹, (C, C), and ln |det W|, float64. O(C³) when a parameter has changed."""
+        return self.kept("inverse", self._invert)
+
+    def inverse(self) -> Tensor:
+        """W⁻¹ alone."""
+        return self.inverse_and_log_det()[0]
+
+    @abstractmethod
+    def assign(self, matrix: Tensor) -> None:
+        """Take the value of a given invertible matrix, (C, C)."""
+
+    @abstractmethod
+    def _assemble(self) -> tuple[Tensor, Tensor]:
+        """W and ln |det W|, float64."""
+
+    def _invert(self) -> tuple[Tensor, Tensor]:
+        """W⁻¹ and ln |det W|, float64."""
+        matrix, log_det = self._assemble()
+        inverse, info = torch.linalg.inv_ex(matrix)
+        if whole(info).any():
+            raise GlowkitError(
+                "a 1x1 convolution's matrix has become singular and cannot be inverted; train"
+                " with a lower learning rate, or with permutation 'conv1x1', whose factored"
+                " matrix stays invertible"
+            )
+        return inverse, log_det
+
+
+class PlainMatrix(InvertibleMatrix):
+    """W itself: C² parameters; log-det by LU, O(C³) a step.
+
+    Starts as a random rotation, or what `start(C)` gives, such as `noisy_identity`. Source: Glow,
+    section 3.2, the branch that openai/glow runs.
+
+    >>> PlainMatrix(4).log_abs_det().abs().item() < 1e-6
+    True
+    """
+
+    def __init__(self, size: int, start: Callable[[int], Tensor] = random_rotation) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(size, size))
+        if not self.weight.is_meta:
+            self.assign(start(size))
+
+    @torch.no_grad()
+    def assign(self, matrix: Tensor) -> None:
+        self.weight.copy_(matrix)
+
+    def _assemble(self) -> tuple[Tensor, Tensor]:
+        weight = self.weight.double()
+        return weight, LogAbsDet.of(weight)
+
+
+class LUMatrix(InvertibleMatrix):
+    """W = P · L · U with P fixed: C² parameters; ln |det W| = Σ log_s, O(C) a step.
+
+    L is unit lower triangular, U has the diagonal sign_s · exp(log_s) with fixed signs, so that W
+    can never become singular. The three factors are packed into one matrix, as LAPACK packs them:
+    strictly lower L, strictly upper U, and log_s on the diagonal; so the parameters are exactly
+    the degrees of freedom of W (openai/glow stores L and U whole, with masked, inert entries).
+    Starts as a random rotation. Source: Glow, section 3.2, equation 10.
+    """
+
+    permutation: Tensor
+    signs: Tensor
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.packed = nn.Parameter(torch.empty(size, size))
+        self.register_buffer("permutation", torch.arange(size))
+        self.register_buffer("signs", torch.ones(size))
+        if not self.packed.is_meta:
+            self.assign(random_rotation(size))
+
+    @torch.no_grad()
+    def assign(self, matrix: Tensor) -> None:
+        p, lower, upper = torch.linalg.lu(matrix.double())
+        diagonal = upper.diagonal()
+        self.permutation.copy_(p.argmax(1))
+        self.signs.copy_(diagonal.sign())
+        packed = lower.tril(-1) + upper.triu(1) + diagonal.abs().log().diag()
+        self.packed.copy_(packed)
+
+    def _assemble(self) -> tuple[Tensor, Tensor]:
+        matrix, log_det = FromLU.of(self.packed, self.permutation, self.signs)
+        return matrix, log_det
+
+    def _invert(self) -> tuple[Tensor, Tensor]:
+        lower, upper, log_det = factors(self.packed, self.signs)
+        columns = torch.eye(len(lower), dtype=lower.dtype, device=lower.device)
+        half = torch.linalg.solve_triangular(
+            lower, columns[:, self.permutation], upper=False, unitriangular=True
+        )
+        return torch.linalg.solve_triangular(upper, half, upper=True), log_det
+
+
+class Conv1x1(Bijection):
+    """Multiply every pixel's channels by one invertible matrix: y = W x.
+
+    inverse: x = W⁻¹ y; ladj = pixels · ln |det W|. Shapes: (N, C, H, W), or (N, C) for vectors.
+    Cost: C² multiplications a pixel. Source: Glow, section 3.2.
+
+    Args:
+        matrix: how W is parametrised: `PlainMatrix(C)` or `LUMatrix(C)`.
+
+    >>> from glowkit.bijections import LUMatrix
+    >>> layer, x = Conv1x1(LUMatrix(3)), torch.randn(2, 3, 4, 4)
+    >>> torch.allclose(layer.inverse(layer(x)[0])[0], x, atol=1e-5)
+    True
+    """
+
+    reads_context = False
+
+    def __init__(self, matrix: InvertibleMatrix) -> None:
+        super().__init__()
+        self.matrix = matrix
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        matrix, log_det = self.matrix.matrix_and_log_det()
+        return mix(x, matrix), pixelwise_ladj(x, log_det)
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        inverse, log_det = self.matrix.inverse_and_log_det()
+        return mix(y, inverse), -pixelwise_ladj(y, log_det)
+
+
+def mix(x: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
+    """matrix · x + bias for every pixel, in x's dtype, under autocast too: it is to be undone.
+
+    A product a batch, whatever the layout; for the few channels of a flow it takes a third of a
+    convolution's time on a CPU.
+    """
+    matrix = matrix.to(x.dtype)
+    bias = x.new_zeros(len(matrix)) if bias is None else bias.to(x.dtype)
+    with torch.autocast(x.device.type, enabled=False):
+        if x.dim() == 2:
+            return F.linear(x, matrix, bias)
+        pixels = x.flatten(2)
+        return torch.baddbmm(bias[:, None], matrix.expand(len(x), -1, -1), pixels).view(x.shape)
+
+
+class Permute(Bijection):
+    """Reorder the channels: y[:, i] = x[:, indices[i]]; ladj = 0.
+
+    Shapes: (N, C, ...). The indices are saved with the model. Source: Glow, section 3.2, the
+    alternatives to the 1x1 convolution.
+
+    Raises:
+        ValueError: when the indices are not a permutation.
+
+    >>> Permute([2, 0, 1])(torch.tensor([[10, 20, 30]]))[0].tolist()
+    [[30, 10, 20]]
+    """
+
+    reads_context = False
+
+    indices: Tensor
+    indices_inverse: Tensor
+
+    def __init__(self, indices: list[int]) -> None:
+        super().__init__()
+        if sorted(indices) != list(range(len(indices))):
+            raise ValueError(f"not a permutation of 0..{len(indices) - 1}: {indices}")
+        self.register_buffer("indices", torch.tensor(indices))
+        self.register_buffer("indices_inverse", torch.tensor(indices).argsort())
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return x.index_select(1, self.indices), constant_ladj(x)
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return y.index_select(1, self.indices_inverse), constant_ladj(y)
+
+
+def reverse(channels: int) -> Permute:
+    """The permutation that reverses the channels (NICE, RealNVP)."""
+    return Permute(list(range(channels))[::-1])
+
+
+def shuffle(channels: int) -> Permute:
+    """A permutation drawn at random once, from torch's global generator."""
+    return Permute(torch.randperm(channels, device="cpu").tolist())
+
+
+def even_first(channels: int) -> Permute:
+    """Even indices, then odd ones: neighbouring pixels of a flat image part company (NICE)."""
+    return Permute([*range(0, channels, 2), *range(1, channels, 2)])
+
+
+def swap_halves(channels: int) -> Permute:
+    """The second half of an even number of channels, then the first."""
+    half = channels // 2
+    return Permute([*range(half, channels), *range(half)])
+
+
+def diagonals_first(channels: int) -> Permute:
+    """Of a squeezed image's 4C channels, those of pixels (0, 0) and (1, 1), then (0, 1) and (1, 0).
+
+    After `Squeeze`, each half holds the cells of one colour of a checkerboard: RealNVP's ordered
+    squeeze (figure 3 b), which the reference makes by unsqueezing and squeezing anew.
+    """
+    return Permute([4 * c + pixel for pixel in (0, 3, 1, 2) for c in range(channels // 4)])
+
+
+def block_major(channels: int) -> Permute:
+    """Of a squeezed image's 4C channels, the C of pixel (0, 0), then (0, 1), (1, 0) and (1, 1).
+
+    `Squeeze` and this are TensorFlow's `space_to_depth`: halves are then the upper and lower rows.
+    """
+    return Permute([4 * c + pixel for pixel in range(4) for c in range(channels // 4)])

@@ -1,0 +1,286 @@
+"""Densities made of others: a bijection before one, a split in two, and contexts."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from glowkit.core import Bijection, Density, Generator, GlowkitError, NoiseSpec, nan_where_broken
+from glowkit.core.inputs import (
+    check_context,
+    check_device,
+    check_examples,
+    check_noises,
+    check_tensor,
+)
+from glowkit.nets.kernel import whole
+
+
+class Then(Density):
+    """The density of x when y = bijection(x) follows another: log p(x) = log p(y) + ladj.
+
+    The change of variables formula. The noises are those of `density`.
+
+    Args:
+        bijection: maps x to y.
+        density: of y.
+        shape: of one example x, where it is known: inputs are then held against it.
+
+    Raises:
+        GlowkitError: where the shape is known, for an x of another shape, dtype or device, noises
+            that `encode` would not give, or a context that nothing reads.
+
+    >>> import torch
+    >>> from glowkit.bijections import ElementwiseAffine
+    >>> from glowkit.densities import StandardNormal
+    >>> model = Then(ElementwiseAffine((1,)), StandardNormal((1,)))
+    >>> noises, log_p = model.encode(torch.ones(1, 1))
+    >>> model.decode(noises)[0].item()
+    1.0
+    """
+
+    def __init__(
+        self, bijection: Bijection, density: Density, shape: Sequence[int] | None = None
+    ) -> None:
+        super().__init__()
+        self.bijection = bijection
+        self.density = density
+        self.shape = None if shape is None else tuple(shape)
+
+    @property
+    def reads_context(self) -> bool:
+        return self.density.reads_context or self.bijection.reads_context
+
+    def encode(
+        self, x: Tensor, context: Tensor | None = None, generator: Generator = None
+    ) -> tuple[list[Tensor], Tensor]:
+        if self.shape is not None:
+            check_examples(x, self.shape, self.anchor)
+            check_context(self, context)
+        y, ladj = self.bijection(x, context)
+        noises, log_p = self.density.encode(y, context, generator)
+        return noises, log_p + ladj
+
+    def decode(
+        self, noises: Sequence[Tensor], context: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        if self.shape is not None:
+            check_noises(noises, self.noise_specs(), self.anchor)
+            check_context(self, context)
+        y, log_p = self.density.decode(noises, context)
+        x, ladj = self.bijection.inverse(y, context)
+        return x, nan_where_broken(x, log_p - ladj)
+
+    def noise_specs(self) -> list[NoiseSpec]:
+        return self.density.noise_specs()
+
+
+def kept_alone(x1: Tensor, context: Tensor | None) -> Tensor:
+    """What the prior of a split sees: the kept channels, whatever the context."""
+    return x1
+
+
+def kept_and_context(x1: Tensor, context: Tensor | None) -> Tensor:
+    """What the prior of a split sees: the kept channels, then the context as channels.
+
+    Shapes: x1 (N, C, H, W), context (N, features), the same everywhere, to (N, C + features, H, W).
+
+    Raises:
+        GlowkitError: without a context.
+    """
+    if context is None:
+        raise GlowkitError("this split needs a context and got none")
+    space = x1.shape[2:]
+    beside = context.to(x1.dtype)[:, :, None, None].expand(-1, -1, *space)
+    return torch.cat([x1, beside], dim=1)
+
+
+class Split(Density):
+    """Keep the first channels, and give the others to a prior that sees the kept ones.
+
+    log p(x) = log prior(x₂ | x₁) + log deeper(x₁). The dropped half's noise leaves first. Shapes:
+    (N, C, ...) with the last `prior` channels dropped. Source: RealNVP, section 3.6; Glow's learned
+    conditional prior, openai/glow `split2d`. That the prior can see the context too is ours.
+
+    Args:
+        kept: how many channels go on.
+        prior: density of the dropped channels, conditioned on what `seen` makes of the kept ones.
+        deeper: density of the kept channels, which gets the outer context.
+        seen: `kept_alone`, or `kept_and_context`.
+    """
+
+    def __init__(
+        self,
+        kept: int,
+        prior: Density,
+        deeper: Density,
+        seen: Callable[[Tensor, Tensor | None], Tensor] = kept_alone,
+    ) -> None:
+        super().__init__()
+        self.kept = kept
+        self.prior = prior
+        self.deeper = deeper
+        self.seen = seen
+
+    @property
+    def reads_context(self) -> bool:
+        return self.seen is not kept_alone or self.deeper.reads_context
+
+    def encode(
+        self, x: Tensor, context: Tensor | None = None, generator: Generator = None
+    ) -> tuple[list[Tensor], Tensor]:
+        x1, x2 = x[:, : self.kept], x[:, self.kept :]
+        early, log_p2 = self.prior.encode(x2, self.seen(x1, context), generator)
+        late, log_p1 = self.deeper.encode(x1, context, generator)
+        return early + late, log_p1 + log_p2
+
+    def decode(
+        self, noises: Sequence[Tensor], context: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        early = len(self.prior.noise_specs())
+        x1, log_p1 = self.deeper.decode(noises[early:], context)
+        x2, log_p2 = self.prior.decode(noises[:early], self.seen(x1, context))
+        return torch.cat([x1, x2], dim=1), log_p1 + log_p2
+
+    def noise_specs(self) -> list[NoiseSpec]:
+        return self.prior.noise_specs() + self.deeper.noise_specs()
+
+
+INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+
+
+class WithLabels(Density):
+    """Turn integer labels (N,) into one-hot vectors (N, classes) for everything inside.
+
+    Raises:
+        GlowkitError: when labels are missing, not one for each image, or not in 0..classes−1.
+    """
+
+    def __init__(self, classes: int, density: Density) -> None:
+        super().__init__()
+        self.classes = classes
+        self.density = density
+
+    def one_hot(self, labels: Tensor | None, examples: int) -> Tensor:
+        """One-hot vectors of the labels, (N, classes), in the model's dtype."""
+        last = self.classes - 1
+        if labels is not None:
+            check_tensor(labels, "class labels")
+        if labels is None:
+            raise GlowkitError(
+                f"this model is conditional: give each image a class label from 0 to {last}"
+            )
+        if tuple(labels.shape) != (examples,) or labels.dtype not in INTEGERS:
+            raise GlowkitError(
+                f"class labels must be one integer for each of {examples} image(s), not"
+                f" {tuple(labels.shape)} of {labels.dtype}"
+            )
+        check_device(labels, self.anchor)
+        given = whole(labels)
+        wrong = given[(given < 0) | (given > last)]
+        if len(wrong):
+            raise GlowkitError(
+                f"class {int(wrong[0])} does not exist; this model has {self.classes} classes,"
+                f" 0 to {last}"
+            )
+        # `F.one_hot` looks at values, which `torch.vmap` does not let it do.
+        return (labels[:, None] == torch.arange(self.classes, device=labels.device)).to(self.anchor)
+
+    def encode(
+        self, x: Tensor, context: Tensor | None = None, generator: Generator = None
+    ) -> tuple[list[Tensor], Tensor]:
+        return self.density.encode(x, self.one_hot(context, len(x)), generator)
+
+    def decode(
+        self, noises: Sequence[Tensor], context: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        return self.density.decode(noises, self.one_hot(context, len(noises[0])))
+
+    def noise_specs(self) -> list[NoiseSpec]:
+        return self.density.noise_specs()
+
+
+class WithVectors(Density):
+    """Check context vectors (N, features), such as angles or attributes, for everything inside.
+
+    log p(x | c) is that of the density inside. Scale each feature to be of order one: they reach
+    the networks as they are.
+
+    Raises:
+        GlowkitError: when vectors are missing, of another shape, not numbers with fractions, or
+            hold NaN or infinity.
+
+    >>> from glowkit.densities import StandardNormal
+    >>> WithVectors(2, StandardNormal((3,))).log_prob(torch.zeros(1, 3), torch.zeros(1, 2)).shape
+    torch.Size([1])
+    """
+
+    def __init__(self, features: int, density: Density) -> None:
+        super().__init__()
+        self.features = features
+        self.density = density
+
+    def checked(self, vectors: Tensor | None, examples: int) -> Tensor:
+        """The vectors in the model's dtype."""
+        if vectors is None:
+            raise GlowkitError(
+                f"this model is conditional: give each image a context of {self.features} number(s)"
+            )
+        check_tensor(vectors, "the context")
+        if tuple(vectors.shape) != (examples, self.features) or not vectors.is_floating_point():
+            raise GlowkitError(
+                f"the context must be {self.features} floating-point number(s) for each of"
+                f" {examples} image(s), not {tuple(vectors.shape)} of {vectors.dtype}"
+            )
+        check_device(vectors, self.anchor)
+        if not torch.isfinite(whole(vectors)).all():
+            raise GlowkitError("the context holds NaN or infinity; every number must be finite")
+        return vectors.to(self.anchor)
+
+    def encode(
+        self, x: Tensor, context: Tensor | None = None, generator: Generator = None
+    ) -> tuple[list[Tensor], Tensor]:
+        return self.density.encode(x, self.checked(context, len(x)), generator)
+
+    def decode(
+        self, noises: Sequence[Tensor], context: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        return self.density.decode(noises, self.checked(context, len(noises[0])))
+
+    def noise_specs(self) -> list[NoiseSpec]:
+        return self.density.noise_specs()
+
+
+class WithContext(Density):
+    """Give everything inside net(context) as its context: p(x | net(context)).
+
+    The network is evaluated once a call, however many couplings read its features. Shapes and cost
+    are the network's and the density's.
+
+    Raises:
+        GlowkitError: without a context.
+    """
+
+    def __init__(self, net: nn.Module, density: Density) -> None:
+        super().__init__()
+        self.net = net
+        self.density = density
+
+    def features(self, context: Tensor | None) -> Tensor:
+        """What the density inside is given for a context."""
+        if context is None:
+            raise GlowkitError("this density needs a context and got none")
+        return self.net(context)
+
+    def encode(
+        self, x: Tensor, context: Tensor | None = None, generator: Generator = None
+    ) -> tuple[list[Tensor], Tensor]:
+        return self.density.encode(x, self.features(context), generator)
+
+    def decode(
+        self, noises: Sequence[Tensor], context: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        return self.density.decode(noises, self.features(context))
+
+    def noise_specs(self) -> list[NoiseSpec]:
+        return self.density.noise_specs()

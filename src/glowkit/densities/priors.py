@@ -1,0 +1,261 @@
+"""Densities that flows end in: normal, uniform and logistic, learned or given a context."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from glowkit.core import (
+    Density,
+    Generator,
+    GlowkitError,
+    NoiseSpec,
+    constant_ladj,
+    nan_where_broken,
+    sum_per_example,
+)
+from glowkit.core.inputs import check_shape
+from glowkit.nets import ZeroConv2d, ZeroLinear
+
+LOG_2PI = math.log(2 * math.pi)
+
+
+class StandardNormal(Density):
+    """Independent N(0, 1) in every dimension: log p = −½ Σ (x² + ln 2π). The noise is x itself.
+
+    Shapes: (N, *shape).
+
+    >>> import torch
+    >>> StandardNormal((2,)).log_prob(torch.zeros(1, 2)).item()
+    -1.83787...
+    """
+
+    reads_context = False
+
+    def __init__(self, shape: Sequence[int]) -> None:
+        super().__init__()
+        self.shape = tuple(shape)
+
+    def encode(
+        self, x: Tensor, context: Tensor | None = None, generator: Generator = None
+    ) -> tuple[list[Tensor], Tensor]:
+        check_shape(x, self.shape)
+        return [x], -0.5 * sum_per_example(x.square() + LOG_2PI)
+
+    def decode(
+        self, noises: Sequence[Tensor], context: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        (x,) = noises
+        return x, -0.5 * sum_per_example(x.square() + LOG_2PI)
+
+    def noise_specs(self) -> list[NoiseSpec]:
+        return [NoiseSpec(self.shape)]
+
+
+class StandardLogistic(Density):
+    """Independent standard logistic dimensions: log p = −Σ [sp(x) + sp(−x)], sp the softplus.
+
+    The noise is x itself, and logistic. Shapes: (N, *shape). Source: NICE, section 3.4.
+    """
+
+    reads_context = False
+
+    def __init__(self, shape: Sequence[int]) -> None:
+        super().__init__()
+        self.shape = tuple(shape)
+
+    def encode(
+        self, x: Tensor, context: Tensor | None = None, generator: Generator = None
+    ) -> tuple[list[Tensor], Tensor]:
+        check_shape(x, self.shape)
+        return [x], -sum_per_example(F.softplus(x) + F.softplus(-x))
+
+    def decode(
+        self, noises: Sequence[Tensor], context: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        (x,) = noises
+        return x, -sum_per_example(F.softplus(x) + F.softplus(-x))
+
+    def noise_specs(self) -> list[NoiseSpec]:
+        return [NoiseSpec(self.shape, "logistic")]
+
+
+def normal_encode(x: Tensor, mean: Tensor, log_std: Tensor) -> tuple[Tensor, Tensor]:
+    """Whiten x under N(mean, exp(log_std)²): eps = (x − mean) · exp(−log_std), and log p (N,)."""
+    eps = (x - mean) * (-log_std).exp()
+    return eps, -0.5 * sum_per_example(eps.square() + LOG_2PI + 2 * log_std)
+
+
+def normal_decode(eps: Tensor, mean: Tensor, log_std: Tensor) -> tuple[Tensor, Tensor]:
+    """Undo `normal_encode`: x = mean + exp(log_std) · eps, and log p(x), (N,)."""
+    log_p = -0.5 * sum_per_example(eps.square() + LOG_2PI + 2 * log_std)
+    x = mean + log_std.exp() * eps
+    return x, nan_where_broken(x, log_p)
+
+
+class Uniform(Density):
+    """Independent U(0, 1) in every dimension: log p = 0. Noise eps = Φ⁻¹(x), x = Φ(eps).
+
+    Φ is the normal distribution function, so zero noise is the middle, ½. Outside of the cube
+    log p = −∞, and the noise is NaN. Shapes: (N, *shape).
+
+    >>> Uniform((1,)).decode([torch.zeros(1, 1)])[0].item()
+    0.5
+    """
+
+    reads_context = False
+
+    def __init__(self, shape: Sequence[int]) -> None:
+        super().__init__()
+        self.shape = tuple(shape)
+
+    def encode(
+        self, x: Tensor, context: Tensor | None = None, generator: Generator = None
+    ) -> tuple[list[Tensor], Tensor]:
+        check_shape(x, self.shape)
+        log_p = (0 * x).masked_fill((x < 0) | (x > 1), -torch.inf)
+        return [torch.special.ndtri(x)], sum_per_example(log_p)
+
+    def decode(
+        self, noises: Sequence[Tensor], context: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        (eps,) = noises
+        x = torch.special.ndtr(eps)
+        return x, nan_where_broken(x, constant_ladj(x))
+
+    def noise_specs(self) -> list[NoiseSpec]:
+        return [NoiseSpec(self.shape)]
+
+
+class ConditionalNormal(Density):
+    """N(m, s²) with (m, ln s) = net(context), interleaved: channel 2j is m_j, 2j + 1 is ln s_j.
+
+    Noise eps = (x − m) / s; log p = −½ Σ (eps² + ln 2π + 2 ln s). Shapes: x (N, *shape), net output
+    (N, 2C, ...). Cost: the net's. Source: Glow, openai/glow `split2d_prior`.
+
+    Raises:
+        GlowkitError: without a context, or when the net gives another shape.
+    """
+
+    def __init__(self, net: nn.Module, shape: Sequence[int]) -> None:
+        super().__init__()
+        self.net = net
+        self.shape = tuple(shape)
+
+    def _parameters_of(self, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        if context is None:
+            raise GlowkitError("a conditional prior needs a context and got none")
+        h = self.net(context)
+        channels, *space = self.shape
+        if h.shape[1:] != (2 * channels, *space):
+            raise GlowkitError(f"net gave {tuple(h.shape[1:])}, needed {(2 * channels, *space)}")
+        mean, log_std = h.reshape(len(h), channels, 2, *space).unbind(2)
+        return mean, log_std
+
+    def encode(
+        self, x: Tensor, context: Tensor | None = None, generator: Generator = None
+    ) -> tuple[list[Tensor], Tensor]:
+        check_shape(x, self.shape)
+        eps, log_p = normal_encode(x, *self._parameters_of(context))
+        return [eps], log_p
+
+    def decode(
+        self, noises: Sequence[Tensor], context: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        (eps,) = noises
+        return normal_decode(eps, *self._parameters_of(context))
+
+    def noise_specs(self) -> list[NoiseSpec]:
+        return [NoiseSpec(self.shape)]
+
+
+class TopPrior(Density):
+    """N(m, s²) with (m, ln s) learned; contiguous halves of border(0) + embedding(context).
+
+    `border`, a zero convolution over a map of zeros, gives one mean and deviation for each
+    channel that differ at the borders and corners only (openai/glow's `learn_top`; its weights on
+    the zero inputs stay zero for ever, and are kept so that parameter counts agree).
+    `embedding` adds a term for each context vector, broadcast over space (`ycond`). Without
+    either, use `StandardNormal`. Shapes: x (N, C, H, W), context (N, features). Source: openai/glow
+    `prior`.
+
+    Raises:
+        GlowkitError: without a context when there is an embedding.
+    """
+
+    def __init__(
+        self, shape: Sequence[int], border: ZeroConv2d | None, embedding: ZeroLinear | None
+    ) -> None:
+        super().__init__()
+        self.shape = tuple(shape)
+        self.border = border
+        self.embedding = embedding
+
+    def _mean_and_log_std(self, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        channels, height, width = self.shape
+        h = self.anchor.new_zeros(1, 2 * channels, height, width)
+        if self.border is not None:
+            h = self.border(h)
+        if self.embedding is not None:
+            if context is None:
+                raise GlowkitError("this model is conditional: give a context with every example")
+            h = h + self.embedding(context)[:, :, None, None]
+        mean, log_std = h.chunk(2, dim=1)
+        return mean, log_std
+
+    @property
+    def reads_context(self) -> bool:
+        return self.embedding is not None
+
+    def encode(
+        self, x: Tensor, context: Tensor | None = None, generator: Generator = None
+    ) -> tuple[list[Tensor], Tensor]:
+        check_shape(x, self.shape)
+        eps, log_p = normal_encode(x, *self._mean_and_log_std(context))
+        return [eps], log_p
+
+    def decode(
+        self, noises: Sequence[Tensor], context: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        (eps,) = noises
+        return normal_decode(eps, *self._mean_and_log_std(context))
+
+    def noise_specs(self) -> list[NoiseSpec]:
+        return [NoiseSpec(self.shape)]
+
+
+class Classified(Density):
+    """A prior with a classifier head that reads the class off its latent, averaged over space.
+
+    The density is the prior's own. `class_logits` serves Glow's auxiliary loss. Source: openai/glow
+    `model.model`, `weight_y`.
+    """
+
+    def __init__(self, prior: Density, head: ZeroLinear) -> None:
+        super().__init__()
+        self.prior = prior
+        self.head = head
+
+    @property
+    def reads_context(self) -> bool:
+        return self.prior.reads_context
+
+    def encode(
+        self, x: Tensor, context: Tensor | None = None, generator: Generator = None
+    ) -> tuple[list[Tensor], Tensor]:
+        return self.prior.encode(x, context, generator)
+
+    def decode(
+        self, noises: Sequence[Tensor], context: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        return self.prior.decode(noises, context)
+
+    def noise_specs(self) -> list[NoiseSpec]:
+        return self.prior.noise_specs()
+
+    def class_logits(self, noises: Sequence[Tensor], context: Tensor | None = None) -> Tensor:
+        """Logits of the classes, (N, classes), from this prior's own noises."""
+        x, _ = self.prior.decode(noises, context)
+        return self.head(x.flatten(2).mean(2))

@@ -1,0 +1,131 @@
+"""Plots: a histogram, a density of the plane, and how it moves."""
+
+from __future__ import annotations  # PIL's types are named without importing it
+
+import io
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from glowkit.core.density import Density
+from glowkit.core.finite import finite_examples
+from glowkit.pictures.sheet import write_gif
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+def histogram(bits: Tensor, marks: Mapping[str, float]) -> bytes:
+    """A PNG of the histogram of bits/dim, (N,), with a dashed line at each of `marks` by its name.
+
+    What is not finite cannot be drawn: the axis says how many images that are, the legend which
+    marks.
+
+    >>> import torch
+    >>> histogram(torch.tensor([2.0, 2.1, 2.5]), {"mean": 2.2})[1:4]
+    b'PNG'
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure((5.5, 2.6), dpi=200, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    # Rules that follow the spread ask for millions of bins where one image is far out.
+    drawn = bits[bits.isfinite()]
+    axes.hist(drawn.numpy(), bins="sqrt" if len(drawn) else 1)
+    for number, (name, value) in enumerate(marks.items()):
+        color = f"C{number + 1}"
+        if math.isfinite(value):
+            axes.axvline(value, color=color, linestyle="--", label=name)
+        else:
+            axes.plot([], [], color=color, linestyle="--", label=f"{name}: {value}, not drawn")
+    axes.legend(frameon=False)
+    lost = len(bits) - len(drawn)
+    without = f" (without {lost} of {len(bits)} images that have none)" if lost else ""
+    axes.set(xlabel=f"bits/dim{without}", ylabel="images")
+    axes.spines[["top", "right"]].set_visible(False)
+    picture = io.BytesIO()
+    canvas.print_png(picture)
+    return picture.getvalue()
+
+
+CELLS = 160  # a side of the grid on which densities are drawn
+PANEL = 2.6  # inches
+DPI = 100
+HATCH: dict[str, Any] = {"facecolor": "#fcf0ee", "edgecolor": "#cd4637", "hatch": "////"}
+
+Panel = tuple[str, Tensor | Callable[[Tensor], Tensor]]
+"""A title, and what is drawn below it: points (N, 2), or a function from points to ln p, (N,)."""
+
+
+def plane_image(panels: Sequence[Panel], half_side: float) -> Image:
+    """Draw panels side by side, each of the square [−half_side, half_side]².
+
+    Densities are drawn as √p, each panel scaled by itself: thin bridges then show beside modes.
+    What is not finite cannot be drawn: the title counts such points, and such cells are hatched.
+
+    >>> ring = torch.randn(50, 2)
+    >>> plane_image([("samples", ring), ("p", lambda x: -x.square().sum(1))], 3.0).size
+    (520, 260)
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+    from PIL import Image
+
+    size = (PANEL * len(panels), PANEL)
+    figure = Figure(size, dpi=DPI, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    window = (-half_side, half_side)
+    row = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (title, content) in zip(row, panels, strict=True):
+        axes.set(xlim=window, ylim=window, xticks=[], yticks=[], aspect="equal")
+        if isinstance(content, Tensor):
+            lost = int((~finite_examples(content)).sum())
+            title += f", {lost} of {len(content)} not finite" if lost else ""
+            axes.plot(*content.T.cpu().numpy(), ",", color="#20407f", alpha=0.6)
+        else:
+            axes.add_patch(Rectangle((-half_side, -half_side), *[2 * half_side] * 2, **HATCH))
+            axes.imshow(_root(content, half_side), origin="lower", extent=window * 2, cmap="magma")
+        axes.set_title(title, fontsize=9)
+    canvas.draw()
+    return Image.frombytes("RGBA", canvas.get_width_height(), bytes(canvas.buffer_rgba())).convert(
+        "RGB"
+    )
+
+
+@torch.no_grad()
+def _root(log_p: Callable[[Tensor], Tensor], half_side: float) -> object:
+    """√p on a square grid, 1 at its highest, NaN where log p is NaN or +∞."""
+    axis = half_side * ((2 * torch.arange(CELLS) + 1) / CELLS - 1)
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    values = log_p(torch.stack([x.flatten(), y.flatten()], dim=1)).cpu()
+    values = values.masked_fill(values == torch.inf, torch.nan)
+    finite = values[values.isfinite()]
+    highest = finite.max() if len(finite) else 0.0
+    return ((values - highest) / 2).exp().view(CELLS, CELLS).numpy()
+
+
+def density_panel(model: Density) -> Panel:
+    """The density of a model of points in the plane."""
+    return "density", lambda points: model.log_prob(points.to(model.anchor))
+
+
+def save_gif(frames: Sequence[Path], path: Path, seconds: float = 6.0) -> None:
+    """Join pictures to an animation that takes `seconds`, stays on the last one, and repeats.
+
+    Raises GlowkitError, naming the path and the reason, when it cannot be written.
+    """
+    from PIL import Image
+
+    pictures = []
+    for frame in frames:
+        with Image.open(frame, formats=("PNG",)) as picture:
+            pictures.append(picture.quantize(32, dither=Image.Dither.NONE))  # dithering is bulk
+    each = max(60, round(1000 * seconds / len(pictures)))
+    write_gif(pictures, [*[each] * (len(pictures) - 1), 2000], path)

@@ -1,0 +1,1 @@
+"""Floor 0: files, locks and errors. Knows no torch."""
