@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         Density,
         GlowkitError,
         GlowkitWarning,
+        frozen,
         initialize,
         keep_freed_memory,
     )
@@ -50,6 +51,7 @@ __all__ = [
     "__version__",
     "bits_per_dim",
     "build",
+    "frozen",
     "initialize",
     "keep_freed_memory",
     "load",
@@ -65,6 +67,7 @@ _HOMES = {
         "Density",
         "GlowkitError",
         "GlowkitWarning",
+        "frozen",
         "initialize",
         "keep_freed_memory",
     ],

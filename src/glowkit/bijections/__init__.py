@@ -15,8 +15,8 @@ from glowkit.bijections.elementwise import (
     Shift,
     Sigmoid,
 )
-from glowkit.bijections.folded import ActnormConv1x1
 from glowkit.bijections.linear import (
+    ActnormConv1x1,
     Conv1x1,
     InvertibleMatrix,
     LUMatrix,

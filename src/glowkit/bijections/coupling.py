@@ -41,19 +41,15 @@ class Coupling(Conditioned):
         return self.net(x[:, : self.kept], context)
 
     def forward_given(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        x1, x2 = self._halves(x)
+        # One node, whose gradient is one `cat`; two slices would each fill a tensor of x's size.
+        x1, x2 = x.split([self.kept, x.shape[1] - self.kept], dim=1)
         y2, ladj = self.transformer(x2, h)
         return torch.cat([x1, y2], dim=1), ladj
 
     def inverse_given(self, y: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        y1, y2 = self._halves(y)
+        y1, y2 = y.split([self.kept, y.shape[1] - self.kept], dim=1)
         x2, ladj = self.transformer.inverse(y2, h)
         return torch.cat([y1, x2], dim=1), ladj
-
-    def _halves(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        # One node, whose gradient is one `cat`; two slices would each fill a tensor of x's size.
-        x1, x2 = x.split([self.kept, x.shape[1] - self.kept], dim=1)
-        return x1, x2
 
 
 class Halves(Bijection):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from glowkit.core import Bijection, constant_ladj, sum_per_example
-from glowkit.nets.statistics import SCALE_FLOOR
+from glowkit.core.initialization import SCALE_FLOOR
 
 
 class Shift(Bijection):

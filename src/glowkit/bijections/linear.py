@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from glowkit.bijections.matrix_kernel import FromLU, LogAbsDet, factors
+from glowkit.bijections.normalization import Actnorm
 from glowkit.core import Bijection, GlowkitError, constant_ladj, pixelwise_ladj
-from glowkit.nets.keeping import Keeping
-from glowkit.nets.kernel import whole
+from glowkit.core.bijection import whole
+from glowkit.core.freezing import made_once
+from glowkit.nets.glow import LOG_SCALE_FACTOR
 
 
 def random_rotation(size: int) -> Tensor:
@@ -24,15 +25,23 @@ def noisy_identity(size: int) -> Tensor:
     return identity + 0.001 * torch.randn(size, size, dtype=torch.float64)
 
 
-class InvertibleMatrix(Keeping, ABC):
+def log_abs_det(matrix: Tensor) -> Tensor:
+    """ln |det W| by LU factors, since a determinant underflows at C = 384. W is (C, C).
+
+    `torch.linalg.slogdet` forgets, where it is differentiated forward, that its factors change too.
+    """
+    return torch.linalg.lu_factor_ex(matrix).LU.diagonal().abs().log().sum()
+
+
+class InvertibleMatrix(nn.Module, ABC):
     """A learned invertible matrix. Assembled, inverted and log-det'ed in float64.
 
-    To write one: implement `assign` and `_assemble`.
+    To write one: implement `assign` and `matrix_and_log_det`.
     """
 
+    @abstractmethod
     def matrix_and_log_det(self) -> tuple[Tensor, Tensor]:
         """The matrix W, (C, C), and ln |det W|, a scalar; float64."""
-        return self.kept("assembled", self._assemble)
 
     def matrix(self) -> Tensor:
         """W alone."""
@@ -42,25 +51,10 @@ class InvertibleMatrix(Keeping, ABC):
         """ln |det W| alone."""
         return self.matrix_and_log_det()[1]
 
+    @made_once
     def inverse_and_log_det(self) -> tuple[Tensor, Tensor]:
-        """W⁻¹, (C, C), and ln |det W|, float64. O(C³) when a parameter has changed."""
-        return self.kept("inverse", self._invert)
-
-    def inverse(self) -> Tensor:
-        """W⁻¹ alone."""
-        return self.inverse_and_log_det()[0]
-
-    @abstractmethod
-    def assign(self, matrix: Tensor) -> None:
-        """Take the value of a given invertible matrix, (C, C)."""
-
-    @abstractmethod
-    def _assemble(self) -> tuple[Tensor, Tensor]:
-        """W and ln |det W|, float64."""
-
-    def _invert(self) -> tuple[Tensor, Tensor]:
-        """W⁻¹ and ln |det W|, float64."""
-        matrix, log_det = self._assemble()
+        """W⁻¹, (C, C), and ln |det W|, float64. O(C³)."""
+        matrix, log_det = self.matrix_and_log_det()
         inverse, info = torch.linalg.inv_ex(matrix)
         if whole(info).any():
             raise GlowkitError(
@@ -69,6 +63,14 @@ class InvertibleMatrix(Keeping, ABC):
                 " matrix stays invertible"
             )
         return inverse, log_det
+
+    def inverse(self) -> Tensor:
+        """W⁻¹ alone."""
+        return self.inverse_and_log_det()[0]
+
+    @abstractmethod
+    def assign(self, matrix: Tensor) -> None:
+        """Take the value of a given invertible matrix, (C, C)."""
 
 
 class PlainMatrix(InvertibleMatrix):
@@ -91,9 +93,10 @@ class PlainMatrix(InvertibleMatrix):
     def assign(self, matrix: Tensor) -> None:
         self.weight.copy_(matrix)
 
-    def _assemble(self) -> tuple[Tensor, Tensor]:
+    @made_once
+    def matrix_and_log_det(self) -> tuple[Tensor, Tensor]:
         weight = self.weight.double()
-        return weight, LogAbsDet.of(weight)
+        return weight, log_abs_det(weight)
 
 
 class LUMatrix(InvertibleMatrix):
@@ -126,17 +129,28 @@ class LUMatrix(InvertibleMatrix):
         packed = lower.tril(-1) + upper.triu(1) + diagonal.abs().log().diag()
         self.packed.copy_(packed)
 
-    def _assemble(self) -> tuple[Tensor, Tensor]:
-        matrix, log_det = FromLU.of(self.packed, self.permutation, self.signs)
-        return matrix, log_det
+    @made_once
+    def matrix_and_log_det(self) -> tuple[Tensor, Tensor]:
+        lower, upper, log_det = self._factors()
+        return (lower @ upper).index_select(0, self.permutation), log_det
 
-    def _invert(self) -> tuple[Tensor, Tensor]:
-        lower, upper, log_det = factors(self.packed, self.signs)
+    @made_once
+    def inverse_and_log_det(self) -> tuple[Tensor, Tensor]:
+        lower, upper, log_det = self._factors()
         columns = torch.eye(len(lower), dtype=lower.dtype, device=lower.device)
         half = torch.linalg.solve_triangular(
             lower, columns[:, self.permutation], upper=False, unitriangular=True
         )
         return torch.linalg.solve_triangular(upper, half, upper=True), log_det
+
+    def _factors(self) -> tuple[Tensor, Tensor, Tensor]:
+        """L, U and ln |det U|, in float64."""
+        packed = self.packed.double()
+        log_s = packed.diagonal()
+        lower, upper = packed.tril(-1), packed.triu(1)
+        lower.diagonal().fill_(1)
+        upper.diagonal().copy_(log_s.exp() * self.signs)
+        return lower, upper, log_s.sum()
 
 
 class Conv1x1(Bijection):
@@ -182,6 +196,71 @@ def mix(x: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
             return F.linear(x, matrix, bias)
         pixels = x.flatten(2)
         return torch.baddbmm(bias[:, None], matrix.expand(len(x), -1, -1), pixels).view(x.shape)
+
+
+class ActnormConv1x1(Bijection):
+    """Actnorm, then the 1x1 convolution, folded: y = W diag(s) x + W (s ∘ b), s = exp(3 · logs).
+
+    inverse: x = diag(1/s) W⁻¹ y − b; ladj = pixels · (3 Σ logs + ln |det W|). The same map as the
+    two layers in a chain, in one pass over the activations where they take three. The products of
+    parameters are made in float64. Shapes: (N, C, H, W), or (N, C) for vectors. Cost: C²
+    multiplications a pixel. Source: Glow, sections 3.1 and 3.2; folding them is ours.
+
+    Args:
+        actnorm: the first layer; `glowkit.initialize` sets it from data, as anywhere.
+        conv: the second.
+
+    Raises:
+        GlowkitError: when used before actnorm was initialised.
+
+    >>> import torch
+    >>> from glowkit.bijections import PlainMatrix
+    >>> layer = ActnormConv1x1(Actnorm(2), Conv1x1(PlainMatrix(2)))
+    >>> layer.initialize_from(torch.tensor([[1.0, 0.0], [3.0, 4.0]]))
+    >>> x = torch.randn(1, 2)
+    >>> torch.allclose(layer(x)[0], layer.conv(layer.actnorm(x)[0])[0], atol=1e-5)
+    True
+    """
+
+    reads_context = False
+
+    def __init__(self, actnorm: Actnorm, conv: Conv1x1) -> None:
+        super().__init__()
+        self.actnorm = actnorm
+        self.conv = conv
+
+    @property
+    def initialized(self) -> Tensor:
+        return self.actnorm.initialized
+
+    def initialize_from(self, x: Tensor, *_: Tensor) -> None:
+        self.actnorm.initialize_from(x)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        self.actnorm.require_ready()
+        matrix, shift, log_det = self.folded()
+        return mix(x, matrix, shift), pixelwise_ladj(x, log_det)
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        self.actnorm.require_ready()
+        matrix, shift, log_det = self.unfolded()
+        return mix(y, matrix, shift), pixelwise_ladj(y, log_det)
+
+    @made_once
+    def folded(self) -> tuple[Tensor, Tensor, Tensor]:
+        """W diag(s), W (s ∘ b), and ln |det| of it all, in float64."""
+        matrix, log_det = self.conv.matrix.matrix_and_log_det()
+        log_scale = LOG_SCALE_FACTOR * self.actnorm.logs.double()
+        scaled = matrix * log_scale.exp()
+        return scaled, scaled @ self.actnorm.bias.double(), log_scale.sum() + log_det
+
+    @made_once
+    def unfolded(self) -> tuple[Tensor, Tensor, Tensor]:
+        """diag(1/s) W⁻¹, −b, and ln |det| of it all, in float64."""
+        inverse, log_det = self.conv.matrix.inverse_and_log_det()
+        log_scale = LOG_SCALE_FACTOR * self.actnorm.logs.double()
+        matrix = inverse / log_scale.exp()[:, None]
+        return matrix, -self.actnorm.bias.double(), -log_scale.sum() - log_det
 
 
 class Permute(Bijection):

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from glowkit.bijections.transformers import Transformer
 from glowkit.core import sum_per_example
-from glowkit.nets.kernel import Kernel
+from glowkit.nets.fast import Kernel
 
 SMALLEST_LOG_SCALE = -7.0
 

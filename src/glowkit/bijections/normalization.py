@@ -1,15 +1,18 @@
 """Normalisation as a bijection: actnorm, for each element too, and batch norm."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from glowkit.core import Bijection, GlowkitError, constant_ladj, pixelwise_ladj
+from glowkit.core.bijection import whole
+from glowkit.core.initialization import channel_statistics
 from glowkit.nets.batchnorm import RunningMoments, squared_scale
-from glowkit.nets.scaled import LOG_SCALE_FACTOR
-from glowkit.nets.statistics import SeesData, channel_statistics
+from glowkit.nets.glow import LOG_SCALE_FACTOR
 
 
-class Actnorm(SeesData, Bijection):
+class Actnorm(Bijection):
     """Shift and scale each channel: y = (x + b) · exp(3 · logs).
 
     inverse: x = y · exp(−3 · logs) − b; ladj = pixels · 3 · Σ logs. Shapes: (N, C, ...), any
@@ -28,6 +31,9 @@ class Actnorm(SeesData, Bijection):
     """
 
     reads_context = False
+
+    initialized: Tensor
+    _seen: tuple[Tensor, int] | None = None
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -55,12 +61,23 @@ class Actnorm(SeesData, Bijection):
         return LOG_SCALE_FACTOR * self.logs
 
     def require_ready(self) -> None:
-        """Raise unless ready."""
-        if not self.ready():
+        """Raise unless it has seen data, or was loaded with weights that have."""
+        flag = whole(self.initialized)
+        if flag.is_cpu or flag.is_inference():
+            ready = bool(flag if flag.dim() == 0 else flag.all())
+        else:
+            # Read when it was replaced or written to: at every call it would stall a GPU.
+            if self._seen is None or self._seen[0] is not flag or self._seen[1] != flag._version:
+                self._seen = (flag, flag._version) if flag.all() else None
+            ready = self._seen is not None
+        if not ready:
             raise GlowkitError(
                 "this model has not seen data yet; call glowkit.initialize(model, images) first,"
                 " or load trained weights"
             )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_seen": None}
 
     def _affine(self, x: Tensor) -> tuple[Tensor, Tensor]:
         self.require_ready()

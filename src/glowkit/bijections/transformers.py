@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from glowkit.bijections.affine_kernel import CENTRE, SigmoidAffine
 from glowkit.core import constant_ladj, sum_per_example
 
 
@@ -64,6 +63,10 @@ class Additive(Transformer):
         return y - shift, constant_ladj(y)
 
 
+CENTRE = 2.0
+"""openai/glow adds it to the raw scale, so that a fresh coupling does not scale by half."""
+
+
 class Affine(Transformer):
     """y = (x + t) · s with s = σ(r + 2); inverse x = y / s − t; ladj = Σ ln s.
 
@@ -76,8 +79,9 @@ class Affine(Transformer):
     parameters_per_channel = 2
 
     def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        y, log_scale = SigmoidAffine.of(x, self.group(x, h))
-        return y, sum_per_example(log_scale)
+        shift, raw = self.unpack(x, h)
+        raw = raw + CENTRE
+        return (x + shift) * raw.sigmoid(), sum_per_example(F.logsigmoid(raw))
 
     def inverse(self, y: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         shift, raw = self.unpack(y, h)

@@ -106,12 +106,24 @@ def open_model(run: Path, device: str = "auto") -> Opened:
         raise GlowkitError(f"no such run or model folder: {run}")
     place = _device(device)
     if (run / "config.json").exists():
-        return Opened(load(run).to(place), place, None, run)
+        return Opened(_at_rest(load(run).to(place)), place, None, run)
     settings = read_run(run)
     folder = RunFolder(run).model
     if not folder.exists():
         raise GlowkitError(f"{run} holds no model yet; train it until its first evaluation")
-    return Opened(load(folder).to(torch.device(place)), place, settings, run)
+    return Opened(_at_rest(load(folder).to(torch.device(place))), place, settings, run)
+
+
+def _at_rest(model: "Density") -> "Density":
+    """The model, frozen until the command ends: no command changes what it has opened."""
+    import click
+
+    from glowkit.core import frozen
+
+    command = click.get_current_context(silent=True)
+    if command is not None:
+        command.with_resource(frozen(model))
+    return model
 
 
 def open_image_model(run: Path, device: str = "auto") -> Opened:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from glowkit.core.chain import Chain
     from glowkit.core.density import Density
     from glowkit.core.finite import nan_where_broken
+    from glowkit.core.freezing import frozen
     from glowkit.core.initialization import DataDependent, initialize
     from glowkit.core.noise import MIDPOINT, Generator, NoiseSpec, draw
     from glowkit.system.allocator import keep_freed_memory
@@ -33,6 +34,7 @@ __all__ = [
     "NoiseSpec",
     "constant_ladj",
     "draw",
+    "frozen",
     "initialize",
     "keep_freed_memory",
     "nan_where_broken",
@@ -54,6 +56,7 @@ _HOMES = {
     "glowkit.core.density": ["Density"],
     "glowkit.system.errors": ["GlowkitError", "GlowkitWarning", "shown"],
     "glowkit.core.finite": ["nan_where_broken"],
+    "glowkit.core.freezing": ["frozen"],
     "glowkit.core.initialization": ["DataDependent", "initialize"],
     "glowkit.core.noise": ["MIDPOINT", "Generator", "NoiseSpec", "draw"],
 }

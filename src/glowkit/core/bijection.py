@@ -1,11 +1,11 @@
 """Bijection: a pure, invertible map that knows its log-determinant."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
 from math import prod
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 
 class Bijection(nn.Module, ABC):
@@ -33,22 +33,6 @@ class Bijection(nn.Module, ABC):
     @abstractmethod
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map y to x. Returns x and log |det dx/dy|, shape (N,), nats."""
-
-
-def compose(
-    bijections: Iterable[Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]],
-    x: Tensor,
-    context: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    """Apply bijections, or what calls them, in turn. Returns y and the sum of their ladj, (N,).
-
-    Autograd keeps everything: the fastest step, memory proportional to depth.
-    """
-    total: Tensor | None = None
-    for bijection in bijections:
-        x, ladj = bijection(x, context)
-        total = ladj if total is None else total + ladj
-    return x, x.new_zeros(x.shape[0]) if total is None else total
 
 
 def sum_per_example(values: Tensor) -> Tensor:
@@ -105,3 +89,19 @@ class Conditioned(Bijection):
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return self.inverse_given(y, self.condition(y, context))
+
+
+def transformed() -> bool:
+    """Whether a transform of `torch.func`, or forward-mode differentiation, is under way.
+
+    Only plain operations know what to do there. torch has no public function that says so.
+    """
+    # A copy in `glowkit.core.chain`: folders of one floor do not know each other.
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """Of a tensor that transforms see one example at a time: all examples, for a look at values."""
+    while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        tensor = torch._C._functorch.get_unwrapped(tensor)
+    return tensor

@@ -5,10 +5,12 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from glowkit.core.density import Density
-from glowkit.core.inputs import check_generator, check_tensor
+from glowkit.core.density import Density, check_generator, check_tensor
 from glowkit.core.noise import Generator
 from glowkit.system.errors import GlowkitError
+
+SCALE_FLOOR = 1e-4
+"""Smallest standard deviation that is divided by: a constant channel is scaled by at most 1e4."""
 
 
 class DataDependent(Protocol):
@@ -59,7 +61,11 @@ def initialize(
         raise GlowkitError(
             f"glowkit.initialize takes a density and a batch, and got {type(model).__name__} first"
         )
-    waiting = [m for m in model.modules() if is_data_dependent(m) and not m.initialized]
+    # By flag: a layer that computes what another is part of shares its flag, and comes first.
+    waiting: dict[int, nn.Module] = {}
+    for module in model.modules():
+        if is_data_dependent(module) and not module.initialized:
+            waiting.setdefault(id(module.initialized), module)
     if not waiting:
         return 0
     check_tensor(batch, "the batch")
@@ -74,7 +80,7 @@ def initialize(
         if is_data_dependent(module) and not module.initialized:
             cast(DataDependent, module).initialize_from(*inputs)
 
-    handles = [m.register_forward_pre_hook(hook) for m in waiting]
+    handles = [m.register_forward_pre_hook(hook) for m in waiting.values()]
     training = model.training
     try:
         model.train().encode(batch, context, generator)
@@ -83,3 +89,17 @@ def initialize(
         for handle in handles:
             handle.remove()
     return len(waiting)
+
+
+def channel_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and biased standard deviation of each channel, over batch and space, each (C,).
+
+    x is (N, C, ...). The deviation is floored at `SCALE_FLOOR`.
+
+    >>> mean, std = channel_statistics(torch.tensor([[1.0, 5.0], [3.0, 5.0]]))
+    >>> mean.tolist(), std[0].item()
+    ([2.0, 5.0], 1.0)
+    """
+    flat = x.transpose(0, 1).flatten(1).double()
+    std, mean = torch.std_mean(flat, dim=1, correction=0)
+    return mean.to(x.dtype), std.clamp_min(SCALE_FLOOR).to(x.dtype)

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from glowkit.core import Bijection, Density, Generator, GlowkitError, NoiseSpec, nan_where_broken
-from glowkit.core.inputs import (
+from glowkit.core.bijection import whole
+from glowkit.core.density import (
     check_context,
     check_device,
     check_examples,
     check_noises,
     check_tensor,
 )
-from glowkit.nets.kernel import whole
 
 
 class Then(Density):

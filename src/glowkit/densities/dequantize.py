@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from glowkit.core import MIDPOINT, Density, Generator, GlowkitError, NoiseSpec
-from glowkit.core.finite import finite_examples
-from glowkit.core.inputs import (
+from glowkit.core.bijection import whole
+from glowkit.core.density import (
     check_context,
     check_device,
     check_generator,
@@ -16,7 +16,7 @@ from glowkit.core.inputs import (
     check_noises,
     check_tensor,
 )
-from glowkit.nets.kernel import whole
+from glowkit.core.finite import finite_examples
 
 
 def inside(levels: int, dtype: torch.dtype = torch.float32) -> float:

@@ -16,7 +16,7 @@ from glowkit.core import (
     nan_where_broken,
     sum_per_example,
 )
-from glowkit.core.inputs import check_shape
+from glowkit.core.density import check_shape
 from glowkit.nets import ZeroConv2d, ZeroLinear
 
 LOG_2PI = math.log(2 * math.pi)

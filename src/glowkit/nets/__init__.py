@@ -7,7 +7,6 @@ from glowkit.nets.batchnorm import (
     following_moments,
     share_batch,
 )
-from glowkit.nets.convolution import ActnormConv2d, ScaledConv2d, ZeroConv2d, ZeroLinear
 from glowkit.nets.gated import (
     BRANCH_DEVIATION,
     ChannelNorm,
@@ -18,8 +17,15 @@ from glowkit.nets.gated import (
     GatedNet,
     Positions,
 )
-from glowkit.nets.glow import GlowNet, Preactivation
-from glowkit.nets.half import HalfSizeNet
+from glowkit.nets.glow import (
+    ActnormConv2d,
+    GlowNet,
+    HalfSizeNet,
+    Preactivation,
+    ScaledConv2d,
+    ZeroConv2d,
+    ZeroLinear,
+)
 from glowkit.nets.mlp import MLP
 from glowkit.nets.normalized import (
     ConvMaker,

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, cat, nn
 from torch.nn import functional as F
 
+from glowkit.core.bijection import transformed
 from glowkit.nets.batchnorm import SharesBatch
-from glowkit.nets.kernel import Native, transformed
+from glowkit.nets.fast import Native
 from glowkit.nets.normalized import ConvMaker, StandardizedConv2d
 from glowkit.nets.precision import PrecisionNet, computing_in
 

@@ -1,15 +1,118 @@
-"""Glow's conditioner."""
+"""Glow's conditioner and its convolutions, with a network that describes an image to others."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from glowkit.nets.convolution import ActnormConv2d, ZeroConv2d
-from glowkit.nets.fused import Dtypes, ThreeConvolutions
-from glowkit.nets.keeping import Keeping
-from glowkit.nets.packed import Packed, three_packed
-from glowkit.nets.precision import PrecisionNet, computing_in
-from glowkit.nets.scaled import Scaled
+from glowkit.core.freezing import made_once
+from glowkit.core.initialization import channel_statistics
+from glowkit.nets.precision import PrecisionNet
+
+LOG_SCALE_FACTOR = 3.0
+"""openai/glow multiplies its learned log-scales by 3, so that they learn three times as fast."""
+
+
+class ScaledConv2d(nn.Module):
+    """Convolution with a bias and a per-channel log-scale: y = (W * x + b) · exp(3 · logs).
+
+    3x3 kernels pad with zeros and add one input channel that is 1 on the padding ring and 0 inside
+    ("edge bias"), so that the network knows where the border is; 1x1 kernels have no border. The
+    scale is multiplied into W and b, which are smaller than activations, and all is computed in
+    x's dtype. Shapes: (N, C_in, H, W) to (N, C_out, H, W). Source: openai/glow `tfops.py`,
+    `conv2d`, `conv2d_zeros`, `add_edge_padding`.
+    """
+
+    edge: nn.Parameter | None
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int) -> None:
+        super().__init__()
+        if kernel not in (1, 3):
+            raise ValueError(f"kernel must be 1 or 3, not {kernel}")
+        self.weight = nn.Parameter(torch.zeros(out_channels, in_channels, kernel, kernel))
+        self.edge = nn.Parameter(torch.zeros(out_channels, 3, 3)) if kernel == 3 else None
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.logs = nn.Parameter(torch.zeros(out_channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, shift = self.scaled(x.dtype, *x.shape[2:])
+        padding = weight.shape[-1] // 2
+        if shift.dim() > 1:
+            return F.conv2d(x, weight, padding=padding) + shift
+        if weight.shape[1] > x.shape[1]:
+            x = F.pad(x, (0, 0, 0, 0, 0, 1), value=1.0)
+        return F.conv2d(x, weight, shift, padding=padding)
+
+    @made_once
+    def scaled(self, dtype: torch.dtype, height: int, width: int) -> tuple[Tensor, Tensor]:
+        """W and b for images of that size, times the scale; b is (C_out,) or (C_out, H, W).
+
+        Where y is wide, a ring of its size would be a pass over it, and the ring is seen instead as
+        what a channel of ones, the last that W reads, lacks on the padding.
+        """
+        weight: Tensor = self.weight
+        shift: Tensor = self.bias
+        if self.edge is not None and weight.shape[1] < weight.shape[0]:
+            weight = torch.cat([weight, -self.edge[:, None]], 1)
+            shift = shift + self.edge.sum((1, 2))
+        elif self.edge is not None:
+            ring = F.pad(self.edge.new_zeros(1, 1, height, width), (1, 1, 1, 1), value=1.0)
+            shift = F.conv2d(ring, self.edge[:, None], self.bias)[0]
+        scale = torch.exp(LOG_SCALE_FACTOR * self.logs)
+        weight = weight * scale[:, None, None, None]
+        shift = shift * scale.view(-1, *[1] * (shift.dim() - 1))
+        return weight.to(dtype), shift.to(dtype)
+
+    def extra_repr(self) -> str:
+        out, inputs, kernel, _ = self.weight.shape
+        return f"{inputs} -> {out}, {kernel}x{kernel}"
+
+
+class ActnormConv2d(ScaledConv2d):
+    """Convolution followed by an activation normalisation, as in Glow's conditioner.
+
+    Weights start as N(0, 0.05²); bias and scale are set by `glowkit.initialize` so that every
+    output channel has mean 0 and variance 1 on the first batch.
+    """
+
+    initialized: Tensor
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int) -> None:
+        super().__init__(in_channels, out_channels, kernel)
+        nn.init.normal_(self.weight, std=0.05)
+        if self.edge is not None:
+            nn.init.normal_(self.edge, std=0.05)
+        self.register_buffer("initialized", torch.tensor(False))
+
+    def initialize_from(self, x: Tensor, *_: Tensor) -> None:
+        self.bias.zero_()
+        self.logs.zero_()
+        mean, std = channel_statistics(self.forward(x))
+        self.bias.copy_(-mean)
+        self.logs.copy_(-std.log() / LOG_SCALE_FACTOR)
+        self.initialized.fill_(True)
+
+
+class ZeroConv2d(ScaledConv2d):
+    """Convolution that starts as zero: a fresh coupling or prior is known in closed form."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int = 3) -> None:
+        super().__init__(in_channels, out_channels, kernel)
+
+
+class ZeroLinear(nn.Module):
+    """Linear map that starts as zero, with bias and log-scale: y = (W x + b) · exp(3 · logs).
+
+    Shapes: (N, features_in) to (N, features_out). Source: openai/glow `tfops.linear_zeros`.
+    """
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(out_features, in_features))
+        self.bias = nn.Parameter(torch.zeros(out_features))
+        self.logs = nn.Parameter(torch.zeros(out_features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight, self.bias) * torch.exp(LOG_SCALE_FACTOR * self.logs)
 
 
 class Preactivation(nn.Module):
@@ -28,7 +131,7 @@ class Preactivation(nn.Module):
         return torch.relu(torch.addcmul(self.bias[:, None, None], x, self.scale[:, None, None]))
 
 
-class GlowNet(Keeping, PrecisionNet):
+class GlowNet(PrecisionNet):
     """conv3x3 → actnorm → ReLU → conv1x1 → actnorm → ReLU → zero conv3x3.
 
     Shapes: (N, in_channels, H, W) to (N, out_channels, H, W). A context of `context_features`
@@ -39,10 +142,6 @@ class GlowNet(Keeping, PrecisionNet):
     narrow mixtures feel rounded parameters. An `entry`, such as `Preactivation`, comes
     before the first convolution. Source: Glow, appendix B, and openai/glow `model.f`; the context
     and the 1x1 last convolution are ours.
-
-    On a CPU, evaluation without gradients keeps its scaled weights from one call to the next
-    (`Keeping`), which takes their memory once more, and differs from that with gradients by
-    rounding.
     """
 
     context: nn.Conv2d | None
@@ -72,45 +171,43 @@ class GlowNet(Keeping, PrecisionNet):
         return self.context is not None
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        added = self._added(context)
-        x = self.entry(x)
-        if not (self.first.ready() and self.second.ready()):
-            return self._apart(x, added)
-        dtypes = self._dtypes(x)
-        if self.keeps() and x.is_cpu:  # Elsewhere the look at the weights would stall the device.
-            height, width = x.shape[2:]
-            packed = self.kept(
-                (dtypes, height, width),
-                lambda: [
-                    Packed.of(layer, dtype, (height, width))
-                    for layer, dtype in zip(self._layers(), dtypes, strict=True)
-                ],
-            )
-            return three_packed(x, added, packed)
-        parameters = (tensor for layer in self._layers() for tensor in layer)
-        return ThreeConvolutions.of(dtypes, x, added, *parameters)
-
-    def _layers(self) -> list[Scaled]:
-        return [layer.parameters_here() for layer in (self.first, self.second, self.last)]
-
-    def _dtypes(self, x: Tensor) -> Dtypes:
-        """Of each convolution; a 1x1 last one is cheap, and leaves its output unrounded."""
         dtype = x.dtype if self.dtype == torch.float32 else self.dtype
-        return dtype, dtype, x.dtype if self.last.edge is None else dtype
+        with torch.autocast(x.device.type, enabled=False):  # the dtypes say it all
+            # Channels last in memory, in which a CPU's convolutions take half the time.
+            h = self.entry(x).to(dtype).movedim(1, -1).contiguous().movedim(-1, 1)
+            h = self.first(h)
+            if self.context is not None:
+                h = h + self._added(context, dtype)
+            h = self.second(h.relu_()).relu_()
+            if self.last.edge is None:
+                h = h.to(x.dtype)
+            return self.last(h).to(x.dtype)
 
-    def _added(self, context: Tensor | None) -> Tensor | None:
-        if self.context is None:
-            return None
-        if context is None:
+    def _added(self, context: Tensor | None, dtype: torch.dtype) -> Tensor:
+        if context is None or self.context is None:
             raise ValueError("this conditioner needs a context and got none")
-        with computing_in(self.dtype, context.device):
-            context = context if context.dim() == 4 else context[:, :, None, None]
-            # A product of pixels rather than a convolution, whose gradient has strides of its own.
-            added = F.linear(context.movedim(1, -1), self.context.weight.flatten(1))
-            return added.movedim(-1, 1)
+        context = context if context.dim() == 4 else context[:, :, None, None]
+        # A product of pixels rather than a convolution, whose gradient has strides of its own.
+        weight = self.context.weight.flatten(1).to(dtype)
+        return F.linear(context.to(dtype).movedim(1, -1), weight).movedim(-1, 1)
 
-    def _apart(self, x: Tensor, added: Tensor | None) -> Tensor:
-        """Layer by layer, so that each is initialised from what the one before makes."""
-        h = self.first(x)
-        h = self.second(F.relu(h if added is None else h + added))
-        return self.last(F.relu(h))
+
+class HalfSizeNet(PrecisionNet):
+    """squeeze → conv3x3 → actnorm → ReLU → conv3x3 → actnorm → ReLU: context for couplings.
+
+    Describes an image at half its resolution. Shapes: (N, C, H, W) to (N, features, H/2, W/2); H
+    and W even. Nothing in it starts as zero, since what takes the features does: two zeros in a
+    row would never learn. Cost: 9·features·(4C + features) multiplications an output pixel, done
+    in `precision`.
+    """
+
+    def __init__(self, in_channels: int, features: int, precision: str = "float32") -> None:
+        super().__init__(precision)
+        self.first = ActnormConv2d(4 * in_channels, features, kernel=3)
+        self.second = ActnormConv2d(features, features, kernel=3)
+
+    def forward(self, image: Tensor) -> Tensor:
+        dtype = image.dtype if self.dtype == torch.float32 else self.dtype
+        with torch.autocast(image.device.type, enabled=False):
+            h = self.first(F.pixel_unshuffle(image, 2).to(dtype)).relu_()
+            return self.second(h).relu_().to(image.dtype)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from glowkit.nets.statistics import channel_statistics
+from glowkit.core.initialization import channel_statistics
 
 
 class UnitConv2d(nn.Module):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from glowkit.core import Density, GlowkitError
+from glowkit.core import Density, GlowkitError, frozen
 from glowkit.tasks.likelihood import head_logits, to_bits_per_dim
 from glowkit.tasks.points import mean_and_error
 
@@ -62,19 +62,20 @@ def classify(
         GlowkitError: for a model without classes, images without labels, or no image at all.
     """
     right, bits, head_right = [], [], []
-    for number, (images, labels) in enumerate(batches):
-        if labels is None:
-            raise GlowkitError("to count right answers, every image needs its label")
-        log_p = class_log_probs(model, images, seed + number)
-        right.append(_told(log_p, labels))
-        marginal = log_p.logsumexp(1) - math.log(log_p.shape[1])
-        bits.append(to_bits_per_dim(marginal, images).cpu())
-        # Under label 0 for every image: nothing of the right one can reach the head.
-        zeros = torch.zeros(len(images), dtype=torch.int64, device=images.device)
-        generator = torch.Generator(images.device).manual_seed(seed + number)
-        logits = head_logits(model, model.encode(images, zeros, generator)[0], zeros)
-        if logits is not None:
-            head_right.append(_told(logits, labels))
+    with frozen(model):
+        for number, (images, labels) in enumerate(batches):
+            if labels is None:
+                raise GlowkitError("to count right answers, every image needs its label")
+            log_p = class_log_probs(model, images, seed + number)
+            right.append(_told(log_p, labels))
+            marginal = log_p.logsumexp(1) - math.log(log_p.shape[1])
+            bits.append(to_bits_per_dim(marginal, images).cpu())
+            # Under label 0 for every image: nothing of the right one can reach the head.
+            zeros = torch.zeros(len(images), dtype=torch.int64, device=images.device)
+            generator = torch.Generator(images.device).manual_seed(seed + number)
+            logits = head_logits(model, model.encode(images, zeros, generator)[0], zeros)
+            if logits is not None:
+                head_right.append(_told(logits, labels))
     if not right:
         raise GlowkitError("there are no images to classify")
     accuracy, accuracy_error = mean_and_error(torch.cat(right).double())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from glowkit.core import MIDPOINT, Density, Generator, GlowkitError
+from glowkit.core import MIDPOINT, Density, Generator, GlowkitError, frozen
 from glowkit.core.finite import broken_examples, warn_of_broken
 from glowkit.tasks.likelihood import bits_per_dim, levels_of, to_bits_per_dim
 
@@ -140,17 +140,18 @@ def measure(
     broken one.
     """
     each: list[tuple[Tensor, Tensor, Tensor]] = []
-    for batch in batches:
-        if not isinstance(batch, Sequence) or len(batch) != 2:
-            raise GlowkitError(
-                "batches must be pairs (images, context), the context None for a model without;"
-                " give [(images, None)] for one batch"
-            )
-        images, context = batch
-        bits = bits_per_dim(model, images, context, generator, importance_samples)
-        again, broken = reconstruction(model, images, context)
-        error = (images.long() - again.long()).abs().flatten(1).amax(1)
-        each.append((bits.double().cpu(), error.cpu(), broken.cpu()))
+    with frozen(model):
+        for batch in batches:
+            if not isinstance(batch, Sequence) or len(batch) != 2:
+                raise GlowkitError(
+                    "batches must be pairs (images, context), the context None for a model without;"
+                    " give [(images, None)] for one batch"
+                )
+            images, context = batch
+            bits = bits_per_dim(model, images, context, generator, importance_samples)
+            again, broken = reconstruction(model, images, context)
+            error = (images.long() - again.long()).abs().flatten(1).amax(1)
+            each.append((bits.double().cpu(), error.cpu(), broken.cpu()))
     if not any(len(bits) for bits, _, _ in each):
         raise GlowkitError("there are no images to evaluate")
     bits, error, broken = (torch.cat(parts) for parts in zip(*each, strict=True))

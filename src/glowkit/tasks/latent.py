@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from glowkit.core import Density, Generator, GlowkitError
+from glowkit.core.density import check_count
 from glowkit.core.finite import finite_examples
-from glowkit.core.inputs import check_count
 from glowkit.system.arrays import npz_arrays
 from glowkit.system.files import replacing
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from glowkit.core import GlowkitError
-from glowkit.core.inputs import check_count, check_tensor
+from glowkit.core.density import check_count, check_tensor
 
 
 def nearest(queries: Tensor, batches: Iterable[Tensor], number: int = 1) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from glowkit.core import Density, GlowkitError
+from glowkit.core import Density, GlowkitError, frozen
 from glowkit.core.finite import finite_examples
 
 
@@ -67,13 +67,14 @@ def evaluate_points(
     ratios: list[Tensor] = []
     errors: list[Tensor] = []
     broken = 0
-    for points, context in batches:
-        each = nll(model, points, context).double().cpu()
-        losses.append(each)
-        ratios.append(log_p(points) + each)
-        again, _ = model.decode(model.encode(points, context)[0], context)
-        broken += int((~finite_examples(again)).sum())
-        errors.append((again - points).abs().max().cpu())
+    with frozen(model):
+        for points, context in batches:
+            each = nll(model, points, context).double().cpu()
+            losses.append(each)
+            ratios.append(log_p(points) + each)
+            again, _ = model.decode(model.encode(points, context)[0], context)
+            broken += int((~finite_examples(again)).sum())
+            errors.append((again - points).abs().max().cpu())
     count = sum(map(len, losses))
     if count < 2:
         raise GlowkitError(f"an evaluation needs at least 2 points, not {count}")

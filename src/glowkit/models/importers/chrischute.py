@@ -9,7 +9,7 @@ from glowkit.core import GlowkitError
 from glowkit.models.importers.files import Contents
 from glowkit.models.importers.parts import Level, Scaled, Step, Weights, interleave
 from glowkit.models.realnvp import LOGIT_ALPHA
-from glowkit.nets.scaled import LOG_SCALE_FACTOR
+from glowkit.nets.glow import LOG_SCALE_FACTOR
 
 MARK = r"flows\.(?:next\.)*steps\.\d+\."
 """How the names of this format begin."""

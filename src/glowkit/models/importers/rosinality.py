@@ -8,7 +8,7 @@ from torch import Tensor
 from glowkit.core import GlowkitError
 from glowkit.models.importers.files import Contents
 from glowkit.models.importers.parts import Factors, Level, Scaled, Step, Weights, interleave
-from glowkit.nets.scaled import LOG_SCALE_FACTOR
+from glowkit.nets.glow import LOG_SCALE_FACTOR
 
 MARK = r"blocks\.\d+\.flows\.\d+\."
 """How the names of this format begin."""

@@ -5,7 +5,7 @@ import torch
 from glowkit.core import GlowkitError
 from glowkit.models.importers.files import Contents
 from glowkit.models.importers.parts import Factors, Level, Scaled, Step, Weights
-from glowkit.nets.scaled import LOG_SCALE_FACTOR
+from glowkit.nets.glow import LOG_SCALE_FACTOR
 
 MARK = r"flow\.layers\.\d+\."
 """How the names of this format begin."""

@@ -5,23 +5,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
-
-def transformed() -> bool:
-    """Whether a transform of `torch.func`, or forward-mode differentiation, is under way.
-
-    Only plain operations know what to do there. torch has no public function that says so.
-    """
-    # A copy in `glowkit.core.chain`: folders of one floor do not know each other.
-    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
-
-
-def whole(tensor: Tensor) -> Tensor:
-    """Of a tensor that transforms see one example at a time: all examples, for a look at values."""
-    while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
-        tensor = torch._C._functorch.get_unwrapped(tensor)
-    return tensor
+from glowkit.core.bijection import transformed
 
 
 class Kernel(torch.autograd.Function):

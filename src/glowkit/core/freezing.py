@@ -1,0 +1,73 @@
+"""Frozen: what layers make of their parameters is made once, where nobody changes them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import MethodType
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from glowkit.system.errors import GlowkitError
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def made_once(method: Method) -> Method:
+    """Mark a method whose result depends on parameters, buffers and arguments alone."""
+    method.made_once = True  # type: ignore[attr-defined]
+    return method
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """Within, inverses of matrices, scaled weights and the like are made at first use and kept.
+
+    For many calls of `encode`, `decode` or `sample` without gradients. Whoever changes a parameter
+    within gets results of the old one: leave it to train, or to load weights. It may be entered
+    again, and by several threads. Cost: memory, once more the weights.
+
+    Raises:
+        GlowkitError: within, from a layer that is called with gradients enabled.
+
+    >>> from glowkit.bijections import Conv1x1, LUMatrix
+    >>> layer, x = Conv1x1(LUMatrix(3)), torch.randn(1, 3)
+    >>> with torch.no_grad(), frozen(layer):
+    ...     y, same = layer(x)[0], layer.matrix.inverse() is layer.matrix.inverse()
+    >>> same, layer.matrix.inverse() is layer.matrix.inverse()
+    (True, False)
+    """
+    held = []
+    for module in model.modules():
+        for name in dir(type(module)):
+            marked = hasattr(getattr(type(module), name), "made_once")
+            if marked and not isinstance(vars(module).get(name), _Once):
+                setattr(module, name, _Once(getattr(module, name)))
+                held.append((module, name))
+    try:
+        yield
+    finally:
+        for module, name in held:
+            delattr(module, name)
+
+
+class _Once:
+    """A method, in the place of itself, that keeps its results."""
+
+    def __init__(self, method: MethodType) -> None:
+        self.method = method
+        self.made: dict[Any, Any] = {}
+
+    def __call__(self, *arguments: Any) -> Any:
+        if torch.is_grad_enabled():
+            raise GlowkitError(
+                "a frozen model gives no gradients: use torch.no_grad() within glowkit.frozen, or"
+                " leave it to train"
+            )
+        if arguments not in self.made:
+            self.made[arguments] = self.method(*arguments)
+        return self.made[arguments]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        # A copy of a model may be changed, converted for one: it is not frozen.
+        return MethodType(self.method.__func__, memo[id(self.method.__self__)])
