@@ -51,6 +51,9 @@ class Coupling(Conditioned):
         x2, ladj = self.transformer.inverse(y2, h)
         return torch.cat([y1, x2], dim=1), ladj
 
+    def extra_repr(self) -> str:
+        return f"keeps {self.kept} channels"
+
 
 class Halves(Bijection):
     """Map the first half of the channels by one bijection and the second by another.
@@ -142,6 +145,9 @@ class MaskedCoupling(Conditioned):
 
     def _with_free(self, x: Tensor, free: Tensor) -> Tensor:
         return x.flatten(2).index_copy(2, self.free, free).view(x.shape)
+
+    def extra_repr(self) -> str:
+        return f"keeps {int(self.kept.sum())} of {self.kept.numel()} pixels"
 
 
 class Stripes(Bijection):

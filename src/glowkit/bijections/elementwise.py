@@ -29,6 +29,9 @@ class Shift(Bijection):
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return y - self.amount, constant_ladj(y)
 
+    def extra_repr(self) -> str:
+        return f"{self.amount}"
+
 
 class ElementwiseScale(Bijection):
     """A learned scaling of every dimension: y = exp(log_scale) · x.
@@ -66,6 +69,9 @@ class ElementwiseScale(Bijection):
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return y * (-self.log_scale).exp(), constant_ladj(y, -self.log_scale.sum())
 
+    def extra_repr(self) -> str:
+        return f"{tuple(self.log_scale.shape)}"
+
 
 class ElementwiseAffine(Bijection):
     """A learned affine map of every dimension: y = exp(log_scale) · x + shift.
@@ -87,6 +93,9 @@ class ElementwiseAffine(Bijection):
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         x = (y - self.shift) * (-self.log_scale).exp()
         return x, constant_ladj(y, -self.log_scale.sum())
+
+    def extra_repr(self) -> str:
+        return f"{tuple(self.log_scale.shape)}"
 
 
 class Logit(Bijection):
@@ -116,6 +125,9 @@ class Logit(Bijection):
 
     def _ladj(self, y: Tensor) -> Tensor:
         return sum_per_example(F.softplus(y) + F.softplus(-y) + math.log(1 - 2 * self.alpha))
+
+    def extra_repr(self) -> str:
+        return f"alpha {self.alpha}"
 
 
 class Sigmoid(Bijection):
@@ -150,6 +162,9 @@ class Sigmoid(Bijection):
 
     def _ladj(self, x: Tensor) -> Tensor:
         return sum_per_example(math.log(1 - 2 * self.margin) - F.softplus(x) - F.softplus(-x))
+
+    def extra_repr(self) -> str:
+        return f"margin {self.margin:.2g}"
 
 
 def _logit(p: Tensor) -> Tensor:

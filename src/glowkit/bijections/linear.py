@@ -72,6 +72,9 @@ class InvertibleMatrix(nn.Module, ABC):
     def assign(self, matrix: Tensor) -> None:
         """Take the value of a given invertible matrix, (C, C)."""
 
+    def extra_repr(self) -> str:
+        return "{}x{}".format(*next(self.parameters()).shape)
+
 
 class PlainMatrix(InvertibleMatrix):
     """W itself: C² parameters; log-det by LU, O(C³) a step.
@@ -293,6 +296,9 @@ class Permute(Bijection):
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return y.index_select(1, self.indices_inverse), constant_ladj(y)
+
+    def extra_repr(self) -> str:
+        return f"{len(self.indices)} channels"
 
 
 def reverse(channels: int) -> Permute:

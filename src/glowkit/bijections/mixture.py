@@ -253,3 +253,6 @@ class LogisticMixture(Transformer):
         groups = self.group(y, h)
         x = MixtureRoot.of(y, groups)
         return x, -sum_per_example(MixtureLogit.of(x, groups)[1])
+
+    def extra_repr(self) -> str:
+        return f"{self.components} components"

@@ -87,6 +87,9 @@ class Actnorm(Bijection):
     def _ladj(self, x: Tensor) -> Tensor:
         return pixelwise_ladj(x, self.log_scale().sum())
 
+    def extra_repr(self) -> str:
+        return f"{len(self.bias)} channels"
+
 
 SMALLEST_GAIN = 1e-10
 EPSILON = 1e-8
@@ -130,6 +133,9 @@ class ElementwiseNorm(Bijection):
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         gain = self.gain.clamp_min(SMALLEST_GAIN)
         return (y - self.bias) / gain, constant_ladj(y, -gain.log().sum())
+
+    def extra_repr(self) -> str:
+        return f"{tuple(self.gain.shape)}"
 
 
 class MaskedBatchNorm(Bijection):

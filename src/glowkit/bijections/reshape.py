@@ -55,3 +55,6 @@ class Reshape(Bijection):
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return y.reshape(len(y), *self.before), constant_ladj(y)
+
+    def extra_repr(self) -> str:
+        return f"{self.before} -> {self.after}"

@@ -95,3 +95,6 @@ class RationalQuadraticSpline(Transformer):
         below = delta + (d1 + d0 - 2 * delta) * mixed
         log_slope = 2 * delta.log() + slope.log() - 2 * below.log()
         return sum_per_example(log_slope.masked_fill(outside, 0.0))
+
+    def extra_repr(self) -> str:
+        return f"{self.bins} bins within {self.bound}"

@@ -3,6 +3,8 @@
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from types import MethodType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,10 +29,23 @@ def compose(
     Autograd keeps everything: the fastest step, memory proportional to depth.
     """
     total: Tensor | None = None
-    for bijection in bijections:
-        x, ladj = bijection(x, context)
+    for number, bijection in enumerate(bijections):
+        try:
+            x, ladj = bijection(x, context)
+        except Exception as error:
+            error.add_note(f"{_name(bijection, number)} was given {tuple(x.shape)}")
+            raise
         total = ladj if total is None else total + ladj
     return x, x.new_zeros(x.shape[0]) if total is None else total
+
+
+def _name(step: Any, number: int) -> str:
+    """Which bijection it is, given itself, its inverse, or what evaluates it anew."""
+    if isinstance(step, partial):
+        step = step.args[0]
+    if isinstance(step, MethodType):
+        return f"the inverse of {type(step.__self__).__name__}, number {number} from the end,"
+    return f"{type(getattr(step, 'bijection', step)).__name__}, number {number} of its chain,"
 
 
 def run_checkpointed(
@@ -56,6 +71,7 @@ def _as_now(bijection: Bijection) -> Callable[[Tensor, Tensor | None], tuple[Ten
         with untransformed(), standing_in(slots, tensors):
             return bijection(x, context)
 
+    call.bijection = bijection  # type: ignore[attr-defined]
     return call
 
 
@@ -139,6 +155,9 @@ class Chain(Bijection):
     Raises:
         GlowkitError: for a memory mode that does not exist.
 
+    What a bijection raises has notes of which it was, in each chain around it, and of what shape
+    it was given.
+
     >>> import torch
     >>> from glowkit.bijections import Shift
     >>> y, ladj = Chain([Shift(1.0), Shift(2.0)])(torch.zeros(1, 2))
@@ -162,6 +181,10 @@ class Chain(Bijection):
     @property
     def reads_context(self) -> bool:
         return any(bijection.reads_context for bijection in self)
+
+    def __repr__(self) -> str:
+        kept = "" if self.memory == "store" else f", memory {self.memory!r}"
+        return repr(self.bijections).replace("ModuleList", f"{type(self).__name__}{kept}", 1)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return MEMORY_MODES[self.memory](self.bijections, x, context)  # type: ignore[arg-type]

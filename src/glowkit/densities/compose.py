@@ -74,6 +74,9 @@ class Then(Density):
     def noise_specs(self) -> list[NoiseSpec]:
         return self.density.noise_specs()
 
+    def extra_repr(self) -> str:
+        return "" if self.shape is None else f"of {self.shape}"
+
 
 def kept_alone(x1: Tensor, context: Tensor | None) -> Tensor:
     """What the prior of a split sees: the kept channels, whatever the context."""
@@ -145,6 +148,9 @@ class Split(Density):
     def noise_specs(self) -> list[NoiseSpec]:
         return self.prior.noise_specs() + self.deeper.noise_specs()
 
+    def extra_repr(self) -> str:
+        return f"keeps {self.kept} channels"
+
 
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
@@ -199,6 +205,9 @@ class WithLabels(Density):
     def noise_specs(self) -> list[NoiseSpec]:
         return self.density.noise_specs()
 
+    def extra_repr(self) -> str:
+        return f"{self.classes} classes"
+
 
 class WithVectors(Density):
     """Check context vectors (N, features), such as angles or attributes, for everything inside.
@@ -249,6 +258,9 @@ class WithVectors(Density):
 
     def noise_specs(self) -> list[NoiseSpec]:
         return self.density.noise_specs()
+
+    def extra_repr(self) -> str:
+        return f"{self.features} features"
 
 
 class WithContext(Density):

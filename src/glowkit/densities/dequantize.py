@@ -135,3 +135,6 @@ class Dequantize(Density):
                 f"images hold values from {low} to {high}, but this model has"
                 f" {self.levels} levels, 0 to {self.levels - 1}"
             )
+
+    def extra_repr(self) -> str:
+        return f"{self.levels} levels"

@@ -53,6 +53,9 @@ class StandardNormal(Density):
     def noise_specs(self) -> list[NoiseSpec]:
         return [NoiseSpec(self.shape)]
 
+    def extra_repr(self) -> str:
+        return f"{self.shape}"
+
 
 class StandardLogistic(Density):
     """Independent standard logistic dimensions: log p = −Σ [sp(x) + sp(−x)], sp the softplus.
@@ -80,6 +83,9 @@ class StandardLogistic(Density):
 
     def noise_specs(self) -> list[NoiseSpec]:
         return [NoiseSpec(self.shape, "logistic")]
+
+    def extra_repr(self) -> str:
+        return f"{self.shape}"
 
 
 def normal_encode(x: Tensor, mean: Tensor, log_std: Tensor) -> tuple[Tensor, Tensor]:
@@ -128,6 +134,9 @@ class Uniform(Density):
     def noise_specs(self) -> list[NoiseSpec]:
         return [NoiseSpec(self.shape)]
 
+    def extra_repr(self) -> str:
+        return f"{self.shape}"
+
 
 class ConditionalNormal(Density):
     """N(m, s²) with (m, ln s) = net(context), interleaved: channel 2j is m_j, 2j + 1 is ln s_j.
@@ -169,6 +178,9 @@ class ConditionalNormal(Density):
 
     def noise_specs(self) -> list[NoiseSpec]:
         return [NoiseSpec(self.shape)]
+
+    def extra_repr(self) -> str:
+        return f"{self.shape}"
 
 
 class TopPrior(Density):
@@ -224,6 +236,9 @@ class TopPrior(Density):
 
     def noise_specs(self) -> list[NoiseSpec]:
         return [NoiseSpec(self.shape)]
+
+    def extra_repr(self) -> str:
+        return f"{self.shape}"
 
 
 class Classified(Density):

@@ -67,6 +67,9 @@ class Positions(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x + self.embedding
 
+    def extra_repr(self) -> str:
+        return "{} channels, {}x{}".format(*self.embedding.shape)
+
 
 class GatedLayer(nn.Module):
     """What a `GatedNet` is made of: called with features, positions and context, as needed."""

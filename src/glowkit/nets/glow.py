@@ -114,6 +114,9 @@ class ZeroLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.weight, self.bias) * torch.exp(LOG_SCALE_FACTOR * self.logs)
 
+    def extra_repr(self) -> str:
+        return "{1} -> {0}".format(*self.weight.shape)
+
 
 class Preactivation(nn.Module):
     """What comes before a convolution where networks begin with it: y = ReLU(s · x + b).

@@ -31,6 +31,9 @@ class UnitConv2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return F.conv2d(x, self.weight(), padding=self.direction.shape[-1] // 2)
 
+    def extra_repr(self) -> str:
+        return "{1} -> {0}, {2}x{3}".format(*self.direction.shape)
+
 
 class NormedConv2d(UnitConv2d):
     """Convolution with learned length and bias: y = g · (V / ‖V‖) * x + b.
