@@ -1,15 +1,16 @@
 """Floor 3: invertible maps."""
 
 from glowkit.bijections.coupling import (
-    Checkerboard,
+    Additive,
+    Affine,
+    BoundedAffine,
     Coupling,
-    Halves,
-    MaskedCoupling,
-    Stripes,
-    checkerboard,
+    TanhAffine,
+    Transformer,
 )
 from glowkit.bijections.elementwise import (
     ElementwiseAffine,
+    ElementwiseNorm,
     ElementwiseScale,
     Logit,
     Shift,
@@ -20,21 +21,31 @@ from glowkit.bijections.linear import (
     Conv1x1,
     InvertibleMatrix,
     LUMatrix,
-    Permute,
     PlainMatrix,
+    noisy_identity,
+)
+from glowkit.bijections.masked import (
+    Checkerboard,
+    Halves,
+    MaskedBatchNorm,
+    MaskedCoupling,
+    Stripes,
+    checkerboard,
+)
+from glowkit.bijections.mixture import LogisticMixture
+from glowkit.bijections.normalization import Actnorm
+from glowkit.bijections.reshape import (
+    Permute,
+    Reshape,
+    Squeeze,
     block_major,
     diagonals_first,
     even_first,
-    noisy_identity,
     reverse,
     shuffle,
     swap_halves,
 )
-from glowkit.bijections.mixture import LogisticMixture
-from glowkit.bijections.normalization import Actnorm, ElementwiseNorm, MaskedBatchNorm
-from glowkit.bijections.reshape import Reshape, Squeeze
 from glowkit.bijections.spline import RationalQuadraticSpline
-from glowkit.bijections.transformers import Additive, Affine, BoundedAffine, TanhAffine, Transformer
 from glowkit.core.chain import Inverse
 
 __all__ = [

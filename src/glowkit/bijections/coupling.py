@@ -1,10 +1,153 @@
-"""Couplings: a part stays, and says how the other is transformed."""
+"""Couplings, a part of which stays and says how the rest is transformed, and what transforms it."""
+
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from glowkit.bijections.transformers import Transformer
-from glowkit.core import Bijection, Conditioned, constant_ladj
+from glowkit.core import Conditioned, constant_ladj, sum_per_example
+
+
+class Transformer(nn.Module, ABC):
+    """An elementwise invertible map whose parameters are given for every element.
+
+    To write one: set `parameters_per_channel` = P and implement `forward` and `inverse`. `h`, the
+    conditioner's output, has P channels for each channel of x, interleaved: channel P·j + k is the
+    k-th parameter of channel j.
+    """
+
+    parameters_per_channel: int
+
+    @abstractmethod
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        """Map x to y given h. Returns y and ladj, (N,), nats."""
+
+    @abstractmethod
+    def inverse(self, y: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        """Map y to x given h. Returns x and the inverse map's ladj, (N,), nats."""
+
+    def start(self) -> Tensor:
+        """Parameters (P,) that a fresh map should have where zeros would not do: zeros here."""
+        return torch.zeros(self.parameters_per_channel)
+
+    def unpack(self, x: Tensor, h: Tensor) -> tuple[Tensor, ...]:
+        """Split h into the parameters of each element, all of x's shape; raises as `group` does."""
+        return self.group(x, h).unbind(2)
+
+    def group(self, x: Tensor, h: Tensor) -> Tensor:
+        """View h as (N, C, P, ...), the P parameters of each element of x along the third axis.
+
+        Raises:
+            ValueError: when the conditioner gave another number of channels: broadcasting it
+                silently would count the log-det wrongly.
+        """
+        n, channels, *space = x.shape
+        expected = (n, channels * self.parameters_per_channel, *space)
+        if h.shape != expected:
+            raise ValueError(f"conditioner gave {tuple(h.shape)}, needed {expected}")
+        return h.contiguous().view(n, channels, self.parameters_per_channel, *space)
+
+
+class Additive(Transformer):
+    """y = x + t; inverse x = y − t; ladj = 0. Source: NICE, section 3.2."""
+
+    parameters_per_channel = 1
+
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        (shift,) = self.unpack(x, h)
+        return x + shift, constant_ladj(x)
+
+    def inverse(self, y: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        (shift,) = self.unpack(y, h)
+        return y - shift, constant_ladj(y)
+
+
+CENTRE = 2.0
+"""openai/glow adds it to the raw scale, so that a fresh coupling does not scale by half."""
+
+
+class Affine(Transformer):
+    """y = (x + t) · s with s = σ(r + 2); inverse x = y / s − t; ladj = Σ ln s.
+
+    h holds t and r interleaved. The shift comes before the scale and s < 1: both lose less
+    precision on the way back than RealNVP's exp(s) · x + t. ln s is computed as
+    −softplus(−(r + 2)), which stays finite where ln σ would not. A fresh, zero-initialised
+    coupling has s = 0.8808. Source: Glow, table 1, in the form that openai/glow runs.
+    """
+
+    parameters_per_channel = 2
+
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        shift, raw = self.unpack(x, h)
+        raw = raw + CENTRE
+        return (x + shift) * raw.sigmoid(), sum_per_example(F.logsigmoid(raw))
+
+    def inverse(self, y: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        shift, raw = self.unpack(y, h)
+        raw = raw + CENTRE
+        return y / torch.sigmoid(raw) - shift, -sum_per_example(F.logsigmoid(raw))
+
+
+class TanhAffine(Transformer):
+    """y = (x + t) · exp(s) with s = g · tanh(r); inverse x = y · exp(−s) − t; ladj = Σ s.
+
+    h holds t and r interleaved; g, learned, bounds |s|: one number for all elements, or one for
+    each channel. Source: RealNVP, section 4.1, in the order of tensorflow/models real_nvp (the
+    paper scales, then shifts), where t and r are contiguous: the same map with its output channels
+    reordered. One g for each channel is chrischute/glow's.
+
+    Args:
+        gain: g at the start; 0 makes the scale 1, and ladj 0.
+        shape: g's shape, which broadcasts against that of an example.
+    """
+
+    parameters_per_channel = 2
+
+    def __init__(self, gain: float, shape: tuple[int, ...] = ()) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.full(shape, float(gain)))
+
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        shift, raw = self.unpack(x, h)
+        log_scale = self.gain * torch.tanh(raw)
+        return (x + shift) * log_scale.exp(), sum_per_example(log_scale)
+
+    def inverse(self, y: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        shift, raw = self.unpack(y, h)
+        log_scale = self.gain * torch.tanh(raw)
+        return y * (-log_scale).exp() - shift, -sum_per_example(log_scale)
+
+
+class BoundedAffine(Transformer):
+    """y = x · exp(s) + t with s = a · tanh(r) + c; inverse x = (y − t) · exp(−s); ladj = Σ s.
+
+    h holds t and r interleaved; a and c are one learned number each, for all elements: s stays
+    between c − |a| and c + |a|. Source: RealNVP, section 3.2, with s as tatsy's
+    normalizing-flows-pytorch has it, where a and c start near 0; here a starts at 1 and c at 0, so
+    that a zero-initialised conditioner learns its scale from the first step on.
+
+    >>> y, ladj = BoundedAffine()(torch.tensor([[2.0]]), torch.tensor([[1.0, 0.0]]))
+    >>> y.item(), ladj.item()
+    (3.0, 0.0)
+    """
+
+    parameters_per_channel = 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(()))
+        self.offset = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        shift, raw = self.unpack(x, h)
+        log_scale = self.gain * torch.tanh(raw) + self.offset
+        return x * log_scale.exp() + shift, sum_per_example(log_scale)
+
+    def inverse(self, y: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        shift, raw = self.unpack(y, h)
+        log_scale = self.gain * torch.tanh(raw) + self.offset
+        return (y - shift) * (-log_scale).exp(), -sum_per_example(log_scale)
 
 
 class Coupling(Conditioned):
@@ -53,149 +196,3 @@ class Coupling(Conditioned):
 
     def extra_repr(self) -> str:
         return f"keeps {self.kept} channels"
-
-
-class Halves(Bijection):
-    """Map the first half of the channels by one bijection and the second by another.
-
-    y = [f(x₁), g(x₂)]; inverse: x = [f⁻¹(y₁), g⁻¹(y₂)]; ladj is the sum of theirs. Shapes:
-    (N, C, ...), C even. Cost: theirs. With a `Conv1x1` for each it is the pointwise layer of
-    aravindsrinivas/flowpp, which never mixes the halves.
-
-    >>> from glowkit.bijections import Shift
-    >>> Halves(Shift(1.0), Shift(2.0))(torch.zeros(1, 2))[0].tolist()
-    [[1.0, 2.0]]
-    """
-
-    def __init__(self, first: Bijection, second: Bijection) -> None:
-        super().__init__()
-        self.first = first
-        self.second = second
-
-    @property
-    def reads_context(self) -> bool:
-        return self.first.reads_context or self.second.reads_context
-
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        x1, x2 = x.chunk(2, dim=1)
-        y1, ladj1 = self.first(x1, context)
-        y2, ladj2 = self.second(x2, context)
-        return torch.cat([y1, y2], dim=1), ladj1 + ladj2
-
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        y1, y2 = y.chunk(2, dim=1)
-        x1, ladj1 = self.first.inverse(y1, context)
-        x2, ladj2 = self.second.inverse(y2, context)
-        return torch.cat([x1, x2], dim=1), ladj1 + ladj2
-
-
-def checkerboard(height: int, width: int, first: int) -> Tensor:
-    """(H, W) of 0 and 1: (first + i + j) mod 2, so that `first` = 1 marks the top left cell.
-
-    >>> checkerboard(2, 3, 1).tolist()
-    [[1, 0, 1], [0, 1, 0]]
-    """
-    # On the CPU whatever the default device: models are counted on the meta device.
-    i, j = torch.arange(height, device="cpu"), torch.arange(width, device="cpu")
-    return (first + i[:, None] + j) % 2
-
-
-class MaskedCoupling(Conditioned):
-    """Keep the cells where the mask is 1 and transform the others given them.
-
-    y = m·x + (1−m)·T(x; net(m·x)); inverse: the same with T⁻¹; ladj is the transformer's, over the
-    free cells. These are gathered before they are transformed, so that any transformer serves, and
-    none does its work on cells that it may not change. Shapes: (N, C, H, W). Cost: the net's.
-    Source: RealNVP, section 3.4.
-
-    Args:
-        mask: (H, W), 1 for the cells that condition and stay unchanged, 0 for the others.
-        net: the conditioner, called as `net(m·x, context)`; its output covers all cells, and that
-            at kept cells is ignored.
-        transformer: the elementwise map, such as `TanhAffine(gain=0)`.
-    """
-
-    kept: Tensor
-    free: Tensor
-
-    def __init__(self, mask: Tensor, net: nn.Module, transformer: Transformer) -> None:
-        super().__init__()
-        self.register_buffer("kept", mask.float().clone())
-        self.register_buffer("free", (mask.flatten() == 0).nonzero()[:, 0])
-        self.net = net
-        self.transformer = transformer
-
-    @property
-    def reads_context(self) -> bool:
-        return getattr(self.net, "reads_context", True)
-
-    def condition(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        return self._free(self.net(x * self.kept, context))
-
-    def forward_given(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        y, ladj = self.transformer(self._free(x), h)
-        return self._with_free(x, y), ladj
-
-    def inverse_given(self, y: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        x, ladj = self.transformer.inverse(self._free(y), h)
-        return self._with_free(y, x), ladj
-
-    def _free(self, x: Tensor) -> Tensor:
-        return x.flatten(2).index_select(2, self.free)
-
-    def _with_free(self, x: Tensor, free: Tensor) -> Tensor:
-        return x.flatten(2).index_copy(2, self.free, free).view(x.shape)
-
-    def extra_repr(self) -> str:
-        return f"keeps {int(self.kept.sum())} of {self.kept.numel()} pixels"
-
-
-class Stripes(Bijection):
-    """Even columns into the first half of the channels, odd columns into the second; ladj = 0.
-
-    y[:, k·C + c, i, j] = x[:, c, i, 2j + k], k = 0, 1. A coupling that keeps half of the channels
-    then changes one half of the columns given the other. Shapes: (N, C, H, W) to (N, 2C, H, W/2);
-    W even. Source: aravindsrinivas/flowpp, `CheckerboardSplit`, which pairs columns whatever its
-    name says; `Checkerboard` has the cells of Flow++'s paper.
-
-    >>> Stripes()(torch.arange(4.0).reshape(1, 1, 1, 4))[0].tolist()
-    [[[[0.0, 2.0]], [[1.0, 3.0]]]]
-    """
-
-    reads_context = False
-
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return torch.cat([x[..., 0::2], x[..., 1::2]], dim=1), constant_ladj(x)
-
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return torch.stack(y.chunk(2, dim=1), dim=-1).flatten(-2), constant_ladj(y)
-
-
-class Checkerboard(Bijection):
-    """Cells with i + j even into the first half of the channels, the others into the second.
-
-    y[:, k·C + c, i, j] = x[:, c, i, 2j + (k + i) mod 2], k = 0, 1; ladj = 0: `Stripes` with the
-    halves of odd rows exchanged. Shapes: (N, C, H, W) to (N, 2C, H, W/2); W even. Source: RealNVP,
-    section 3.4; the form in which Flow++ couplings take it is ours.
-
-    >>> Checkerboard()(torch.arange(4.0).reshape(1, 1, 2, 2))[0].tolist()
-    [[[[0.0], [3.0]], [[1.0], [2.0]]]]
-    """
-
-    reads_context = False
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stripes = Stripes()
-
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        y, ladj = self.stripes(x)
-        return _exchange_odd_rows(y), ladj
-
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return self.stripes.inverse(_exchange_odd_rows(y))
-
-
-def _exchange_odd_rows(y: Tensor) -> Tensor:
-    odd = torch.arange(y.shape[2], device=y.device)[:, None] % 2 == 1
-    return torch.where(odd, y.roll(y.shape[1] // 2, dims=1), y)

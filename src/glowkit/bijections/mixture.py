@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from glowkit.bijections.transformers import Transformer
+from glowkit.bijections.coupling import Transformer
 from glowkit.core import sum_per_example
 from glowkit.nets.fast import Kernel
 

@@ -3,16 +3,13 @@
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from glowkit.core import Bijection, Density, Generator, GlowkitError, NoiseSpec, nan_where_broken
-from glowkit.core.bijection import whole
 from glowkit.core.density import (
     check_context,
-    check_device,
     check_examples,
     check_noises,
-    check_tensor,
 )
 
 
@@ -150,149 +147,3 @@ class Split(Density):
 
     def extra_repr(self) -> str:
         return f"keeps {self.kept} channels"
-
-
-INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
-
-
-class WithLabels(Density):
-    """Turn integer labels (N,) into one-hot vectors (N, classes) for everything inside.
-
-    Raises:
-        GlowkitError: when labels are missing, not one for each image, or not in 0..classes−1.
-    """
-
-    def __init__(self, classes: int, density: Density) -> None:
-        super().__init__()
-        self.classes = classes
-        self.density = density
-
-    def one_hot(self, labels: Tensor | None, examples: int) -> Tensor:
-        """One-hot vectors of the labels, (N, classes), in the model's dtype."""
-        last = self.classes - 1
-        if labels is not None:
-            check_tensor(labels, "class labels")
-        if labels is None:
-            raise GlowkitError(
-                f"this model is conditional: give each image a class label from 0 to {last}"
-            )
-        if tuple(labels.shape) != (examples,) or labels.dtype not in INTEGERS:
-            raise GlowkitError(
-                f"class labels must be one integer for each of {examples} image(s), not"
-                f" {tuple(labels.shape)} of {labels.dtype}"
-            )
-        check_device(labels, self.anchor)
-        given = whole(labels)
-        wrong = given[(given < 0) | (given > last)]
-        if len(wrong):
-            raise GlowkitError(
-                f"class {int(wrong[0])} does not exist; this model has {self.classes} classes,"
-                f" 0 to {last}"
-            )
-        # `F.one_hot` looks at values, which `torch.vmap` does not let it do.
-        return (labels[:, None] == torch.arange(self.classes, device=labels.device)).to(self.anchor)
-
-    def encode(
-        self, x: Tensor, context: Tensor | None = None, generator: Generator = None
-    ) -> tuple[list[Tensor], Tensor]:
-        return self.density.encode(x, self.one_hot(context, len(x)), generator)
-
-    def decode(
-        self, noises: Sequence[Tensor], context: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        return self.density.decode(noises, self.one_hot(context, len(noises[0])))
-
-    def noise_specs(self) -> list[NoiseSpec]:
-        return self.density.noise_specs()
-
-    def extra_repr(self) -> str:
-        return f"{self.classes} classes"
-
-
-class WithVectors(Density):
-    """Check context vectors (N, features), such as angles or attributes, for everything inside.
-
-    log p(x | c) is that of the density inside. Scale each feature to be of order one: they reach
-    the networks as they are.
-
-    Raises:
-        GlowkitError: when vectors are missing, of another shape, not numbers with fractions, or
-            hold NaN or infinity.
-
-    >>> from glowkit.densities import StandardNormal
-    >>> WithVectors(2, StandardNormal((3,))).log_prob(torch.zeros(1, 3), torch.zeros(1, 2)).shape
-    torch.Size([1])
-    """
-
-    def __init__(self, features: int, density: Density) -> None:
-        super().__init__()
-        self.features = features
-        self.density = density
-
-    def checked(self, vectors: Tensor | None, examples: int) -> Tensor:
-        """The vectors in the model's dtype."""
-        if vectors is None:
-            raise GlowkitError(
-                f"this model is conditional: give each image a context of {self.features} number(s)"
-            )
-        check_tensor(vectors, "the context")
-        if tuple(vectors.shape) != (examples, self.features) or not vectors.is_floating_point():
-            raise GlowkitError(
-                f"the context must be {self.features} floating-point number(s) for each of"
-                f" {examples} image(s), not {tuple(vectors.shape)} of {vectors.dtype}"
-            )
-        check_device(vectors, self.anchor)
-        if not torch.isfinite(whole(vectors)).all():
-            raise GlowkitError("the context holds NaN or infinity; every number must be finite")
-        return vectors.to(self.anchor)
-
-    def encode(
-        self, x: Tensor, context: Tensor | None = None, generator: Generator = None
-    ) -> tuple[list[Tensor], Tensor]:
-        return self.density.encode(x, self.checked(context, len(x)), generator)
-
-    def decode(
-        self, noises: Sequence[Tensor], context: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        return self.density.decode(noises, self.checked(context, len(noises[0])))
-
-    def noise_specs(self) -> list[NoiseSpec]:
-        return self.density.noise_specs()
-
-    def extra_repr(self) -> str:
-        return f"{self.features} features"
-
-
-class WithContext(Density):
-    """Give everything inside net(context) as its context: p(x | net(context)).
-
-    The network is evaluated once a call, however many couplings read its features. Shapes and cost
-    are the network's and the density's.
-
-    Raises:
-        GlowkitError: without a context.
-    """
-
-    def __init__(self, net: nn.Module, density: Density) -> None:
-        super().__init__()
-        self.net = net
-        self.density = density
-
-    def features(self, context: Tensor | None) -> Tensor:
-        """What the density inside is given for a context."""
-        if context is None:
-            raise GlowkitError("this density needs a context and got none")
-        return self.net(context)
-
-    def encode(
-        self, x: Tensor, context: Tensor | None = None, generator: Generator = None
-    ) -> tuple[list[Tensor], Tensor]:
-        return self.density.encode(x, self.features(context), generator)
-
-    def decode(
-        self, noises: Sequence[Tensor], context: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        return self.density.decode(noises, self.features(context))
-
-    def noise_specs(self) -> list[NoiseSpec]:
-        return self.density.noise_specs()
