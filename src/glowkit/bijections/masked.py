@@ -1,4 +1,4 @@
-"""Maps that know cells and halves: couplings by mask, stripes and checkerboards."""
+"""Layers that know cells and halves: masked couplings and batch norm, stripes and checkerboards."""
 
 import torch
 from torch import Tensor, nn
