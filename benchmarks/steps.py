@@ -34,13 +34,13 @@ def training(model: Flow, images: Tensor) -> Callable[[], object]:
 
 def density(model: Flow, images: Tensor) -> Callable[[], object]:
     """log p of a batch, without gradients."""
-    model.eval()
+    model.rest()
     return torch.no_grad()(lambda: model.log_prob(images))
 
 
 def sampling(model: Flow, images: Tensor) -> Callable[[], object]:
     """A batch of samples."""
-    model.eval()
+    model.rest()
     return lambda: model.sample(len(images))
 
 

@@ -15,6 +15,10 @@ class Flow(nn.Module, ABC):
     def log_prob(self, images: Tensor) -> Tensor:
         """log p of noisy images in [0, 1), (N,) nats up to a constant."""
 
+    def rest(self) -> None:
+        """From now on the model is only evaluated and sampled."""
+        self.eval()
+
     @abstractmethod
     def sample(self, n: int) -> Tensor:
         """n images, without gradients."""

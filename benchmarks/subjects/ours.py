@@ -1,13 +1,14 @@
 """glowkit's own Glow."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 from torch import Tensor
 
 from benchmarks.case import CHANNELS, Case
 from benchmarks.subjects.flow import Flow
-from glowkit import GlowConfig, build, initialize
+from glowkit import GlowConfig, build, frozen, initialize
 from glowkit.core import Density
 from glowkit.core.chain import MEMORY_MODES
 
@@ -40,6 +41,12 @@ class Ours(Flow):
         model: Any = build(config)
         self.density: Density = model.density
         initialize(self.density, case.images())
+
+    def rest(self) -> None:
+        """Frozen for good, as commands and evaluations freeze a model until they end."""
+        super().rest()
+        self.resting = ExitStack()
+        self.resting.enter_context(frozen(self.density))
 
     def log_prob(self, images: Tensor) -> Tensor:
         return self.density.log_prob(images)
