@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from types import MethodType
 from typing import Any, TypeVar
 
@@ -39,9 +40,8 @@ def frozen(model: nn.Module) -> Iterator[None]:
     """
     held = []
     for module in model.modules():
-        for name in dir(type(module)):
-            marked = hasattr(getattr(type(module), name), "made_once")
-            if marked and not isinstance(vars(module).get(name), _Once):
+        for name in _marked(type(module)):  # type: ignore[arg-type]
+            if not isinstance(vars(module).get(name), _Once):
                 setattr(module, name, _Once(getattr(module, name)))
                 held.append((module, name))
     try:
@@ -49,6 +49,11 @@ def frozen(model: nn.Module) -> Iterator[None]:
     finally:
         for module, name in held:
             delattr(module, name)
+
+
+@cache
+def _marked(kind: type[nn.Module]) -> list[str]:
+    return [name for name in dir(kind) if hasattr(getattr(kind, name, None), "made_once")]
 
 
 class _Once:
