@@ -9,7 +9,7 @@ import torch
 from training_runs import repeatable_rows, tiny_run
 
 from glowkit.system.errors import GlowkitError
-from glowkit.training import conductor
+from glowkit.training import loop
 from glowkit.training.checkpoint import read_checkpoint, write_checkpoint
 from glowkit.training.metrics import MetricsFile, read_rows
 from glowkit.training.objective import IMAGES
@@ -106,7 +106,7 @@ def test_evaluated_after_an_interruption_and_killed_before_the_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The row of a step is written, but the checkpoint of that step is from before its row."""
-    monkeypatch.setattr(conductor, "LOG_EVERY_STEPS", 1)
+    monkeypatch.setattr(loop, "LOG_EVERY_STEPS", 1)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     run = tmp_path / "run"
@@ -133,8 +133,8 @@ def test_evaluated_after_an_interruption_and_killed_before_the_checkpoint(
 def test_a_budget_that_ends_at_a_logged_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conductor, "LOG_EVERY_STEPS", 1)
-    monkeypatch.setattr(conductor, "SAVE_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "LOG_EVERY_STEPS", 1)
+    monkeypatch.setattr(loop, "SAVE_EVERY_SECONDS", 0.0)
     run = tmp_path / "run"
     log = MetricsFile.log_metrics
 

@@ -34,17 +34,17 @@ def together(run: Path, resume: bool, seconds: float, hang: bool = False) -> Non
     """The slow run as the command line would end it; its last words go into a file."""
     rank = os.environ.get("RANK", "0")
     if hang and rank == "0":
-        from glowkit.training.conductor import Conductor
+        from glowkit.training import loop
 
-        agree = Conductor._agree
+        agree = loop.agree
 
-        def hanging(self: Any, trainer: Any, module: Any) -> Any:
+        def hanging(training: Any, *figure: float) -> Any:
             # As a collective operation of a library that does not notice.
-            if module.run_state.step >= 5:
+            if training.state.step >= 5:
                 threading.Event().wait(600)
-            return agree(self, trainer, module)
+            return agree(training, *figure)
 
-        Conductor._agree = hanging  # type: ignore[method-assign]
+        loop.agree = hanging
     with run.with_name(f"said-{rank}").open("a") as said:
         os.dup2(said.fileno(), 2)
         try:

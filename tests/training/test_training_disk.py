@@ -10,7 +10,7 @@ import torch
 from training_runs import repeatable_rows, tiny_run
 
 from glowkit.system.errors import GlowkitError
-from glowkit.training import checkpoint, conductor
+from glowkit.training import checkpoint, loop
 from glowkit.training.metrics import MetricsFile, read_rows
 from glowkit.training.objective import IMAGES
 
@@ -40,7 +40,7 @@ def test_full_disk_keeps_the_previous_checkpoint(
 
 
 def test_full_disk_for_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conductor, "LOG_EVERY_STEPS", 1)
+    monkeypatch.setattr(loop, "LOG_EVERY_STEPS", 1)
 
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

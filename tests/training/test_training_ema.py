@@ -10,11 +10,12 @@ from training_runs import MODEL, tiny_run, tiny_source
 from glowkit.core.initialization import initialize
 from glowkit.models import build, load
 from glowkit.nets.precision import PrecisionNet
-from glowkit.training.batches import Prepare, share_of_figures
+from glowkit.training.batches import Prepare
 from glowkit.training.checkpoint import read_checkpoint
 from glowkit.training.config import ema_decay_at
 from glowkit.training.ema import Ema
 from glowkit.training.metrics import read_rows
+from glowkit.training.objective import share_of_figures
 
 
 def test_average_is_the_recurrence() -> None:

@@ -11,7 +11,7 @@ from training_runs import tiny_run
 from glowkit.models import load
 from glowkit.system.errors import GlowkitError
 from glowkit.tasks import likelihood
-from glowkit.training import conductor
+from glowkit.training import loop
 from glowkit.training.checkpoint import read_checkpoint
 from glowkit.training.ema import Ema
 from glowkit.training.metrics import read_rows
@@ -38,7 +38,7 @@ def spoil(monkeypatch: pytest.MonkeyPatch, steps: range, factor: float, added: f
 def test_bad_steps_are_skipped_and_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, factor: float, added: float
 ) -> None:
-    monkeypatch.setattr(conductor, "LOG_EVERY_STEPS", 1)
+    monkeypatch.setattr(loop, "LOG_EVERY_STEPS", 1)
     spoil(monkeypatch, range(7, 10), factor, added)
     result = tiny_run(tmp_path / "run", epochs=3)
     assert (result.step, result.skipped_steps) == (18, 3)
@@ -107,7 +107,7 @@ def test_weights_that_are_not_finite_are_never_the_best(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float, average: bool
 ) -> None:
     """Even where the likelihood hides them, as a ReLU of NaN may, and says the best figure yet."""
-    monkeypatch.setattr(conductor, "SAVE_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "SAVE_EVERY_SECONDS", 0.0)
     bits = likelihood.bits_per_dim
     figures = iter([3.0, 1.0])
 
@@ -115,7 +115,7 @@ def test_weights_that_are_not_finite_are_never_the_best(
         return bits(*args).nan_to_num() * 0 + next(figures)
 
     monkeypatch.setattr(likelihood, "bits_per_dim", hiding)
-    monkeypatch.setattr(conductor, "share_of_figures", one_batch(conductor.share_of_figures))
+    monkeypatch.setattr(loop, "share_of_figures", one_batch(loop.share_of_figures))
     poison(monkeypatch, 8, value, average)
     named = FIRST_WEIGHT.replace(".", r"\.")
     with pytest.raises(GlowkitError, match=rf"at step 8 weights are not finite.*{named}"):

@@ -15,7 +15,7 @@ from training_runs import repeatable_rows, start
 from glowkit.data import open_source
 from glowkit.models.glow import GlowConfig
 from glowkit.system.errors import GlowkitError
-from glowkit.training import TrainConfig, conductor, train
+from glowkit.training import TrainConfig, loop, train
 from glowkit.training.checkpoint import read_checkpoint
 
 KILLS = int(os.environ.get("GLOWKIT_KILLS", "30"))
@@ -26,8 +26,8 @@ CONFIG = TrainConfig(epochs=2, seed=1)  # 40 steps and two evaluations
 def digits_run(run: Path) -> None:
     """Train, or go on; every step has a row, and many a checkpoint."""
     torch.set_num_threads(1)
-    conductor.LOG_EVERY_STEPS = 1
-    conductor.SAVE_EVERY_SECONDS = 0.02
+    loop.LOG_EVERY_STEPS = 1
+    loop.SAVE_EVERY_SECONDS = 0.02
     resume = (run / "config.yaml").exists()
     try:
         train(open_source("digits"), MODEL, CONFIG, run, resume, accelerator="cpu", quiet=True)

@@ -20,7 +20,7 @@ from training_runs import (
 from glowkit.core.noise import MIDPOINT
 from glowkit.models import build
 from glowkit.tasks import likelihood
-from glowkit.training import conductor, fit
+from glowkit.training import fit, loop
 from glowkit.training.metrics import read_rows
 
 
@@ -32,7 +32,7 @@ def ranked_run(run: Path, spoil_rank: int, memory: str) -> None:
     """
     torch.set_num_threads(1)
     rank = int(os.environ.get("RANK", "0"))
-    conductor.LOG_EVERY_STEPS = 1
+    loop.LOG_EVERY_STEPS = 1
     bits, loss, initialize = (
         likelihood.bits_per_dim,
         likelihood.training_loss,
@@ -51,14 +51,15 @@ def ranked_run(run: Path, spoil_rank: int, memory: str) -> None:
     fit.initialize_from = lambda m, split, prepare, seed: initialize(
         m, split, prepare, seed + 100 * rank
     )
-    begin = conductor.Conductor.on_train_start
+    train_loop = fit.train_loop
 
-    def recording(self: Any, trainer: Any, module: Any) -> None:
-        torch.save(module.model.state_dict(), run.with_name(f"{run.name}-start-{rank}"))
-        begin(self, trainer, module)
-        torch.save(self.ema.model.state_dict(), run.with_name(f"{run.name}-ema-{rank}"))
+    def recording(training: Any) -> None:
+        torch.save(training.model.state_dict(), run.with_name(f"{run.name}-start-{rank}"))
+        averages = training.average.model.state_dict()
+        torch.save(averages, run.with_name(f"{run.name}-ema-{rank}"))
+        train_loop(training)
 
-    conductor.Conductor.on_train_start = recording  # type: ignore[method-assign]
+    fit.train_loop = recording
     result = tiny_run(run, epochs=2)
     run.with_name(f"{run.name}-result-{rank}").write_text(repr(result))
 

@@ -12,7 +12,7 @@ from training_runs import repeatable_rows, slow_run, start, tiny_run, wait_for_r
 
 from glowkit.system.errors import GlowkitError
 from glowkit.tasks import likelihood
-from glowkit.training import conductor
+from glowkit.training import loop
 from glowkit.training.checkpoint import read_checkpoint
 
 
@@ -78,7 +78,7 @@ def test_interrupted_in_an_evaluation(
 ) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    monkeypatch.setattr(conductor, "LOG_EVERY_STEPS", 1)
+    monkeypatch.setattr(loop, "LOG_EVERY_STEPS", 1)
     bits = likelihood.bits_per_dim
     calls = []
 

@@ -16,7 +16,7 @@ from glowkit.models.points import PointsConfig
 from glowkit.models.realnvp import RealNVPConfig
 from glowkit.nets.batchnorm import BatchShare, RunningMoments
 from glowkit.nets.gated import Dropout
-from glowkit.training import TrainConfig, conductor, fit
+from glowkit.training import TrainConfig, fit, loop
 from glowkit.training.metrics import read_rows
 
 IMAGE = {"image_shape": (1, 4, 4), "pixel_levels": 8}
@@ -55,7 +55,7 @@ def few_points() -> PointSource:
 def train_in_double(run: Path, name: str, batch: int) -> None:
     """20 steps in float64 with a row each, so that nothing but the sharing can differ."""
     torch.set_num_threads(1)
-    conductor.LOG_EVERY_STEPS = 1
+    loop.LOG_EVERY_STEPS = 1
     fit.build = lambda config: build(config).double()
     model = MODELS[name]
     source: Any = tiny_source(labels=True)

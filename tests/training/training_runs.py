@@ -62,11 +62,11 @@ def repeatable_rows(run: Path) -> list[tuple[str, ...]]:
 def slow_run(run: Path, resume: bool, changes: dict[str, Any], seconds: float) -> None:
     """The tiny run, with a row a step, frequent checkpoints, and time to be killed in."""
     from glowkit.tasks import likelihood
-    from glowkit.training import conductor
+    from glowkit.training import loop
 
     torch.set_num_threads(1)
-    conductor.LOG_EVERY_STEPS = 1
-    conductor.SAVE_EVERY_SECONDS = 3 * seconds
+    loop.LOG_EVERY_STEPS = 1
+    loop.SAVE_EVERY_SECONDS = 3 * seconds
     loss = likelihood.training_loss
 
     def slow_loss(*args: Any) -> Any:

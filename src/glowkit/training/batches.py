@@ -146,7 +146,7 @@ def _by(shape: tuple[int, ...]) -> str:
 
 @dataclass(frozen=True)
 class _Stream:
-    """A batch sampler without a length, which is how Lightning knows not to count epochs."""
+    """A batch sampler without a length."""
 
     epochs: Epochs
     step: int

@@ -14,8 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.strategies import DDPStrategy
+from lightning.fabric import Fabric
+from lightning.fabric.strategies.ddp import DDPStrategy
+
+from glowkit.system.errors import GlowkitError
 
 GRACE_SECONDS = 3.0
 """How long a process may take to end by itself when another is gone, before it is ended."""
@@ -38,7 +40,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_leave_to_parent)
 
 
-class Companions(Callback):
+class Companions:
     """Ends this process, in one sentence, soon after another process of the run has died.
 
     A collective operation among processes of which one is gone fails at once or waits for half an
@@ -59,18 +61,42 @@ class Companions(Callback):
         self._selector = selectors.DefaultSelector()
         self._watch = threading.Thread(target=self._look, name="companions", daemon=True)
 
-    def start(self, trainer: Trainer) -> None:
+    @contextlib.contextmanager
+    def together(self, fabric: Fabric) -> Iterator[None]:
+        """The processes of a run, able to talk to each other in this block.
+
+        Raises GlowkitError in place of the error that the loss of another process leads to.
+        """
+        well = False
+        try:
+            self._start(fabric)
+            fabric.launch()
+            self._connect(fabric)
+            yield
+            well = True
+        except GlowkitError:
+            raise
+        except Exception as error:
+            lost = self._reason()
+            if lost:
+                raise GlowkitError(lost) from error
+            raise
+        finally:
+            self._close(well)
+            fabric.strategy.teardown()
+
+    def _start(self, fabric: Fabric) -> None:
         """Start this host's other processes, where nobody else does, and watch from now on.
 
         As Lightning's launcher, but for its observer, which kills all of them without a word.
         """
-        strategy = trainer.strategy
-        if trainer.world_size == 1 or not isinstance(strategy, DDPStrategy):
+        strategy = fabric.strategy
+        if fabric.world_size == 1 or not isinstance(strategy, DDPStrategy):
             return
         cluster = strategy.cluster_environment
         assert cluster is not None
-        self.ranks = trainer.world_size
-        self.one_host = trainer.num_nodes == 1
+        self.ranks = fabric.world_size
+        self.one_host = strategy.num_nodes == 1
         if not cluster.creates_processes_externally:
             os.environ |= {
                 "MASTER_ADDR": cluster.main_address,
@@ -84,13 +110,13 @@ class Companions(Callback):
                 _started.append(subprocess.Popen(_this_command(), env=environment))
         self._watch.start()
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Connect to the first process; called when the processes can talk to each other."""
-        strategy = trainer.strategy
-        if trainer.world_size == 1 or not isinstance(strategy, DDPStrategy):
+    def _connect(self, fabric: Fabric) -> None:
+        """Connect to the first process."""
+        strategy = fabric.strategy
+        if fabric.world_size == 1 or not isinstance(strategy, DDPStrategy):
             return
         me = {"pid": os.getpid(), "host": socket.gethostname()}
-        if trainer.global_rank == 0:
+        if fabric.global_rank == 0:
             with self._server() as server:
                 token = secrets.token_hex(16)
                 assert strategy.cluster_environment is not None
@@ -108,7 +134,7 @@ class Companions(Callback):
         _send(connection, {"token": first["token"], **me})
         self._add(connection, first)
 
-    def close(self, well: bool) -> None:
+    def _close(self, well: bool) -> None:
         """Take leave: `well` when this process has done its part, so that nobody misses it."""
         self._closed.set()
         if self._watch.ident is not None:
@@ -127,7 +153,7 @@ class Companions(Callback):
                 process.kill()
                 process.wait()
 
-    def reason(self) -> str | None:
+    def _reason(self) -> str | None:
         """Why a collective operation has just failed: who is gone, or None if nobody is."""
         if self._watch.ident is None:
             return None

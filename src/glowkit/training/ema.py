@@ -13,11 +13,7 @@ UPDATES = "ema updates"
 
 
 class Ema:
-    """A second model whose parameters follow the trained one's; it is evaluated and saved.
-
-    A copy beside the model rather than Lightning's WeightAveraging, which swaps the weights of
-    the one model around every evaluation, has no decay ramp, and averages integer buffers too.
-    """
+    """A second model whose parameters follow the trained one's; it is evaluated and saved."""
 
     def __init__(self, model: Density, decay: float) -> None:
         self.model = deepcopy(model).eval().requires_grad_(False)

@@ -3,7 +3,6 @@
 import io
 import logging
 import math
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -11,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
 
 from glowkit.core.chain import fall_back
@@ -21,50 +18,40 @@ from glowkit.data.toy import PointSource
 from glowkit.models.build import build
 from glowkit.models.presets import Config
 from glowkit.system.errors import GlowkitError
-from glowkit.training.batches import INITIALIZATION, Split, mixed_seed, plan_epochs, preparation
+from glowkit.training.batches import INITIALIZATION, mixed_seed, plan_epochs, preparation
 from glowkit.training.companions import Companions
-from glowkit.training.conductor import Conductor
 from glowkit.training.config import TrainConfig
 from glowkit.training.interrupt import Interruption
-from glowkit.training.metrics import MetricsFile
-from glowkit.training.module import FlowModule
+from glowkit.training.loop import train_loop
 from glowkit.training.objective import subject_of
 from glowkit.training.progress import Report
 from glowkit.training.run import RunFolder, only_trainer, read_run, write_settings
 from glowkit.training.start import (
+    Training,
     check_precision,
     check_run,
     initialize_from,
-    make_tensorboard,
-    make_trainer,
+    make_fabric,
+    open_loggers,
     resume_point,
 )
 from glowkit.training.state import Plan, RunState
 
-# Each is about a choice made on purpose.
-_REMARKS = (
-    r".*does not have many workers.*",  # one process reads: images are mapped from disk
-    r".*is smaller than the logging interval.*",
-    r".*LeafSpec.*",  # torch deprecates what Lightning uses
-    r".*functional.all_gather is deprecated.*",
-)
-_LOGGERS = ("lightning.pytorch", "lightning.fabric", "lightning")
+# Fabric's remarks go to the logger of whichever was imported last.
+_LOGGERS = ("lightning.fabric", "lightning.pytorch")
 
 
 @contextmanager
-def quiet_lightning() -> Iterator[None]:
+def quiet_fabric() -> Iterator[None]:
     """Warnings and errors of Lightning's still come through."""
     levels = {name: logging.getLogger(name).level for name in _LOGGERS}
-    with warnings.catch_warnings():
-        for remark in _REMARKS:
-            warnings.filterwarnings("ignore", message=remark)
-        for name in _LOGGERS:
-            logging.getLogger(name).setLevel(logging.WARNING)
-        try:
-            yield
-        finally:
-            for name, level in levels.items():
-                logging.getLogger(name).setLevel(level)
+    for name in _LOGGERS:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
 
 
 @dataclass(frozen=True)
@@ -109,7 +96,7 @@ def train(
         those of an uninterrupted run. A larger budget than the run's own is taken up.
     data: the arguments of `open_source` that made the source, kept in config.yaml; by default
         `{"spec": source.name}`.
-    accelerator, devices, num_nodes: as Lightning's Trainer takes them; under torchrun its own
+    accelerator, devices, num_nodes: as Lightning's Fabric takes them; under torchrun its own
         numbers count. Hosts must share the run folder.
     quiet: report nothing on stderr.
 
@@ -119,20 +106,21 @@ def train(
     """
     folder = RunFolder(Path(run))
     with (
-        quiet_lightning(),
+        quiet_fabric(),
         Interruption() as interruption,
         torch.random.fork_rng(devices=[]),
         ExitStack() as held,
     ):
-        trainer = make_trainer(folder, accelerator, devices, num_nodes)
+        fabric = make_fabric(accelerator, devices, num_nodes)
+        first = fabric.is_global_zero
         lock = None
-        if trainer.is_global_zero:
+        if first:
             if resume:
                 read_run(folder.path)  # before a folder is made for the lock
             lock = held.enter_context(only_trainer(folder))
             check_run(folder, model_config, resume)
         prepare = preparation(source, model_config)
-        split: Split = source.splits["train"]
+        split = source.splits["train"]
         subject = subject_of(model_config)
         plan = Plan(
             train_config,
@@ -145,7 +133,7 @@ def train(
         if resumed is None:
             initialize_from(model, split, prepare, train_config.seed)
         state = RunState() if resumed is None else resumed.state
-        if trainer.is_global_zero:
+        if first:
             write_settings(
                 folder.path,
                 data or {"spec": source.name},
@@ -153,9 +141,9 @@ def train(
                 train_config,
                 () if isinstance(source, PointSource) else source.class_names,
             )
-        metrics = MetricsFile(folder.metrics, state.logged_step, subject.columns)
-        shown = trainer.is_global_zero and not quiet
-        console = Console(stderr=True) if shown else Console(file=io.StringIO())
+        rows = open_loggers(folder, state, subject.columns)
+        loggers = held.enter_context(rows) if first else []
+        console = Console(stderr=True) if first and not quiet else Console(file=io.StringIO())
         report = Report(console, subject)
         for reason in fall_back(model.train()):
             report.note(f"note: {reason}")
@@ -164,16 +152,25 @@ def train(
                 f"note: the file system of {folder.path} has no locks, so nothing keeps a second"
                 " process from training there too"
             )
-        conductor = Conductor(
-            folder, source.splits["validation"], interruption, report, metrics, resumed
-        )
-        trainer.loggers = [metrics, make_tensorboard(folder, state.step)]
-        companions = Companions(folder.path)
-        trainer.callbacks += [companions, conductor]  # type: ignore[attr-defined]
-        _fit(trainer, FlowModule(model, plan, state, split, prepare), interruption, companions)
-        if trainer.is_global_zero:
+        with Companions(folder.path).together(fabric), report:
+            training = Training(
+                fabric,
+                folder,
+                model,
+                plan,
+                state,
+                source.splits,
+                prepare,
+                report,
+                loggers,
+                interruption,
+                resumed,
+            )
+            resumed = None  # release memory
+            train_loop(training)
+        if first:
             subject.finish(folder)
-    if not conductor.interrupted and not math.isfinite(state.best_figure):
+    if not training.interrupted and not math.isfinite(state.best_figure):
         raise GlowkitError(
             f"no evaluation gave finite {subject.unit}, so no model was kept; try a lower "
             "--learning-rate or a longer warm-up"
@@ -181,38 +178,11 @@ def train(
     return TrainResult(
         folder.path,
         state.best_figure,
-        conductor.saved_step if conductor.interrupted else state.step,
+        training.saved_step if training.interrupted else state.step,
         plan.epoch(state),
         state.elapsed,
-        conductor.trained_steps * plan.epochs.batch_size / (conductor.trained_seconds or math.nan),
+        training.trained_steps * plan.epochs.batch_size / (training.trained_seconds or math.nan),
         state.skipped_steps,
-        trainer.global_rank,
-        conductor.interrupted,
+        fabric.global_rank,
+        training.interrupted,
     )
-
-
-def _fit(
-    trainer: Trainer, module: FlowModule, interruption: Interruption, companions: Companions
-) -> None:
-    well = False
-    try:
-        companions.start(trainer)
-        trainer.fit(module)
-        well = True
-    except SIGTERMException:
-        # From Lightning's handler, which stood for a moment before ours; the run is saved.
-        well = True
-    except SystemExit:
-        # Lightning's answer to the second Ctrl-C; callers know the usual one.
-        if interruption.received:
-            raise KeyboardInterrupt from None
-        raise
-    except GlowkitError:
-        raise
-    except Exception as error:
-        lost = companions.reason()
-        if lost:
-            raise GlowkitError(lost) from error
-        raise
-    finally:
-        companions.close(well)

@@ -21,23 +21,13 @@ class Interruption:
 
     def __enter__(self) -> "Interruption":
         if threading.current_thread() is threading.main_thread():
-            self._former = {number: signal.getsignal(number) for number in _SIGNALS}
-            self.listen()
+            self._former = {number: signal.signal(number, self._note) for number in _SIGNALS}
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._former.items():
             # None is a handler that was not installed from Python, and cannot be from here.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
-
-    def listen(self) -> None:
-        """Install the handlers; again after Lightning has installed its own for SIGTERM.
-
-        Lightning's calls a collective operation within the handler, which deadlocks when the
-        signal reaches the ranks at different batches.
-        """
-        for number in self._former:
-            signal.signal(number, self._note)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received += 1

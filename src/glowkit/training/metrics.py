@@ -5,13 +5,9 @@ import io
 import math
 import os
 import re
-from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-from lightning.pytorch.loggers.logger import Logger
-from lightning.pytorch.utilities import rank_zero_only
 
 from glowkit.system.errors import GlowkitError
 from glowkit.system.files import write_atomically
@@ -99,8 +95,8 @@ def _damage(path: Path, number: int, what: str) -> GlowkitError:
     )
 
 
-class MetricsFile(Logger):
-    """Lightning's CSVLogger deletes the rows of the run it resumes; this one goes on from them.
+class MetricsFile:
+    """Writes metrics.csv, going on from the rows of the run that it resumes.
 
     after_step: the last step whose row counts. Rows of later steps, written before a kill but
     after the last checkpoint, are dropped, since the resumed run writes them again; so is a
@@ -111,25 +107,12 @@ class MetricsFile(Logger):
     """
 
     def __init__(self, path: Path, after_step: int, columns: Sequence[str]) -> None:
-        super().__init__()
         self.columns = columns
         self.path = path
         self._file: io.FileIO | None = None
         self._last: dict[str, Any] = {}
         self._keep(after_step)
 
-    @property
-    def name(self) -> str:
-        return "metrics"
-
-    @property
-    def version(self) -> str:
-        return ""
-
-    def log_hyperparams(self, params: dict[str, Any] | Namespace, *_: Any, **__: Any) -> None:
-        """Nothing: config.yaml has them."""
-
-    @rank_zero_only
     def _keep(self, after_step: int) -> None:
         rows = rows_until(self.path, after_step)
         unknown = set(rows[0]) - set(self.columns) if rows else set()
@@ -154,7 +137,6 @@ class MetricsFile(Logger):
         csv.DictWriter(text, self.columns, lineterminator="\n").writerow(row)
         return text.getvalue()
 
-    @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Append a row; a figure that is missing leaves its cell empty.
 
@@ -173,14 +155,12 @@ class MetricsFile(Logger):
             self._file.write(self._line(row).encode())
         self._last = row
 
-    @rank_zero_only
     def save(self) -> None:
         """Sync, so that the rows are on disk before the checkpoint that relies on them."""
         if self._file is not None:
             with sentences(self.path):
                 os.fsync(self._file.fileno())
 
-    @rank_zero_only
     def finalize(self, status: str) -> None:
         self._close()
 

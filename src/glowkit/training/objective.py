@@ -18,7 +18,13 @@ from glowkit.models.presets import Config
 from glowkit.pictures.plots import density_panel, plane_image, save_gif
 from glowkit.pictures.sheet import image_sheet
 from glowkit.tasks import likelihood, points
-from glowkit.training.batches import SAMPLE_NOISE, mixed_seed
+from glowkit.training.batches import (
+    SAMPLE_NOISE,
+    VALIDATION_NOISE,
+    Preparation,
+    Split,
+    mixed_seed,
+)
 from glowkit.training.run import RunFolder
 
 if TYPE_CHECKING:
@@ -144,3 +150,35 @@ POINTS = Subject(
 def subject_of(config: Config) -> Subject:
     """Points for a flow of vectors, images otherwise."""
     return POINTS if isinstance(config, PointsConfig) else IMAGES
+
+
+@torch.no_grad()
+def share_of_figures(
+    model: Density,
+    split: Split,
+    prepare: Preparation,
+    batch_size: int,
+    device: torch.device,
+    rank: int = 0,
+    ranks: int = 1,
+    stop: Callable[[], bool] = lambda: False,
+) -> Tensor | None:
+    """Sum of the figure and number of examples of every `ranks`-th batch, float64; None if stopped.
+
+    The ranks' results add up to the whole split's, without padding or a dropped batch. The
+    dequantization noise is the same at every evaluation and for any number of ranks, so that their
+    differences are the model's.
+    """
+    figure_of_each = subject_of(model.config).each
+    total = torch.zeros(2, dtype=torch.float64)
+    batches = -(-len(split) // batch_size)
+    for number in range(rank, batches, ranks):
+        if stop():
+            return None
+        rows = range(len(split))[number * batch_size : (number + 1) * batch_size]
+        x, context = prepare(split.__getitems__(list(rows)))
+        generator = torch.Generator(device).manual_seed(mixed_seed(VALIDATION_NOISE, number, 0))
+        context = None if context is None else context.to(device)
+        each = figure_of_each(model, x.to(device), context, generator)
+        total += torch.stack([each.cpu().double().sum(), torch.tensor(float(len(each)))])
+    return total

@@ -17,8 +17,7 @@ _REFRESH_SECONDS = 0.25
 class Report:
     """A progress bar on a terminal; elsewhere, as in a log file, one line an evaluation.
 
-    Writes to stderr, since stdout belongs to results. Lightning's own bars count the batches of
-    an epoch, where a run here has one budget, of epochs or of minutes.
+    Writes to stderr, since stdout belongs to results.
     """
 
     def __init__(self, console: Console, subject: Subject = IMAGES) -> None:
@@ -26,6 +25,13 @@ class Report:
         self.console = console
         self._bar: Progress | None = None
         self._shown = -math.inf
+
+    def __enter__(self) -> "Report":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def start(self) -> None:
         if self.console.is_terminal:

@@ -1,24 +1,35 @@
 """What must hold before a run starts or resumes, and the pieces it starts from."""
 
 import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+from lightning.fabric import Fabric
+from lightning.fabric.loggers.tensorboard import TensorBoardLogger
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor, nn
 
 from glowkit.core.density import Density
 from glowkit.core.finite import not_finite
 from glowkit.core.initialization import initialize
+from glowkit.core.noise import Generator
 from glowkit.models.presets import Config
-from glowkit.nets.precision import precision_nets
+from glowkit.nets.batchnorm import BatchShare, following_moments, share_batch
+from glowkit.nets.precision import precision_nets, set_precision
 from glowkit.system.errors import GlowkitError
 from glowkit.training.batches import INITIALIZATION, Preparation, Split, mixed_seed, permutation
-from glowkit.training.checkpoint import Checkpoint, read_checkpoint
-from glowkit.training.ema import UPDATES
+from glowkit.training.checkpoint import Checkpoint, fit_optimizer, read_checkpoint
+from glowkit.training.config import make_optimizer
+from glowkit.training.ema import UPDATES, Ema
+from glowkit.training.interrupt import Interruption
+from glowkit.training.metrics import MetricsFile
+from glowkit.training.objective import Subject, subject_of
+from glowkit.training.progress import Report
 from glowkit.training.run import RunFolder, read_run, sentences
-from glowkit.training.state import Plan
+from glowkit.training.state import Plan, RunState
 
 # Activations of the widest presets on this many pixels take about a quarter of a gigabyte.
 _INITIALIZATION_PIXELS = 2**19
@@ -48,43 +59,39 @@ def check_precision(model: Density, precision: str | None) -> None:
         )
 
 
-def make_trainer(
-    folder: RunFolder, accelerator: str, devices: int | str, num_nodes: int
-) -> Trainer:
-    """Lightning's Trainer for one endless epoch, whose end `Conductor` decides."""
+def make_fabric(accelerator: str, devices: int | str, num_nodes: int) -> Fabric:
+    """Lightning's view of this process: its device, its rank, and how gradients are averaged."""
     if torch.distributed.is_torchelastic_launched():
         devices = int(os.environ["LOCAL_WORLD_SIZE"])
         num_nodes = int(os.environ["WORLD_SIZE"]) // devices
     if accelerator == "auto":  # never Apple's, which lacks the float64 of 1x1 matrices
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        return _trainer(folder, accelerator, devices, num_nodes)
-    except (MisconfigurationException, ValueError, TypeError) as error:
+        return Fabric(accelerator=accelerator, devices=devices, num_nodes=num_nodes)
+    except (MisconfigurationException, RuntimeError, ValueError, TypeError) as error:
         raise GlowkitError(
             f"{devices} device(s) of kind {accelerator!r} on {num_nodes} host(s) cannot be used"
             " here; try --device cpu --devices 1"
         ) from error
 
 
-def _trainer(folder: RunFolder, accelerator: str, devices: int | str, num_nodes: int) -> Trainer:
-    return Trainer(
-        accelerator=accelerator,
-        devices=devices,
-        num_nodes=num_nodes,
-        max_epochs=-1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        default_root_dir=folder.path,
-    )
-
-
-def make_tensorboard(folder: RunFolder, step: int) -> TensorBoardLogger:
-    """Curves in `tensorboard/`; those after `step`, from before a kill, are not shown."""
+@contextmanager
+def open_loggers(
+    folder: RunFolder, state: RunState, columns: Sequence[str]
+) -> Iterator[list[MetricsFile | TensorBoardLogger]]:
+    """metrics.csv and `tensorboard/`; rows after the state, from before a kill, do not count."""
     with sentences(folder.path):
-        return TensorBoardLogger(folder.path, "tensorboard", "", purge_step=step + 1)
+        board = TensorBoardLogger(folder.path, "tensorboard", "", purge_step=state.step + 1)
+    loggers: list[MetricsFile | TensorBoardLogger] = [
+        MetricsFile(folder.metrics, state.logged_step, columns),
+        board,
+    ]
+    try:
+        yield loggers
+    finally:
+        with sentences(folder.path):
+            for logger in loggers:
+                logger.finalize("success")
 
 
 def resume_point(folder: RunFolder, plan: Plan, model: Density) -> Checkpoint | None:
@@ -99,7 +106,7 @@ def resume_point(folder: RunFolder, plan: Plan, model: Density) -> Checkpoint | 
             f"{folder.path} was trained on {checkpoint.images} images, but the data now has "
             f"{plan.epochs.images}; resume with the same data, or start a new run"
         )
-    if state.finished and plan.progress(state) >= 1:
+    if state.finished and plan.done(state):
         raise GlowkitError(
             f"{folder.path} is finished: its budget was used up at step {state.step}; "
             "give a larger budget of epochs or minutes to train it further"
@@ -147,3 +154,73 @@ def initialize_from(model: Density, split: Split, prepare: Preparation, seed: in
     x, context = prepare(split.__getitems__(chosen))
     generator = torch.Generator().manual_seed(mixed_seed(INITIALIZATION, seed))
     initialize(model, x, context, generator)
+
+
+class Training:
+    """A density under training: what the loop works with, on this process's device.
+
+    fresh: whether this is a run's beginning. trained: the parameters that are. average: the
+    averaged weights. share: this rank's part of each batch; the ranks do what one would do alone:
+    losses are weighted by examples, noise and dropout belong to an example's place in the whole
+    batch, and batch norm sums over all ranks. loggers: rank 0 has some.
+    """
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        folder: RunFolder,
+        model: Density,
+        plan: Plan,
+        state: RunState,
+        splits: Mapping[str, Any],
+        prepare: Preparation,
+        report: Report,
+        loggers: Sequence[MetricsFile | TensorBoardLogger],
+        interruption: Interruption,
+        resumed: Checkpoint | None,
+    ) -> None:
+        config = plan.config
+        self.fabric, self.folder, self.model = fabric, folder, model
+        self.plan, self.state, self.splits, self.prepare = plan, state, splits, prepare
+        self.report, self.loggers, self.interruption = report, loggers, interruption
+        self.subject = subject_of(model.config)
+        self.loss = fabric.setup_module(Loss(model, self.subject))
+        # A group of its own: sums in a backward pass must not meet those that average gradients.
+        group = torch.distributed.new_group() if fabric.world_size > 1 else None
+        self.share = BatchShare(
+            plan.epochs.batch_size, fabric.global_rank, fabric.world_size, group
+        )
+        self.average = Ema(model, config.ema_decay)
+        share_batch(model, self.share)  # after the copy, which sees whole batches
+        if config.precision:  # after the copy, which is what is evaluated and saved
+            set_precision(model, config.precision)
+        self.trained = [p for p in model.parameters() if p.requires_grad]
+        self.optimizer = make_optimizer(
+            config.optimizer, self.trained, config.learning_rate, config.weight_decay
+        )
+        self.fresh = resumed is None
+        if resumed is not None:
+            self.average.load_state_dict(resumed.ema)
+            fit_optimizer(self.optimizer, resumed.optimizer, folder.checkpoint)
+        self.interrupted = False
+        self.saved_step, self.saved_elapsed = state.step, state.elapsed
+        self.trained_steps, self.trained_seconds = 0, 0.0
+        self.started = time.monotonic() - state.elapsed
+
+    @property
+    def seconds_unsaved(self) -> float:
+        return self.state.elapsed - self.saved_elapsed
+
+
+class Loss(nn.Module):
+    """What training minimises, and the figure alone, two scalars, of a batch."""
+
+    def __init__(self, model: Density, subject: Subject) -> None:
+        super().__init__()
+        self.model = model
+        self.subject = subject
+
+    def forward(self, x: Tensor, context: Tensor | None, noise: Generator) -> tuple[Tensor, Tensor]:
+        with following_moments(self.model):
+            loss, figure = self.subject.loss(self.model, x, context, noise)
+        return loss, figure.detach()

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from glowkit.training.batches import Epochs
-from glowkit.training.config import TrainConfig
+from glowkit.training.config import TrainConfig, learning_rate_factor
 
 _MOST_STEPS = 2**53  # at a thousand a second, in 280,000 years
 
@@ -87,6 +87,15 @@ class Plan:
         assert self.config.minutes is not None
         return min(1.0, state.elapsed / (60 * self.config.minutes))
 
+    def done(self, state: RunState) -> bool:
+        """Whether the budget is used up."""
+        return self.progress(state) >= 1
+
+    def learning_rate(self, state: RunState) -> float:
+        """Of the next step."""
+        factor = learning_rate_factor(state.step, self.progress(state), self.config.warmup_steps)
+        return self.config.learning_rate * factor
+
     def total_steps(self, epochs: float) -> int:
         return max(1, round(epochs * self.epochs.steps_an_epoch))
 
@@ -101,7 +110,7 @@ class Plan:
         """Whether the validation split is to be evaluated at this step, and has not been."""
         if state.step == state.evaluated_step:
             return False
-        if self.progress(state) >= 1:
+        if self.done(state):
             return True
         if self.config.evaluate_every is None:
             return state.step % self.epochs.steps_an_epoch == 0
