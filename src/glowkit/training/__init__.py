@@ -1,15 +1,14 @@
-"""Floor 6: Lightning around a density."""
+"""Floor 6: a loop around a density, and the folder of its run."""
 
 from typing import TYPE_CHECKING
 
 from glowkit._lazy import lazy_names
 from glowkit.training.batches import preparation
 from glowkit.training.config import TrainConfig
-from glowkit.training.fit import TrainResult
 from glowkit.training.run import RunFolder, RunSettings, read_run, read_settings
 
 if TYPE_CHECKING:
-    from glowkit.training.fit import train
+    from glowkit.training.fit import TrainResult, train
 
 __all__ = [
     "RunFolder",
@@ -25,4 +24,4 @@ __all__ = [
 
 if not TYPE_CHECKING:
     # Lightning takes seconds to import, and reading a run's settings does not need it.
-    __getattr__ = lazy_names(__name__, {"glowkit.training.fit": ["train"]})
+    __getattr__ = lazy_names(__name__, {"glowkit.training.fit": ["TrainResult", "train"]})
