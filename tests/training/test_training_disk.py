@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.fabric.loggers.tensorboard import TensorBoardLogger
 from training_runs import repeatable_rows, tiny_run
 
 from glowkit.system.errors import GlowkitError
@@ -48,6 +49,23 @@ def test_full_disk_for_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(MetricsFile, "log_metrics", full)
     with pytest.raises(GlowkitError, match=r"cannot write .*run.*resume the run"):
         tiny_run(tmp_path / "run")
+
+
+def test_full_disk_for_curves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the thread that writes them: what it met, it raises at every later call."""
+    written: list[str] = []
+
+    def full(self: Any, *_: Any) -> None:
+        written.append("")
+        if len(written) > 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for name in ("log_metrics", "save", "finalize"):
+        monkeypatch.setattr(TensorBoardLogger, name, full)
+    with pytest.raises(GlowkitError, match=r"cannot write .*run: .*resume the run"):
+        tiny_run(tmp_path / "run")
+    monkeypatch.undo()
+    assert tiny_run(tmp_path / "run", resume=True).step == 24
 
 
 def test_run_folder_that_cannot_be(tmp_path: Path) -> None:
