@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         PointsConfig,
         RealNVPConfig,
         build,
+        family,
         load,
         save,
     )
@@ -51,6 +52,7 @@ __all__ = [
     "__version__",
     "bits_per_dim",
     "build",
+    "family",
     "frozen",
     "initialize",
     "keep_freed_memory",
@@ -80,6 +82,7 @@ _HOMES = {
         "PointsConfig",
         "RealNVPConfig",
         "build",
+        "family",
         "load",
         "save",
     ],

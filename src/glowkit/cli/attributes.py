@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glowkit.cli.common import DEVICE, JSON, SEED, Opened, open_image_model, open_images, show_json
+from glowkit.cli.common import (
+    DEVICE,
+    JSON,
+    OWN,
+    SEED,
+    Opened,
+    open_image_model,
+    open_images,
+    show_json,
+)
 from glowkit.cli.speech import QUIET, hint, say
 from glowkit.system.errors import GlowkitError
 
@@ -41,6 +50,7 @@ def attributes(
     batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 100,
     seed: Annotated[int, SEED] = 0,
     device: Annotated[str, DEVICE] = "auto",
+    own: Annotated[str | None, OWN] = None,
     as_json: Annotated[bool, JSON] = False,
     quiet: Annotated[bool, QUIET] = False,
 ) -> None:

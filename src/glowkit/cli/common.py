@@ -26,6 +26,22 @@ if TYPE_CHECKING:
 JSON = typer.Option("--json", help="Print one JSON object instead of text.")
 SEED = typer.Option("--seed", min=0, max=2**63 - 1, help="Seed of all randomness.")
 DEVICE = typer.Option("--device", help="auto, cpu, cuda, ...")
+
+
+def _run_own(path: str | None) -> str | None:
+    if path is not None:
+        from glowkit.models.families import import_file
+
+        import_file(path)
+    return path
+
+
+OWN = typer.Option(
+    "--model",
+    metavar="FILE.py",
+    callback=_run_own,
+    help="The Python file that defines a model of your own; its code is run.",
+)
 SPLIT = typer.Option("--split", help="train, validation or test.")
 IMPORTANCE = typer.Option(
     "--importance", help="Dequantization draws an image; more give a tighter bound."

@@ -8,6 +8,7 @@ import typer
 from glowkit.cli.common import (
     DEVICE,
     JSON,
+    OWN,
     SEED,
     Opened,
     classes_in_turn,
@@ -30,6 +31,7 @@ def compare(
     out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("comparison.png"),
     seed: Annotated[int, SEED] = 0,
     device: Annotated[str, DEVICE] = "auto",
+    own: Annotated[str | None, OWN] = None,
     as_json: Annotated[bool, JSON] = False,
     quiet: Annotated[bool, QUIET] = False,
 ) -> None:

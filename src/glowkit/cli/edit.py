@@ -10,6 +10,7 @@ import typer
 from glowkit.cli.common import (
     DEVICE,
     JSON,
+    OWN,
     SEED,
     open_image_model,
     refuse_given,
@@ -48,6 +49,7 @@ def edit(
     ] = None,
     seed: Annotated[int, SEED] = 0,
     device: Annotated[str, DEVICE] = "auto",
+    own: Annotated[str | None, OWN] = None,
     as_json: Annotated[bool, JSON] = False,
     quiet: Annotated[bool, QUIET] = False,
 ) -> None:

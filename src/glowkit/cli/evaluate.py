@@ -10,6 +10,7 @@ from glowkit.cli.common import (
     DEVICE,
     IMPORTANCE,
     JSON,
+    OWN,
     SEED,
     SPLIT,
     open_data,
@@ -42,6 +43,7 @@ def evaluate(
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Skip damaged images.")] = False,
     seed: Annotated[int, SEED] = 0,
     device: Annotated[str, DEVICE] = "auto",
+    own: Annotated[str | None, OWN] = None,
     as_json: Annotated[bool, JSON] = False,
     quiet: Annotated[bool, QUIET] = False,
 ) -> None:

@@ -9,6 +9,7 @@ import typer
 from glowkit.cli.common import (
     DEVICE,
     JSON,
+    OWN,
     Opened,
     bar,
     check_dtype,
@@ -44,6 +45,7 @@ def encode(
     label: Annotated[str | None, LABEL] = None,
     batch_size: Annotated[int, BATCH] = 100,
     device: Annotated[str, DEVICE] = "auto",
+    own: Annotated[str | None, OWN] = None,
     as_json: Annotated[bool, JSON] = False,
     quiet: Annotated[bool, QUIET] = False,
 ) -> None:
@@ -109,6 +111,7 @@ def decode(
     ] = Path("decoded.png"),
     batch_size: Annotated[int, BATCH] = 100,
     device: Annotated[str, DEVICE] = "auto",
+    own: Annotated[str | None, OWN] = None,
     as_json: Annotated[bool, JSON] = False,
     quiet: Annotated[bool, QUIET] = False,
 ) -> None:

@@ -3,21 +3,38 @@
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from glowkit.system.errors import GlowkitError, shown
 
 if TYPE_CHECKING:
     from glowkit.data import PointSource, Source
-    from glowkit.models import Config, ImageConfig
+    from glowkit.models.families import Config, Family
     from glowkit.training import RunSettings, TrainConfig
 
-DEFAULT_MINUTES = 10.0
-POINTS_MINUTES = 2.0
-POINTS_TRAINING = {"batch_size": 512, "learning_rate": 5e-3}
-"""How points are trained where the options do not say otherwise."""
+
+class Defaults(NamedTuple):
+    """How data are trained on where the options do not say otherwise.
+
+    closest: minutes between evaluations, at the least.
+    """
+
+    preset: str
+    minutes: float
+    closest: float
+    training: dict[str, Any]
+
+
+def defaults_of(spec: str) -> Defaults:
+    """Those of points, or of images."""
+    from glowkit.models import DEFAULT_POINTS_PRESET, DEFAULT_PRESET
+
+    if spec.startswith("points:"):
+        own = {"batch_size": 512, "learning_rate": 5e-3}
+        return Defaults(DEFAULT_POINTS_PRESET, 2.0, 0.1, own)
+    return Defaults(DEFAULT_PRESET, 10.0, 0.25, {})
 
 
 @dataclass(frozen=True)
@@ -26,6 +43,7 @@ class Request:
 
     source: str | None
     preset: str | None
+    own: str | None
     config: Path | None
     settings: Sequence[str]
     conditional: bool
@@ -35,13 +53,17 @@ class Request:
 
 @dataclass(frozen=True)
 class Planned:
-    """Data to open, how to train, and the model, which follows the data unless it is `fixed`."""
+    """Data to open, how to train, and the model, which follows the data unless it is `fixed`.
+
+    model: what its settings start from; None for a user's own, which start as their class has them.
+    """
 
     name: str
     preset: str | None
     data: dict[str, Any]
     training: "TrainConfig"
-    model: "Config"
+    family: "Family"
+    model: "Config | None"
     fixed: bool
     conditional: bool
     settings: Mapping[str, Any]
@@ -57,22 +79,27 @@ class Planned:
     def model_for(self, source: "Source | PointSource") -> "Config":
         """The model's config, fitted to the images; points and models of them are as they are."""
         from glowkit.data import Source
-        from glowkit.models import PointsConfig
+        from glowkit.models.build import config_of
 
-        if self.fixed:
-            return self.model
-        if isinstance(self.model, PointsConfig) or not isinstance(source, Source):
-            if self.conditional:
-                raise GlowkitError("points have no class labels; leave out --conditional")
-            return _replace(self.model, self.settings)
-        return _replace(self.model, self._fitted(self.model, source) | dict(self.settings))
+        known = {field.name for field in fields(self.family.config)}
+        settings = dict(self.settings)
+        if isinstance(source, Source) and "image_shape" in known and not self.fixed:
+            settings = self._fitted(known, source) | settings
+        elif self.conditional:
+            raise GlowkitError("points have no class labels; leave out --conditional")
+        return config_of(self.family, settings, self.model)
 
-    def _fitted(self, model: "ImageConfig", source: "Source") -> dict[str, Any]:
+    def _fitted(self, known: set[str], source: "Source") -> dict[str, Any]:
+        start = {
+            field.name: field.default if self.model is None else getattr(self.model, field.name)
+            for field in fields(self.family.config)
+        }
+        levels, classes = start.get("pixel_levels"), start.get("classes", 0)
         fitted: dict[str, Any] = {"image_shape": source.image_shape}
         # A preset for fewer levels, such as 5 bits, keeps them where they divide the data's.
-        if model.pixel_levels > source.pixel_levels or (source.pixel_levels % model.pixel_levels):
+        if not isinstance(levels, int) or levels < 1 or source.pixel_levels % levels:
             fitted["pixel_levels"] = source.pixel_levels
-        if self.conditional or model.classes:
+        if self.conditional or (classes and classes is not MISSING):
             if not source.class_names:
                 raise GlowkitError(
                     f"{source.name} has no class labels, which a conditional model needs; name"
@@ -80,9 +107,9 @@ class Planned:
                 )
             fitted["classes"] = len(source.class_names)
             # A preset with classes says itself what they reach; some families take none anywhere.
-            if not model.classes and hasattr(model, "conditioning"):
+            if not classes and "conditioning" in known:
                 fitted["conditioning"] = "everywhere"
-        return fitted
+        return {name: value for name, value in fitted.items() if name in known}
 
 
 def plan(request: Request, resumed: Path | None) -> Planned:
@@ -90,30 +117,35 @@ def plan(request: Request, resumed: Path | None) -> Planned:
 
     Raises GlowkitError for options that contradict each other or do not exist.
     """
-    from glowkit.models import DEFAULT_POINTS_PRESET, DEFAULT_PRESET, preset
+    from glowkit.models import changed, preset
+    from glowkit.models.families import family_of, of_file
     from glowkit.training import TrainConfig
 
     given = {name: value for name, value in request.training.items() if value is not None}
     data = {name: value for name, value in request.data.items() if value is not None}
+    if request.own and request.preset:
+        raise GlowkitError("--preset and --model both say which model; leave one of them out")
+    own = of_file(request.own) if request.own else None
     start = _start(request, resumed)
     if start is None:
         if request.source is None:
             raise GlowkitError("name the DATA to train on, for example: glowkit train digits")
-        points = request.source.startswith("points:")
-        name = request.preset or (DEFAULT_POINTS_PRESET if points else DEFAULT_PRESET)
+        usual = defaults_of(request.source)
+        config = None if own else preset(request.preset or usual.preset)
+        name = own.name if own else request.preset or usual.preset
         if not given.keys() & {"epochs", "minutes"}:
-            given["minutes"] = POINTS_MINUTES if points else DEFAULT_MINUTES
-        if points:
-            given = POINTS_TRAINING | given
+            given["minutes"] = usual.minutes
+        given = usual.training | given
         if "minutes" in given and "evaluate_every" not in given:
             # An epoch can be a second or an hour: twenty evaluations a run, and not too close.
-            given["evaluate_every"] = max(0.1 if points else 0.25, given["minutes"] / 20)
+            given["evaluate_every"] = max(usual.closest, given["minutes"] / 20)
         return Planned(
             f"{_word(request.source)}-{name}",
-            name,
+            None if own else name,
             {"spec": absolute(request.source), **data},
             TrainConfig(**given),
-            preset(name),
+            own or family_of(config),
+            config,
             False,
             request.conditional,
             _parse(request.settings),
@@ -122,15 +154,16 @@ def plan(request: Request, resumed: Path | None) -> Planned:
         _refuse_changes(request, start.data["spec"], given, data)
     if given.keys() & {"epochs", "minutes"}:
         given = {"epochs": None, "minutes": None} | given
-    training = TrainConfig(**(asdict(start.training) | given))
     spec = absolute(request.source) if request.source else start.data["spec"]
     old = start.data if spec == start.data["spec"] else {}
+    model = changed(start.model, _parse(request.settings))
     return Planned(
         f"{_word(spec)}-{request.config.stem if request.config else 'resumed'}",
         None,
         {**old, "spec": spec, **data},
-        training,
-        _replace(start.model, _parse(request.settings)),
+        replace(start.training, **given),
+        family_of(model),
+        model,
         True,
         False,
         {},
@@ -217,12 +250,6 @@ def _parse(settings: Sequence[str]) -> dict[str, Any]:
         except ValueError as error:
             raise GlowkitError(f"--set {name}: {shown(value)} is not a value") from error
     return parsed
-
-
-def _replace(config: "Config", changes: Mapping[str, Any]) -> "Config":
-    from glowkit.models import from_settings, to_settings
-
-    return from_settings(to_settings(config) | dict(changes)) if changes else config
 
 
 def _word(spec: str) -> str:

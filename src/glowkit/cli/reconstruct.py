@@ -8,6 +8,7 @@ import typer
 from glowkit.cli.common import (
     DEVICE,
     JSON,
+    OWN,
     Opened,
     open_image_model,
     refuse_given,
@@ -41,6 +42,7 @@ def reconstruct(
         Path | None, typer.Option(help="PNG to write; by default RUN/samples/reconstruction.png.")
     ] = None,
     device: Annotated[str, DEVICE] = "auto",
+    own: Annotated[str | None, OWN] = None,
     as_json: Annotated[bool, JSON] = False,
     quiet: Annotated[bool, QUIET] = False,
 ) -> None:

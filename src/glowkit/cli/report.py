@@ -11,6 +11,7 @@ from glowkit.cli.common import (
     DEVICE,
     IMPORTANCE,
     JSON,
+    OWN,
     SEED,
     SPLIT,
     open_image_model,
@@ -28,6 +29,7 @@ def report(
     batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 100,
     seed: Annotated[int, SEED] = 0,
     device: Annotated[str, DEVICE] = "auto",
+    own: Annotated[str | None, OWN] = None,
     as_json: Annotated[bool, JSON] = False,
     quiet: Annotated[bool, QUIET] = False,
 ) -> None:

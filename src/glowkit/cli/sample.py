@@ -9,6 +9,7 @@ import typer
 from glowkit.cli.common import (
     DEVICE,
     JSON,
+    OWN,
     SEED,
     Opened,
     bar,
@@ -57,6 +58,7 @@ def sample(
     ] = None,
     seed: Annotated[int, SEED] = 0,
     device: Annotated[str, DEVICE] = "auto",
+    own: Annotated[str | None, OWN] = None,
     as_json: Annotated[bool, JSON] = False,
     quiet: Annotated[bool, QUIET] = False,
 ) -> None:

@@ -8,6 +8,7 @@ import typer
 from glowkit.cli.common import (
     DEVICE,
     JSON,
+    OWN,
     SEED,
     open_image_model,
     open_images,
@@ -31,6 +32,7 @@ def scales(
     ] = None,
     seed: Annotated[int, SEED] = 0,
     device: Annotated[str, DEVICE] = "auto",
+    own: Annotated[str | None, OWN] = None,
     as_json: Annotated[bool, JSON] = False,
     quiet: Annotated[bool, QUIET] = False,
 ) -> None:

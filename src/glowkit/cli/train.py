@@ -28,6 +28,15 @@ def train(
     preset: Annotated[
         str | None, typer.Option(help="Model to train, see `glowkit presets`.")
     ] = None,
+    own: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="FILE.py[:CONFIG]",
+            help="Model of your own to train, whose settings are the class CONFIG in a Python file;"
+            " the file's code is run.",
+        ),
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(help="Settings to start from: the config.yaml of a run.")
     ] = None,
@@ -104,7 +113,7 @@ def train(
         "minutes": minutes,
     }
     data = {"size": size, "channels": channels, "skip_bad": skip_bad or None}
-    request = Request(source, preset, config, settings or [], conditional, changes, data)
+    request = Request(source, preset, own, config, settings or [], conditional, changes, data)
     if resume and out is None:
         raise GlowkitError("--resume needs to know which run: give its folder with --out")
     launched = int(os.environ.get("WORLD_SIZE", "1"))

@@ -1,25 +1,30 @@
-"""Floor 4: one recipe a file; presets; build, save and load."""
+"""Floor 4: one recipe a file; the register of families; presets; build, save and load."""
 
+from typing import TYPE_CHECKING
+
+from glowkit._lazy import lazy_names
 from glowkit.models.build import (
     build,
+    changed,
     count_parameters,
     from_settings,
     to_settings,
 )
-from glowkit.models.flowpp import FlowPPConfig
-from glowkit.models.glow import GlowConfig
-from glowkit.models.nice import NICEConfig
-from glowkit.models.points import PointsConfig
+from glowkit.models.families import Config, family
 from glowkit.models.presets import (
     DEFAULT_POINTS_PRESET,
     DEFAULT_PRESET,
     PRESETS,
-    Config,
-    ImageConfig,
     preset,
 )
-from glowkit.models.realnvp import RealNVPConfig
 from glowkit.models.store import load, save
+
+if TYPE_CHECKING:
+    from glowkit.models.flowpp import FlowPPConfig
+    from glowkit.models.glow import GlowConfig
+    from glowkit.models.nice import NICEConfig
+    from glowkit.models.points import PointsConfig
+    from glowkit.models.realnvp import RealNVPConfig
 
 __all__ = [
     "DEFAULT_POINTS_PRESET",
@@ -28,15 +33,29 @@ __all__ = [
     "Config",
     "FlowPPConfig",
     "GlowConfig",
-    "ImageConfig",
     "NICEConfig",
     "PointsConfig",
     "RealNVPConfig",
     "build",
+    "changed",
     "count_parameters",
+    "family",
     "from_settings",
     "load",
     "preset",
     "save",
     "to_settings",
 ]
+
+if not TYPE_CHECKING:
+    # A command needs one family of five.
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "glowkit.models.flowpp": ["FlowPPConfig"],
+            "glowkit.models.glow": ["GlowConfig"],
+            "glowkit.models.nice": ["NICEConfig"],
+            "glowkit.models.points": ["PointsConfig"],
+            "glowkit.models.realnvp": ["RealNVPConfig"],
+        },
+    )

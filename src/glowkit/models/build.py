@@ -1,30 +1,24 @@
 """From a config, or a preset's name, to a model; and from settings in a file to a config."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields
+from collections.abc import Mapping
+from dataclasses import asdict, fields, replace
 from functools import cache
 from typing import Any
 
 import torch
 
 from glowkit.core import Density, GlowkitError, shown
-from glowkit.models.checks import check_choice
+from glowkit.models.checks import check_at_least
 from glowkit.models.demand import check_buildable, check_countable
-from glowkit.models.flowpp import FlowPPConfig, build_flowpp
-from glowkit.models.glow import GlowConfig, build_glow
-from glowkit.models.nice import NICEConfig, build_nice
-from glowkit.models.points import PointsConfig, build_points
-from glowkit.models.presets import Config, preset
-from glowkit.models.realnvp import RealNVPConfig, build_realnvp
-
-FAMILIES: dict[str, tuple[type[Config], Callable[[Any], Density]]] = {
-    "flowpp": (FlowPPConfig, build_flowpp),
-    "glow": (GlowConfig, build_glow),
-    "nice": (NICEConfig, build_nice),
-    "points": (PointsConfig, build_points),
-    "realnvp": (RealNVPConfig, build_realnvp),
-}
-"""Each family's name in files, its config, and its recipe."""
+from glowkit.models.families import (
+    Config,
+    Family,
+    family_of,
+    named,
+    nested_tuples,
+    settings_of,
+)
+from glowkit.models.presets import preset
 
 
 def build(config: Config | str) -> Density:
@@ -35,45 +29,39 @@ def build(config: Config | str) -> Density:
     `model.config`.
 
     Raises:
-        GlowkitError: when there is no such preset, when this is no config of ours, or when the
+        GlowkitError: when there is no such preset, when this is no config of a family, or when the
             model would need more memory than there is.
 
+    >>> from glowkit.models.glow import GlowConfig
     >>> model = build(GlowConfig((1, 8, 8), levels=1, steps=1, width=8))
     >>> model.noise_specs()[0].shape
     (4, 4, 4)
     """
     config = preset(config) if isinstance(config, str) else config
-    recipe = FAMILIES[_family(config)][1]
+    found = family_of(config)
     check_countable(config)
     if torch.get_default_device().type != "meta":
         check_buildable(config, lambda: count_parameters(config))
-    model = recipe(config).eval()
+    model = found.build(config)
+    if not isinstance(model, Density):
+        raise GlowkitError(
+            f"family {found.name!r} made a {type(model).__name__} of its config, and not a Density"
+        )
     model.config = config
-    return model
+    return model.eval()
 
 
 @cache
 def count_parameters(config: Config | str) -> int:
-    """Number of trainable parameters, without allocating any."""
+    """Number of trainable parameters, for families of this package without allocating any."""
     config = preset(config) if isinstance(config, str) else config
-    with torch.device("meta"):
+    with torch.random.fork_rng(devices=[]), torch.device(family_of(config).place):
         return sum(p.numel() for p in build(config).parameters())
 
 
 def to_settings(config: Config) -> dict[str, Any]:
     """A config as plain settings for a file; `from_settings` undoes it."""
-    return {"family": _family(config), **asdict(config)}
-
-
-def _family(config: object) -> str:
-    for name, (kind, _) in FAMILIES.items():
-        if type(config) is kind:
-            return name
-    known = ", ".join(kind.__name__ for kind, _ in FAMILIES.values())
-    raise GlowkitError(
-        f"a {type(config).__name__} is not the config of a model; give a preset's name, or one of"
-        f" {known}"
-    )
+    return {**settings_of(config), **asdict(config)}
 
 
 def from_settings(settings: Mapping[str, Any]) -> Config:
@@ -82,16 +70,41 @@ def from_settings(settings: Mapping[str, Any]) -> Config:
     Raises:
         GlowkitError: for an unknown family, an unknown or missing setting, or a wrong value.
     """
-    family = settings.get("family")
-    check_choice("family", family, FAMILIES)
-    assert isinstance(family, str)
-    kind = FAMILIES[family][0]
-    known = [field.name for field in fields(kind)]
-    rest = {name: value for name, value in settings.items() if name != "family"}
-    for name in rest:
+    found = named(settings.get("family"), settings.get("defined_in"))
+    about = ("family", "defined_in") if found.defined_in else ("family",)
+    rest = {name: value for name, value in settings.items() if name not in about}
+    return config_of(found, rest)
+
+
+def config_of(found: Family, settings: Mapping[str, Any], start: Config | None = None) -> Config:
+    """The config of these settings, others being as in `start` or as they come.
+
+    Raises:
+        GlowkitError: for an unknown or missing setting, or a wrong value.
+    """
+    known = [field.name for field in fields(found.config)]
+    for name in settings:
         if name not in known:
-            raise GlowkitError(f"{family} has no setting {shown(name)}; it has {', '.join(known)}")
+            raise GlowkitError(
+                f"{found.name} has no setting {shown(name)}; it has {', '.join(known)}"
+            )
+    values = nested_tuples(settings) if found.defined_in else dict(settings)
     try:
-        return kind(**rest)
-    except TypeError as error:
-        raise GlowkitError(f"these settings do not make a {family}: {error}") from error
+        config = found.config(**values) if start is None else replace(start, **values)
+        if found.defined_in:
+            check_at_least(config)
+            hash(config)
+    except GlowkitError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise GlowkitError(f"these settings do not make a {found.name}: {error}") from error
+    return config
+
+
+def changed(config: Config, changes: Mapping[str, Any]) -> Config:
+    """A config with other values of some settings; errors are those of `from_settings`.
+
+    >>> changed(preset("glow-tiny"), {"steps": 2}).steps
+    2
+    """
+    return config_of(family_of(config), changes, config) if changes else config

@@ -33,6 +33,7 @@ from glowkit.models.checks import (
     check_untouched,
     image_shape,
 )
+from glowkit.models.families import family
 from glowkit.models.realnvp import LOGIT_ALPHA
 from glowkit.nets import (
     BRANCH_DEVIATION,
@@ -162,6 +163,7 @@ class FlowPPConfig:
             )
 
 
+@family("flowpp", FlowPPConfig)
 def build_flowpp(config: FlowPPConfig) -> Dequantize:
     """Build a Flow++ as aravindsrinivas/flowpp runs it; see `FlowPPConfig`.
 

@@ -12,6 +12,7 @@ from glowkit.bijections import (
     ActnormConv1x1,
     Additive,
     Affine,
+    BoundedAffine,
     Conv1x1,
     Coupling,
     Inverse,
@@ -54,6 +55,7 @@ from glowkit.models.checks import (
     check_untouched,
     image_shape,
 )
+from glowkit.models.families import family
 from glowkit.models.realnvp import LOGIT_ALPHA
 from glowkit.nets import PRECISIONS, GlowNet, HalfSizeNet, Preactivation, ZeroConv2d, ZeroLinear
 
@@ -124,7 +126,7 @@ class GlowConfig:
         check_at_least(self, levels=1, steps=1, width=1, classes=0, classifier_weight=0)
         check_at_least(self, context_features=0)
         check_sides(self.image_shape, self.levels)
-        check_choice("coupling", self.coupling, COUPLINGS)
+        check_choice("coupling", self.coupling, GLOW_COUPLINGS)
         check_choice("kept_half", self.kept_half, HALVES)
         check_choice("entry", self.entry, ENTRIES)
         check_choice("preprocessing", self.preprocessing, PREPROCESSINGS)
@@ -165,6 +167,7 @@ CONDITIONINGS: dict[str, Callable[[GlowConfig], int]] = {
 """How many context features couplings and split priors see."""
 
 
+@family("glow", GlowConfig)
 def build_glow(config: GlowConfig) -> Dequantize:
     """Build a Glow as openai/glow runs it; see `GlowConfig`.
 
@@ -223,14 +226,17 @@ SPLINE_BOUND = 4.0
 MOST_BINS = 500
 """Of a spline: each takes at least a thousandth of its interval, and half of it stays to learn."""
 
-COUPLINGS: dict[str, "Callable[[GlowConfig, int], Transformer]"] = {
-    "affine": lambda config, channels: Affine(),
-    "additive": lambda config, channels: Additive(),
-    "mixture": lambda config, channels: LogisticMixture(config.components),
-    "spline": lambda config, channels: RationalQuadraticSpline(config.bins, SPLINE_BOUND),
-    "tanh-affine": lambda config, channels: TanhAffine(1, (channels, 1, 1)),
+COUPLINGS: dict[str, Callable[[Any, tuple[int, ...]], Transformer]] = {
+    "affine": lambda config, shape: Affine(),
+    "bounded-affine": lambda config, shape: BoundedAffine(),
+    "additive": lambda config, shape: Additive(),
+    "mixture": lambda config, shape: LogisticMixture(config.components),
+    "spline": lambda config, shape: RationalQuadraticSpline(config.bins, SPLINE_BOUND),
+    "tanh-affine": lambda config, shape: TanhAffine(1, shape),
 }
-"""Of the channels that a coupling transforms."""
+"""Of a config with components and bins, and the shape of one number a channel."""
+
+GLOW_COUPLINGS = ("affine", "additive", "mixture", "spline", "tanh-affine")
 
 PERMUTATIONS: dict[str, Callable[[int], Bijection]] = {
     "conv1x1": lambda channels: Conv1x1(LUMatrix(channels)),
@@ -267,7 +273,7 @@ def check_transformer(config: Any) -> None:
 def step(config: "GlowConfig", channels: int, width: int, context_features: int) -> Chain:
     """Actnorm, permutation, coupling; the conditioner has this width, and sees a context."""
     half = channels // 2
-    transformer = COUPLINGS[config.coupling](config, half)
+    transformer = COUPLINGS[config.coupling](config, (half, 1, 1))
     net = GlowNet(
         half,
         half * transformer.parameters_per_channel,

@@ -16,6 +16,7 @@ from glowkit.core import Bijection, Chain, Density, GlowkitError
 from glowkit.core.chain import MEMORY_MODES
 from glowkit.densities import Dequantize, StandardLogistic, StandardNormal, Then, Uniform
 from glowkit.models.checks import check_at_least, check_choice, check_no_classes, image_shape
+from glowkit.models.families import family
 from glowkit.nets import MLP
 
 PRIORS: dict[str, Callable[[tuple[int, ...]], Density]] = {
@@ -62,6 +63,7 @@ class NICEConfig:
         check_no_classes("NICE", self.classes)
 
 
+@family("nice", NICEConfig)
 def build_nice(config: NICEConfig) -> Dequantize:
     """Build a NICE as laurent-dinh/nice runs it on MNIST; see `NICEConfig`.
 

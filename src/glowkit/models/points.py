@@ -7,21 +7,16 @@ import torch
 
 from glowkit.bijections import (
     Actnorm,
-    Additive,
-    Affine,
-    BoundedAffine,
     Coupling,
     ElementwiseScale,
-    LogisticMixture,
     MaskedBatchNorm,
-    RationalQuadraticSpline,
-    Transformer,
 )
 from glowkit.core import Bijection, Chain, Density
 from glowkit.core.chain import MEMORY_MODES
 from glowkit.densities import Then
 from glowkit.models.checks import check_at_least, check_choice, check_no_classes
-from glowkit.models.glow import PERMUTATIONS, SPLINE_BOUND, check_transformer
+from glowkit.models.families import family
+from glowkit.models.glow import COUPLINGS, PERMUTATIONS, check_transformer
 from glowkit.models.nice import PRIORS
 from glowkit.nets import MLP
 
@@ -45,13 +40,7 @@ NORMALIZATIONS: dict[str, Normalization] = {
     "diagonal": _scale_at_the_end,
 }
 
-COUPLINGS: dict[str, "Callable[[PointsConfig], Transformer]"] = {
-    "affine": lambda config: Affine(),
-    "bounded-affine": lambda config: BoundedAffine(),
-    "additive": lambda config: Additive(),
-    "mixture": lambda config: LogisticMixture(config.components),
-    "spline": lambda config: RationalQuadraticSpline(config.bins, SPLINE_BOUND),
-}
+POINTS_COUPLINGS = ("affine", "bounded-affine", "additive", "mixture", "spline")
 
 
 @dataclass(frozen=True)
@@ -92,7 +81,7 @@ class PointsConfig:
 
     def __post_init__(self) -> None:
         check_at_least(self, dimensions=2, steps=1, width=1, depth=0, components=1, bins=1)
-        check_choice("coupling", self.coupling, COUPLINGS)
+        check_choice("coupling", self.coupling, POINTS_COUPLINGS)
         check_choice("permutation", self.permutation, PERMUTATIONS)
         check_choice("normalization", self.normalization, NORMALIZATIONS)
         check_choice("prior", self.prior, PRIORS)
@@ -106,6 +95,7 @@ class PointsConfig:
         return (self.dimensions,)
 
 
+@family("points", PointsConfig)
 def build_points(config: PointsConfig) -> Density:
     """Build a flow of vectors; see `PointsConfig`. No dequantization: log p is exact, in nats.
 
@@ -126,7 +116,7 @@ def build_points(config: PointsConfig) -> Density:
 def _coupling(config: PointsConfig) -> Coupling:
     kept = config.dimensions // 2
     changed = config.dimensions - kept
-    transformer = COUPLINGS[config.coupling](config)
+    transformer = COUPLINGS[config.coupling](config, (changed,))
     net = MLP(kept, changed * transformer.parameters_per_channel, config.width, config.depth)
     last = net.layers[-1]
     assert isinstance(last, torch.nn.Linear)

@@ -1,40 +1,40 @@
 """Presets: the published settings, and small models that are good on a CPU."""
 
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
 
 from glowkit.core import GlowkitError
-from glowkit.models.flowpp import FlowPPConfig
-from glowkit.models.glow import GlowConfig
-from glowkit.models.nice import NICEConfig
-from glowkit.models.points import PointsConfig
-from glowkit.models.realnvp import RealNVPConfig
+from glowkit.models.families import Config, named
 
-ImageConfig = FlowPPConfig | GlowConfig | NICEConfig | RealNVPConfig
-"""Settings of a model of images; all have image_shape, pixel_levels and classes."""
 
-Config = ImageConfig | PointsConfig
-"""Settings of a model of any family."""
+def _of(family: str, **settings: Any) -> Callable[[], Config]:
+    return partial(_make, family, settings)
+
+
+def _make(family: str, settings: Mapping[str, Any]) -> Config:
+    return named(family).config(**settings)
+
 
 CIFAR = (3, 32, 32)
 
-_FLOWPP_IMAGENET64 = FlowPPConfig(
-    (3, 64, 64),
-    couplings=((0, 0), (0, 4), (2, 2), (2, 2)),
-    pointwise=False,
-    blocks=16,
-    components=4,
-    dropout=0.0,
-    head="concat-elu",
-    dequantization_blocks=5,
-    dequantization_heads=0,
-    context_blocks=5,
-    context_norm=True,
-)
+_LARGE_COUPLINGS = ((0, 4), (2, 2), (2, 2))
+_LARGE_FLOWPP: dict[str, Any] = {
+    "pointwise": False,
+    "components": 4,
+    "dropout": 0.0,
+    "head": "concat-elu",
+    "dequantization_blocks": 5,
+    "dequantization_heads": 0,
+    "context_blocks": 5,
+    "context_norm": True,
+}
 
-PRESETS: dict[str, Config] = {
-    "glow-tiny": GlowConfig((1, 8, 8), levels=2, steps=8, width=64, pixel_levels=17),
-    "glow-small": GlowConfig(
-        (1, 28, 28),
+_PRESETS: dict[str, Callable[[], Config]] = {
+    "glow-tiny": _of("glow", image_shape=(1, 8, 8), levels=2, steps=8, width=64, pixel_levels=17),
+    "glow-small": _of(
+        "glow",
+        image_shape=(1, 28, 28),
         levels=2,
         steps=8,
         width=96,
@@ -42,39 +42,49 @@ PRESETS: dict[str, Config] = {
         last_kernel=1,
         dequantization="variational",
     ),
-    "glow-emoji": GlowConfig(CIFAR, steps=6, width=64, pixel_levels=32, last_kernel=1),
-    "glow-cifar10": GlowConfig(CIFAR),
-    "glow-imagenet32": GlowConfig(CIFAR, steps=48),
-    "glow-imagenet64": GlowConfig((3, 64, 64), levels=4, steps=48),
-    "glow-lsun64": GlowConfig((3, 64, 64), levels=3, steps=48),
-    "glow-celebahq256": GlowConfig((3, 256, 256), levels=6, coupling="additive", pixel_levels=32),
-    "glow-cifar10-conditional": GlowConfig(
-        CIFAR, coupling="additive", pixel_levels=32, classes=10, classifier_weight=0.01
+    "glow-emoji": _of("glow", image_shape=CIFAR, steps=6, width=64, pixel_levels=32, last_kernel=1),
+    "glow-cifar10": _of("glow", image_shape=CIFAR),
+    "glow-imagenet32": _of("glow", image_shape=CIFAR, steps=48),
+    "glow-imagenet64": _of("glow", image_shape=(3, 64, 64), levels=4, steps=48),
+    "glow-lsun64": _of("glow", image_shape=(3, 64, 64), levels=3, steps=48),
+    "glow-celebahq256": _of(
+        "glow", image_shape=(3, 256, 256), levels=6, coupling="additive", pixel_levels=32
     ),
-    "nice-mnist": NICEConfig((1, 28, 28)),
-    "nice-tiny": NICEConfig((1, 8, 8), width=172, depth=2, pixel_levels=17),
-    "realnvp-cifar10": RealNVPConfig(CIFAR),
-    "realnvp-tiny": RealNVPConfig((1, 8, 8), blocks=1, width=16, pixel_levels=17),
-    "spline-points": PointsConfig(),
-    "mixture-points": PointsConfig(coupling="mixture"),
-    "glow-points": PointsConfig(steps=32, width=32, coupling="affine"),
-    "realnvp-points": PointsConfig(
+    "glow-cifar10-conditional": _of(
+        "glow",
+        image_shape=CIFAR,
+        coupling="additive",
+        pixel_levels=32,
+        classes=10,
+        classifier_weight=0.01,
+    ),
+    "nice-mnist": _of("nice", image_shape=(1, 28, 28)),
+    "nice-tiny": _of("nice", image_shape=(1, 8, 8), width=172, depth=2, pixel_levels=17),
+    "realnvp-cifar10": _of("realnvp", image_shape=CIFAR),
+    "realnvp-tiny": _of("realnvp", image_shape=(1, 8, 8), blocks=1, width=16, pixel_levels=17),
+    "spline-points": _of("points"),
+    "mixture-points": _of("points", coupling="mixture"),
+    "glow-points": _of("points", steps=32, width=32, coupling="affine"),
+    "realnvp-points": _of(
+        "points",
         steps=32,
         width=32,
         coupling="bounded-affine",
         permutation="reverse",
         normalization="batch-norm",
     ),
-    "nice-points": PointsConfig(
+    "nice-points": _of(
+        "points",
         steps=16,
         coupling="additive",
         permutation="reverse",
         normalization="diagonal",
         prior="logistic",
     ),
-    "flowpp-cifar10": FlowPPConfig(CIFAR),
-    "flowpp-imagenet32": FlowPPConfig(
-        CIFAR,
+    "flowpp-cifar10": _of("flowpp", image_shape=CIFAR),
+    "flowpp-imagenet32": _of(
+        "flowpp",
+        image_shape=CIFAR,
         couplings=((0, 7), (3, 3)),
         pointwise=False,
         width=128,
@@ -88,16 +98,24 @@ PRESETS: dict[str, Config] = {
         context_heads=4,
         context_norm=True,
     ),
-    "flowpp-imagenet64": _FLOWPP_IMAGENET64,
-    "flowpp-celeba128": replace(
-        _FLOWPP_IMAGENET64,
+    "flowpp-imagenet64": _of(
+        "flowpp",
+        image_shape=(3, 64, 64),
+        couplings=((0, 0), *_LARGE_COUPLINGS),
+        blocks=16,
+        **_LARGE_FLOWPP,
+    ),
+    "flowpp-celeba128": _of(
+        "flowpp",
         image_shape=(3, 128, 128),
-        couplings=((0, 0), *_FLOWPP_IMAGENET64.couplings),
+        couplings=((0, 0), (0, 0), *_LARGE_COUPLINGS),
         blocks=12,
         pixel_levels=32,
+        **_LARGE_FLOWPP,
     ),
-    "flowpp-tiny": FlowPPConfig(
-        (1, 8, 8),
+    "flowpp-tiny": _of(
+        "flowpp",
+        image_shape=(1, 8, 8),
         couplings=((0, 3), (2, 1)),
         width=24,
         blocks=1,
@@ -110,12 +128,28 @@ PRESETS: dict[str, Config] = {
         context_width=16,
     ),
 }
-"""Settings of the published models (Glow's from openai/glow's README), by name, and ours for a CPU.
+"""By name: settings of the published models (Glow's from openai/glow's README), and ours for a CPU.
 
 Those called tiny are for the digits, of about equally many parameters; `glow-small` has what pays
 most there: mixture couplings behind 1x1 convolutions, and variational dequantization. `glow-emoji`
 is for emoji in 5 bits. Those whose name ends in -points are for points in the plane.
 """
+
+
+class _Presets(Mapping[str, Config]):
+    """Configs by the names of their presets, each made, and so checked, when it is asked for."""
+
+    def __getitem__(self, name: str) -> Config:
+        return _PRESETS[name]()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_PRESETS)
+
+    def __len__(self) -> int:
+        return len(_PRESETS)
+
+
+PRESETS: Mapping[str, Config] = _Presets()
 
 DEFAULT_PRESET = "glow-tiny"
 DEFAULT_POINTS_PRESET = "spline-points"

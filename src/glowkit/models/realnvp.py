@@ -25,6 +25,7 @@ from glowkit.models.checks import (
     check_sides,
     image_shape,
 )
+from glowkit.models.families import family
 from glowkit.nets import MaskedSignPairs, ResidualNet, SignPairs
 
 LOGIT_ALPHA = 0.05
@@ -71,6 +72,7 @@ class RealNVPConfig:
         check_no_classes("RealNVP", self.classes)
 
 
+@family("realnvp", RealNVPConfig)
 def build_realnvp(config: RealNVPConfig) -> Dequantize:
     """Build a RealNVP as tensorflow/models (research/real_nvp) runs it; see `RealNVPConfig`.
 

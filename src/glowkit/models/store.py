@@ -17,7 +17,7 @@ from glowkit.core import Density, GlowkitError, GlowkitWarning, shown
 from glowkit.core.finite import not_finite
 from glowkit.models.build import build, from_settings, to_settings
 from glowkit.models.demand import check_against_file
-from glowkit.models.presets import Config
+from glowkit.models.families import Config, family_of
 from glowkit.system.files import parse_json, read_small, write_atomically
 
 FORMAT_VERSION = 1
@@ -78,12 +78,14 @@ def load(folder: str | Path) -> Density:
     tensors, metadata = _read_tensors(path, config)
     _check_digest(path, tensors, metadata, config)
     # On the meta device no fresh weights are drawn only to be thrown away.
-    with torch.device("meta"):
+    place = family_of(config).place
+    with torch.random.fork_rng(devices=[]), torch.device(place):
         model = build(config)
     _check_fit(path, tensors, model.state_dict())
     _check_values(path, tensors)
     dtypes = {t.dtype for t in tensors.values() if t.is_floating_point()}
-    model = model.to(dtypes.pop() if len(dtypes) == 1 else torch.float32).to_empty(device="cpu")
+    model = model.to(dtypes.pop() if len(dtypes) == 1 else torch.float32)
+    model = model.to_empty(device="cpu") if place == "meta" else model
     model.load_state_dict(tensors)
     return model.eval()
 

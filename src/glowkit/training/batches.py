@@ -13,8 +13,8 @@ from glowkit.data.levels import check_spread, requantize
 from glowkit.data.source import Source
 from glowkit.data.split import ImageSplit
 from glowkit.data.toy import PointSource, PointSplit
+from glowkit.models.families import Config
 from glowkit.models.points import PointsConfig
-from glowkit.models.presets import Config
 from glowkit.nets.batchnorm import BatchShare
 from glowkit.system.errors import GlowkitError
 

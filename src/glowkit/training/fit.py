@@ -16,7 +16,7 @@ from glowkit.core.chain import fall_back
 from glowkit.data.source import Source
 from glowkit.data.toy import PointSource
 from glowkit.models.build import build
-from glowkit.models.presets import Config
+from glowkit.models.families import Config
 from glowkit.system.errors import GlowkitError
 from glowkit.training.batches import INITIALIZATION, mixed_seed, plan_epochs, preparation
 from glowkit.training.companions import Companions

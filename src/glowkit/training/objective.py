@@ -13,8 +13,8 @@ from glowkit.core.density import Density
 from glowkit.core.finite import broken_examples, broken_sentence, finite_examples
 from glowkit.core.noise import Generator
 from glowkit.data.toy import PointSplit
+from glowkit.models.families import Config
 from glowkit.models.points import PointsConfig
-from glowkit.models.presets import Config
 from glowkit.pictures.plots import density_panel, plane_image, save_gif
 from glowkit.pictures.sheet import image_sheet
 from glowkit.tasks import likelihood, points

@@ -16,7 +16,7 @@ from glowkit.core.density import Density
 from glowkit.core.finite import not_finite
 from glowkit.core.initialization import initialize
 from glowkit.core.noise import Generator
-from glowkit.models.presets import Config
+from glowkit.models.families import Config
 from glowkit.nets.batchnorm import BatchShare, following_moments, share_batch
 from glowkit.nets.precision import precision_nets, set_precision
 from glowkit.system.errors import GlowkitError
