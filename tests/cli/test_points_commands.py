@@ -12,7 +12,7 @@ from PIL import Image
 from cli.conftest import Cli
 from glowkit.pictures.sheet import save_png
 from glowkit.training import RunFolder
-from glowkit.training.objective import animate
+from glowkit.training.objective import POINTS
 
 SMALL = ["--set", "steps=2", "--set", "width=8", "--epochs", "2"]
 
@@ -149,7 +149,7 @@ def test_many_frames_are_thinned_and_the_last_one_stays(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     for step in range(130):
         save_png(Image.new("RGB", (4, 4), (step, 0, 0)), folder.samples(step))
-    animate(folder)
+    POINTS.finish(folder)
     with Image.open(folder.animation) as animation:
         assert 40 <= animation.n_frames <= 60
         animation.seek(animation.n_frames - 1)

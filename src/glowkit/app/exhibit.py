@@ -10,6 +10,7 @@ from glowkit.core import Density
 from glowkit.data import Picture, read_picture
 from glowkit.system.errors import GlowkitError
 from glowkit.tasks import Attributes
+from glowkit.tasks.likelihood import levels_of
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,13 @@ class Exhibit:
 
     @property
     def levels(self) -> int:
-        return int(self.model.config.pixel_levels)
+        return levels_of(self.model)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        return tuple(self.model.config.image_shape)
+        assert self.model.shape is not None
+        channels, height, width = self.model.shape
+        return channels, height, width
 
 
 MOST_BYTES = 10 * 2**20

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from glowkit.data import PointSource, Source
     from glowkit.training import RunSettings
     from glowkit.training.batches import Split
+    from glowkit.training.objective import Objective
 
 JSON = typer.Option("--json", help="Print one JSON object instead of text.")
 SEED = typer.Option("--seed", min=0, max=2**63 - 1, help="Seed of all randomness.")
@@ -64,12 +65,12 @@ class Opened:
     run: "RunSettings | None"
     folder: Path
 
-    @property
-    def of_points(self) -> bool:
-        """Whether the model is one of points, not of images."""
-        from glowkit.models import PointsConfig
+    @cached_property
+    def objective(self) -> "Objective":
+        """What is asked of the model, which is of images or of points."""
+        from glowkit.training.objective import objective_of
 
-        return isinstance(self.model.config, PointsConfig)
+        return objective_of(self.model)
 
     @cached_property
     def own_data(self) -> "Source | PointSource":
@@ -78,17 +79,30 @@ class Opened:
 
         if self.run is None:
             raise GlowkitError(f"{self.folder} is a model without a run; name the DATA to use")
-        return open_source(**self.run.data, levels=self.levels)
+        return open_source(**self.run.data, levels=self.model.levels)
 
     @property
-    def levels(self) -> int | None:
-        """The pixel levels of a model of images, None of one of points."""
-        return None if self.of_points else self.model.config.pixel_levels
+    def pixel_levels(self) -> int:
+        """Of a model of images."""
+        from glowkit.tasks.likelihood import levels_of
+
+        return levels_of(self.model)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Of a model of images, (C, H, W)."""
+        shape = self.model.shape or ()
+        if len(shape) != 3:
+            raise GlowkitError(
+                f"the model in {self.folder} does not say the shape of its images; give its density"
+                " an attribute shape, (channels, height, width)"
+            )
+        return shape
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """A name for each class: those of the training data, or numbers where no run says any."""
-        classes = self.model.config.classes
+        classes = self.model.classes
         known = self.run.class_names if self.run else ()
         return known if len(known) == classes else tuple(map(str, range(classes)))
 
@@ -98,7 +112,7 @@ class Opened:
         Raises:
             GlowkitError: when there is none.
         """
-        names, classes = self.class_names, self.model.config.classes
+        names, classes = self.class_names, self.model.classes
         if not classes:
             raise GlowkitError("this model has no classes; leave out --class")
         if word in names:
@@ -145,7 +159,7 @@ def _at_rest(model: "Density") -> "Density":
 def open_image_model(run: Path, device: str = "auto") -> Opened:
     """`open_model`, for a command that is about images."""
     opened = open_model(run, device)
-    if opened.of_points:
+    if opened.objective.things != "images":
         raise GlowkitError(
             f"{run} is a model of points, and this command is for images; glowkit evaluate and"
             " glowkit sample take points"
@@ -155,20 +169,19 @@ def open_image_model(run: Path, device: str = "auto") -> Opened:
 
 def open_data(opened: Opened, spec: str | None, skip_bad: bool = False) -> "Source | PointSource":
     """Open DATA as the model needs it, or the data its run was trained on."""
-    from glowkit.data import Source, open_source
-    from glowkit.training import preparation
+    from glowkit.data import open_source
 
     if spec is None:
         return opened.own_data
     drawn = spec.startswith(("hf:", "emoji:")) or spec == "emoji"
     files = drawn or os.path.isdir(os.path.expanduser(spec))
     fit = {}
-    if files and not opened.of_points:
-        channels, height, width = opened.model.config.image_shape
+    if files and len(opened.model.shape or ()) == 3:
+        channels, height, width = opened.image_shape
         fit = {"size": height, "channels": channels} if height == width else {}
-    found = open_source(spec, skip_bad=skip_bad, levels=opened.levels, **fit)
-    if isinstance(found, Source) and not opened.of_points:
-        preparation(found, opened.model.config)  # what it refuses goes before all notes
+    found = open_source(spec, skip_bad=skip_bad, levels=opened.model.levels, **fit)
+    if found.things == opened.objective.things:
+        opened.objective.prepare(found, opened.model)  # what it refuses goes before all notes
         for note in found.notes:
             warn(f"note: {note}")
     return found
@@ -205,7 +218,7 @@ def classes_in_turn(opened: Opened, count: int) -> "torch.Tensor | None":
     """The context of so many samples: the classes in turn, None for a model without any."""
     import torch
 
-    classes = opened.model.config.classes
+    classes = opened.model.classes
     return torch.arange(count, device=opened.device) % classes if classes else None
 
 
@@ -321,7 +334,6 @@ def prepared(
     opened: Opened, data: "Source | PointSource", examples: "Split", rows: Sequence[int]
 ) -> "tuple[Tensor, Tensor | None]":
     """These rows of a split, ready for the model: examples and context."""
-    from glowkit.training import preparation
-
-    batch, context = preparation(data, opened.model.config)(examples.__getitems__(list(rows)))
+    prepare = opened.objective.prepare(data, opened.model)
+    batch, context = prepare(examples.__getitems__(list(rows)))
     return batch.to(opened.device), None if context is None else context.to(opened.device)

@@ -68,7 +68,7 @@ def compare(
             name += f"  {about['bits_per_dim']:.3f} ± {about['standard_error']:.3f} bits/dim"
         rows.append((name, images.cpu()))
         figures.append(about)
-    levels = models[0].model.config.pixel_levels
+    levels = models[0].pixel_levels
     save_png(image_sheet(rows, levels, broken=every), out)
     said = say_broken(every)
     if as_json:
@@ -87,7 +87,7 @@ def _check(models: list[Opened]) -> None:
     for other in others:
         for what, one, two in (
             ("noises", first.model.noise_specs(), other.model.noise_specs()),
-            ("pixel levels", first.model.config.pixel_levels, other.model.config.pixel_levels),
+            ("pixel levels", first.pixel_levels, other.pixel_levels),
         ):
             if one != two:
                 raise GlowkitError(

@@ -98,7 +98,7 @@ def edit(
     names, headings = name_each(images), [heading for heading, _ in columns]
     rows = list(zip(names, torch.stack(drawn, 1).cpu(), strict=True))
     out = out or run / "samples" / "edit.png"
-    levels = opened.model.config.pixel_levels
+    levels = opened.pixel_levels
     marks = list(torch.stack(broken, 1))
     save_png(image_sheet(rows, levels, headings=headings, broken=marks), out)
     about = {"levels": levels, "importance_samples": 1, **say_broken(broken, SMALLER)}

@@ -59,7 +59,7 @@ def evaluate(
     opened = open_model(run, device)
     if source is None:
         refuse_given("the run's own data are opened as they were for training", skip_bad=skip_bad)
-    batch_size = batch_size or (4096 if opened.of_points else 100)
+    batch_size = batch_size or opened.objective.batch_size
     data = open_data(opened, source, skip_bad)
     # First, because what they refuse is known at once, and the model's figures take a while.
     fitted = baseline_figures(opened, data, split, seed, asked=baselines)
@@ -77,7 +77,10 @@ def evaluate(
         }
         show_json(figures | told | about | {"baselines": dict(fitted)})
     else:
-        show(f"{run} on the {split} split of {data.name}", figures_text(figures | told, fitted))
+        show(
+            f"{run} on the {split} split of {data.name}",
+            figures_text(opened, figures | told, fitted),
+        )
     if opened.run is not None and source is None:
         report = report_of(opened, data.name, split, figures, fitted, told=told)
         if not as_json:

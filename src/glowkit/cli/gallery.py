@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from glowkit.cli.assess import error_text
 from glowkit.cli.common import Opened, classes_in_turn, draw, prepared, split_batches
 from glowkit.core import MIDPOINT
 from glowkit.core.finite import LESS_HEAT, broken_examples, broken_sentence
@@ -16,7 +15,7 @@ from glowkit.data import Source
 from glowkit.pictures.plots import histogram
 from glowkit.pictures.sheet import image_sheet
 from glowkit.tasks import interpolate, largest_pixel_error, nearest
-from glowkit.tasks.evaluation import REMEDY, reconstruction
+from glowkit.tasks.evaluation import REMEDY, error_text, reconstruction
 from glowkit.training.report import Section
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ def gallery(
     importance: samples that each bits/dim is of. What does not apply is a section with a sentence
     instead of a picture.
     """
-    levels = opened.model.config.pixel_levels
+    levels = opened.pixel_levels
     whole = (
         f"{len(bits)} images of the {split} split of {data.name}, {levels} levels, {importance}"
         f" importance sample(s), seed {seed}."
@@ -78,7 +77,7 @@ def _temperatures(opened: Opened, seed: int) -> Section:
         "Temperatures",
         "Samples, each column from the same noise times the temperature of its row. At 1 the model"
         f" is as it was trained; lower ones trade variety for likeliness.{_said(broken)}",
-        _png(image_sheet(rows, opened.model.config.pixel_levels, broken=broken)),
+        _png(image_sheet(rows, opened.pixel_levels, broken=broken)),
         f"{COLUMNS} samples a temperature, seed {seed}.",
         _count(broken),
     )
@@ -127,7 +126,7 @@ def _neighbours(opened: Opened, data: Source, split: str, batch_size: int, seed:
         f" Half of {len(samples)} samples are nearer than {ours:.3g} levels (root mean square) to a"
         f" training image, and half of {len(held_out)} images of the {split} split nearer than"
         f" {theirs:.3g}. {copies} of the samples equal a training image." + without,
-        _png(image_sheet(rows, opened.model.config.pixel_levels, headings=("sample", *order))),
+        _png(image_sheet(rows, opened.pixel_levels, headings=("sample", *order))),
         f"{ASKED} samples, seed {seed};"
         f" {len(data.splits['train'])} training images of {data.name}.",
         lost,
@@ -150,7 +149,7 @@ def _interpolation(opened: Opened, data: Source, split: str) -> Section:
         _png(
             image_sheet(
                 [("", strip) for strip in strips.cpu()],
-                opened.model.config.pixel_levels,
+                opened.pixel_levels,
                 broken=list(broken),
             )
         ),
@@ -163,7 +162,7 @@ def _reconstruction(opened: Opened, data: Source, split: str) -> Section:
     images, context = _images(opened, data, split, range(min(COLUMNS, len(data.splits[split]))))
     again, broken = reconstruction(opened.model, images, context)
     broken = broken.cpu()
-    known = error_text(largest_pixel_error(images, again, broken), opened.model.config.pixel_levels)
+    known = error_text(largest_pixel_error(images, again, broken), opened.pixel_levels)
     rows = [("images", images.cpu()), ("decode(encode(x))", again.cpu())]
     return Section(
         "Reconstruction",
@@ -172,7 +171,7 @@ def _reconstruction(opened: Opened, data: Source, split: str) -> Section:
         _png(
             image_sheet(
                 rows,
-                opened.model.config.pixel_levels,
+                opened.pixel_levels,
                 broken=[torch.zeros_like(broken), broken],
             )
         ),
@@ -197,7 +196,7 @@ def _extremes(opened: Opened, data: Source, split: str, bits: Tensor) -> Section
         f"Of the {split} split, by bits/dim: from {known.min():.3f} to {known.max():.3f}. The least"
         " likely are often odd ones, and sometimes mistakes in the data; plain images are likely"
         f" whatever they show.{_unknown(bits)}",
-        _png(image_sheet(rows, opened.model.config.pixel_levels)),
+        _png(image_sheet(rows, opened.pixel_levels)),
     )
 
 

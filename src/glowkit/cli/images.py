@@ -42,11 +42,11 @@ def named_images(
     """The images of these names, in order, and their context. `label` is the class of files."""
     import torch
 
-    if label is not None and (not opened.model.config.classes or all(map(_row, names))):
+    if label is not None and (not opened.model.classes or all(map(_row, names))):
         raise GlowkitError("--class is for an image file and a conditional model; leave it out")
     batches = [_named(opened, name, label) for name in names]
     contexts = [context for _, context in batches if context is not None]
-    if len(contexts) < len(batches) and opened.model.config.classes:
+    if len(contexts) < len(batches) and opened.model.classes:
         raise GlowkitError("this model is conditional; give the class of image files with --class")
     images = torch.cat([images for images, _ in batches])
     return images, torch.cat(contexts) if contexts else None
@@ -109,8 +109,7 @@ def _named(opened: Opened, name: str, label: str | None) -> "tuple[Tensor, Tenso
 
     from glowkit.data import read_picture
 
-    config = opened.model.config
-    picture = read_picture(_path(name), config.image_shape, config.pixel_levels)
+    picture = read_picture(_path(name), opened.image_shape, opened.pixel_levels)
     for note in picture.notes:
         warn(f"note: {note}")
     image = picture.image.to(opened.device)

@@ -78,11 +78,10 @@ def interpolate(
         opened, images or [], random, temperature, seed, label
     )
 
-    from glowkit.cli.assess import error_text
     from glowkit.core.finite import broken_examples
     from glowkit.pictures.sheet import image_sheet, save_gif, save_png
     from glowkit.tasks import interpolate, largest_pixel_error
-    from glowkit.tasks.evaluation import explain_error
+    from glowkit.tasks.evaluation import error_text, explain_error
     from glowkit.tasks.latent import PATHS, grid, legs
 
     if path not in PATHS:
@@ -94,7 +93,7 @@ def interpolate(
     error = largest_pixel_error(
         keys.cpu(), _at_images(strips, square), lost | _at_images(broken, square)
     )
-    levels = opened.model.config.pixel_levels
+    levels = opened.pixel_levels
     strip = out or run / "samples" / "interpolation.png"
     named = [f"{a} to {b}" for a, b in pairwise(names)]
     labels = [""] * count if square else named

@@ -65,10 +65,10 @@ def encode(
 
     import torch
 
-    from glowkit.cli.assess import error_text
     from glowkit.core import MIDPOINT
     from glowkit.core.finite import broken_examples
     from glowkit.tasks import join, largest_pixel_error
+    from glowkit.tasks.evaluation import error_text
     from glowkit.tasks.latent import noise_sizes, writing_rows
 
     if images and not (len(images) == 1 and names_data(images[0])):
@@ -77,7 +77,7 @@ def encode(
     model = opened.model.to(getattr(torch, dtype))
     sizes = noise_sizes(model)
     contexts: list[float] = []
-    others = {"sizes": sizes} | ({"context": contexts} if model.config.classes else {})
+    others = {"sizes": sizes} | ({"context": contexts} if model.classes else {})
     error, broken = 0, []
     with (
         torch.no_grad(),
@@ -92,7 +92,7 @@ def encode(
             contexts += [] if context is None else context.tolist()
     said = say_broken(broken, FINER, "their latents do not make them again")
     known = float("nan") if said["broken_images"] else error
-    levels = model.config.pixel_levels
+    levels = opened.pixel_levels
     if as_json:
         about = {"run": str(run), "images": count, "largest_pixel_error": known, "levels": levels}
         show_json(about | said | {"path": str(out)})
@@ -141,15 +141,14 @@ def decode(
     import torch
 
     opened.model.to(torch.float64 if rows.dtype.itemsize == 8 else torch.float32)
-    batches = _decoded(opened, rows, context, batch_size)
-    config = opened.model.config
+    batches, levels = _decoded(opened, rows, context, batch_size), opened.pixel_levels
     if is_sheet(out):
         check_sheet(count, OFF_A_SHEET)
-        said = write_sheet(batches, out, config.pixel_levels, CHANGED)
+        said = write_sheet(batches, out, levels, CHANGED)
     else:
-        said = write_images(batches, out, count, config.image_shape, config.pixel_levels, CHANGED)
+        said = write_images(batches, out, count, opened.image_shape, levels, CHANGED)
     if as_json:
-        about = {"run": str(run), "images": count, "levels": config.pixel_levels}
+        about = {"run": str(run), "images": count, "levels": levels}
         show_json(about | said | {"path": str(out)})
     else:
         say(f"{count} image(s): {out}")
@@ -171,7 +170,7 @@ def _check(opened: Opened, rows: "Rows") -> "Tensor | None":
         )
     if not rows.shape[0]:
         raise GlowkitError(f"{rows.path} holds no latents")
-    if not opened.model.config.classes:
+    if not opened.model.classes:
         return None
     context = np.concatenate(list(Rows(rows.path, "context").batches(rows.shape[0])))
     if context.shape != (rows.shape[0],) or context.dtype.kind not in "iu":

@@ -1,5 +1,6 @@
 """`glowkit presets` and `glowkit data`: what there is."""
 
+from collections.abc import Callable
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +10,7 @@ from glowkit.cli.common import JSON, refuse_given, show_json
 from glowkit.cli.speech import QUIET, say, show
 
 if TYPE_CHECKING:
-    from glowkit.data import PointSource
+    from glowkit.data import PointSource, Source
     from glowkit.models import Config
 
 
@@ -50,9 +51,7 @@ def presets(as_json: Annotated[bool, JSON] = False, quiet: Annotated[bool, QUIET
 
 def _takes(config: "Config") -> str:
     """The shape of what a preset takes, and its levels; points have none."""
-    from glowkit.models import PointsConfig
-
-    if isinstance(config, PointsConfig):
+    if not hasattr(config, "image_shape"):
         return f"points ({config.dimensions}-D)"
     return f"{'x'.join(map(str, config.image_shape))}, {config.pixel_levels} levels"
 
@@ -82,7 +81,7 @@ def data(
 
     Example: `glowkit data photos/ --size 64`
     """
-    from glowkit.data import PointSource, list_sources, open_source
+    from glowkit.data import list_sources, open_source
 
     if source is None:
         refuse_given(
@@ -98,11 +97,15 @@ def data(
             say(f"    {row.description} ({row.shape}{levels})", "    ")
         return
     opened = open_source(source, size=size, channels=channels, skip_bad=skip_bad)
-    if isinstance(opened, PointSource):
-        _describe_points(opened, as_json)
-        return
+    figures, text = _DESCRIBED[opened.things](opened)
+    if as_json:
+        show_json({"data": opened.name} | figures)
+    else:
+        show(source, text)
+
+
+def _describe_images(opened: "Source") -> tuple[dict[str, Any], dict[str, str]]:
     figures = {
-        "data": opened.name,
         "images": {name: len(split) for name, split in opened.splits.items()},
         "image_shape": list(opened.image_shape),
         "levels": opened.pixel_levels,
@@ -110,9 +113,6 @@ def data(
         "classes": list(opened.class_names),
         "notes": list(opened.notes),
     }
-    if as_json:
-        show_json(figures)
-        return
     counts = ", ".join(f"{len(split)} {name}" for name, split in opened.splits.items())
     text = {
         "images": counts,
@@ -120,14 +120,19 @@ def data(
         "pixel levels": str(opened.pixel_levels),
         "classes": ", ".join(opened.class_names) or "none",
     }
-    show(source, text | {f"note {i}": note for i, note in enumerate(opened.notes, 1)})
+    notes = {f"note {i}": note for i, note in enumerate(opened.notes, 1)}
+    return figures, text | notes
 
 
-def _describe_points(points: "PointSource", as_json: bool) -> None:
+def _describe_points(points: "PointSource") -> tuple[dict[str, Any], dict[str, str]]:
     counts = {name: len(split) for name, split in points.splits.items()}
     entropy = points.density.entropy()
-    if as_json:
-        show_json({"data": points.name, "points": counts, "entropy_nats": entropy})
-        return
-    text = ", ".join(f"{count} {name}" for name, count in counts.items())
-    show(points.name, {"points": text, "shape": "2 coordinates", "entropy": f"{entropy:.6f} nats"})
+    said = ", ".join(f"{count} {name}" for name, count in counts.items())
+    text = {"points": said, "shape": "2 coordinates", "entropy": f"{entropy:.6f} nats"}
+    return {"points": counts, "entropy_nats": entropy}, text
+
+
+_DESCRIBED: dict[str, Callable[[Any], tuple[dict[str, Any], dict[str, str]]]] = {
+    "images": _describe_images,
+    "points": _describe_points,
+}

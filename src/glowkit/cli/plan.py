@@ -150,6 +150,11 @@ def plan(request: Request, resumed: Path | None) -> Planned:
             request.conditional,
             _parse(request.settings),
         )
+    if start.model is None:
+        raise GlowkitError(
+            "this run is of a density made by hand, which no command can make again: go on with it"
+            " in Python, by glowkit.training.train(source, density, ..., resume=True)"
+        )
     if resumed is not None:
         _refuse_changes(request, start.data["spec"], given, data)
     if given.keys() & {"epochs", "minutes"}:

@@ -1,9 +1,8 @@
 """What the commands do with points: figures in nats, pictures of the plane."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from glowkit.cli.speech import say
 from glowkit.system.errors import GlowkitError
@@ -12,39 +11,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from glowkit.cli.common import Opened
-    from glowkit.data import PointSource
-
-
-def assess_points(
-    opened: "Opened", data: "PointSource", split: str, batch_size: int
-) -> dict[str, Any]:
-    """Evaluate a model on one split of the points; the figures by their plain names."""
-    import torch
-
-    from glowkit.cli.common import split_batches
-    from glowkit.tasks import evaluate_points
-
-    def log_p(points: "Tensor") -> "Tensor":
-        return torch.from_numpy(data.density.log_prob(points.double().cpu().numpy()))
-
-    batches = split_batches(opened, data, split, batch_size)
-    entropy = data.density.entropy()
-    return asdict(evaluate_points(opened.model, batches, entropy, log_p))
-
-
-def points_text(figures: Mapping[str, Any]) -> dict[str, str]:
-    """Figures of points as a person reads them."""
-    error = f"± {figures['standard_error']:.4f}"
-    broken = f"; {figures['broken_points']} points could not be" if figures["broken_points"] else ""
-    paired = f"{figures['paired_kl_nats']:.4f} ± {figures['paired_standard_error']:.4f}"
-    return {
-        "NLL": f"{figures['nll_nats']:.4f} {error} nats (mean and standard error; exact)",
-        "entropy": f"{figures['entropy_nats']:.4f} nats, of the density itself",
-        "KL": f"{figures['kl_nats']:.4f} {error} nats (NLL less the entropy)",
-        "KL, paired": f"{paired} nats (mean of ln p/q)",
-        "points": str(figures["points"]),
-        "largest error": f"{figures['largest_error']:.1e}, of decode(encode(x)){broken}",
-    }
 
 
 def sample_points(
@@ -109,7 +75,7 @@ def _save_picture(
     from glowkit.pictures.plots import Panel, density_panel, plane_image
     from glowkit.pictures.sheet import save_png
 
-    if opened.model.config.dimensions != 2:
+    if opened.model.shape != (2,):
         raise GlowkitError("only points in the plane can be drawn; give --out a name in .npy")
     # A square that holds all but the most far-flung of the points, and something at temperature 0.
     farthest = torch.cat(list(drawn)).abs().amax(1)

@@ -62,15 +62,14 @@ def reconstruct(
 
     import torch
 
-    from glowkit.cli.assess import error_text
     from glowkit.pictures.sheet import image_sheet, save_png
     from glowkit.tasks import largest_pixel_error
-    from glowkit.tasks.evaluation import REMEDY, explain_error, reconstruction
+    from glowkit.tasks.evaluation import REMEDY, error_text, explain_error, reconstruction
 
     again, broken = reconstruction(opened.model, batch, context)
     broken = broken.cpu()
     error = largest_pixel_error(batch, again, broken)
-    levels = opened.model.config.pixel_levels
+    levels = opened.pixel_levels
     out = out or run / "samples" / "reconstruction.png"
     rows = [("images", batch.cpu()), ("decode(encode(x))", again.cpu())]
     save_png(image_sheet(rows, levels, broken=[torch.zeros_like(broken), broken]), out)

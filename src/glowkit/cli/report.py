@@ -60,7 +60,7 @@ def report(
     batches = split_batches(opened, data, split, batch_size)
     each = measure(opened.model, batches, importance, generator)
     bits, figures = each[0], asdict(summary(opened.model, *each, importance))
-    say_figures(figures)
+    say_figures(opened, figures)
     sections = gallery(opened, data, split, bits, importance, batch_size, seed, bool(fitted))
     broken = sum(section.broken for section in sections)
     if broken:
@@ -71,5 +71,5 @@ def report(
         shown = {"broken_pictures": broken, "path": str(path), "baselines": dict(fitted)}
         show_json(figures | about | shown)
     else:
-        show(f"{run} on the {split} split of {data.name}", figures_text(figures, fitted))
+        show(f"{run} on the {split} split of {data.name}", figures_text(opened, figures, fitted))
         say(f"report: {path}")

@@ -79,7 +79,6 @@ def _write(opened: Opened, main: "Part") -> Path:
     """Write the page of a run, on which these figures come first."""
     from glowkit.models import to_settings
     from glowkit.training import RunFolder, read_run
-    from glowkit.training.objective import subject_of
     from glowkit.training.report import read_parts, write_report
 
     run = opened.folder
@@ -118,7 +117,7 @@ def _write(opened: Opened, main: "Part") -> Path:
         curves=folder.metrics,
         baselines=fitted[0].content if fitted else None,
         command=f"glowkit train --config {folder.config}",
-        subject=subject_of(settings.model),
+        objective=opened.objective,
         sections=[
             *_told(parts, main.weights),
             *_attributes(opened, main.weights),

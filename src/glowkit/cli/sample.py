@@ -1,6 +1,7 @@
 """`glowkit sample`: draw images, or points."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -73,19 +74,41 @@ def sample(
 
     Example: `glowkit sample runs/digits-glow-tiny --temperature 0,0.5,0.7,1.0 -n 12`
     """
+    opened = open_model(run, device)
+    asked = _Asked(count, temperature, label, each, out, batch_size, seed, as_json)
+    _DRAWN[opened.objective.things](opened, asked)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The options of `glowkit sample`."""
+
+    count: int | None
+    temperature: str | None
+    label: str | None
+    each: bool
+    out: Path | None
+    batch_size: int | None
+    seed: int
+    as_json: bool
+
+
+def _draw_points(opened: Opened, asked: _Asked) -> None:
+    if asked.label is not None or asked.each:
+        raise GlowkitError("points have no classes; leave out --class and --each-class")
+    refuse_given("points are drawn at once", batch_size=asked.batch_size)
+    count = 5000 if asked.count is None else asked.count
+    temperatures = _temperatures(asked.temperature or "1.0")
+    sample_points(opened, count, temperatures, asked.out, asked.seed, asked.as_json)
+
+
+def _draw_images(opened: Opened, asked: _Asked) -> None:
     from glowkit.cli.images import OFF_A_SHEET, check_out, check_sheet, is_sheet, write_images
 
-    opened = open_model(run, device)
-    if opened.of_points:
-        if label is not None or each:
-            raise GlowkitError("points have no classes; leave out --class and --each-class")
-        refuse_given("points are drawn at once", batch_size=batch_size)
-        count = 5000 if count is None else count
-        sample_points(opened, count, _temperatures(temperature or "1.0"), out, seed, as_json)
-        return
-    count = 10 if count is None else count
-    out = out or run / "samples" / "samples.png"
-    temperatures = _temperatures(temperature or ("0.7,1.0" if is_sheet(out) else "1.0"))
+    count = 10 if asked.count is None else asked.count
+    label, each, batch_size, seed = asked.label, asked.each, asked.batch_size, asked.seed
+    out = asked.out or opened.folder / "samples" / "samples.png"
+    temperatures = _temperatures(asked.temperature or ("0.7,1.0" if is_sheet(out) else "1.0"))
     if count < 1:
         raise GlowkitError(f"cannot draw {count} samples; give --count 1 or more")
     rows_each = len(opened.class_names) if each else 1
@@ -99,15 +122,15 @@ def sample(
     if not is_sheet(out):
         if each:
             raise GlowkitError("--each-class makes a sheet; give a .png as --out")
-        config = opened.model.config
+        levels = opened.pixel_levels
         ((_, context),) = contexts
         batch = batch_size or 100
         starts = bar(range(0, count, batch), "sampling")
         batches = _stream(opened, count, temperatures[0], context, seed, batch, starts)
-        said = write_images(batches, out, count, config.image_shape, config.pixel_levels)
-        if as_json:
-            about = {"samples": count, "temperatures": temperatures, "levels": config.pixel_levels}
-            show_json({"run": str(run), "seed": seed} | about | said | {"path": str(out)})
+        said = write_images(batches, out, count, opened.image_shape, levels)
+        if asked.as_json:
+            about = {"samples": count, "temperatures": temperatures, "levels": levels}
+            show_json({"run": str(opened.folder), "seed": seed} | about | said | {"path": str(out)})
         else:
             say(f"{count} samples at temperature {temperatures[0]:g}: {out}")
         return
@@ -125,15 +148,18 @@ def sample(
         images, broken = (torch.cat(parts) for parts in zip(*drawn, strict=True))
         rows.append((name + f"temperature {value:g}", images.cpu()))
         every.append(broken)
-    levels = opened.model.config.pixel_levels
+    levels = opened.pixel_levels
     save_png(image_sheet(rows, levels, broken=every), out)
     said = say_broken(every)
-    if as_json:
+    if asked.as_json:
         about = {"samples": count * len(rows), "temperatures": temperatures, "levels": levels}
-        show_json({"run": str(run), "seed": seed} | about | said | {"path": str(out)})
+        show_json({"run": str(opened.folder), "seed": seed} | about | said | {"path": str(out)})
     else:
         of_each = f", of each of {len(contexts)} classes" if each else ""
         say(f"{count} samples at each of {len(temperatures)} temperature(s){of_each}: {out}")
+
+
+_DRAWN = {"images": _draw_images, "points": _draw_points}
 
 
 def _stream(
@@ -174,7 +200,7 @@ def _contexts(
     """How the label of a row of samples begins, and their context."""
     import torch
 
-    classes = opened.model.config.classes
+    classes = opened.model.classes
 
     def all_of(number: int) -> "Tensor":
         return torch.full((count,), number, device=opened.device)

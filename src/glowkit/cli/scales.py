@@ -74,11 +74,11 @@ def scales(
     rows = list(zip(name_each(names), torch.stack(columns, 1), strict=True))
     out = out or run / "samples" / "scales.png"
     marks = list(torch.stack(broken, 1))
-    save_png(image_sheet(rows, model.config.pixel_levels, headings=headings, broken=marks), out)
+    save_png(image_sheet(rows, opened.pixel_levels, headings=headings, broken=marks), out)
     said = say_broken(broken)
     if as_json:
         asked = {"run": str(run), "seed": seed, "temperature": temperature}
-        about = {"images": len(batch), "scales": len(noises), "levels": model.config.pixel_levels}
+        about = {"images": len(batch), "scales": len(noises), "levels": opened.pixel_levels}
         show_json(asked | about | said | {"path": str(out)})
     else:
         say(f"{len(batch)} image(s), {len(noises)} scale(s): {out}")

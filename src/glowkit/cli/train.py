@@ -96,7 +96,6 @@ def train(
     from glowkit.data import open_source
     from glowkit.models import count_parameters
     from glowkit.training import train as run_training
-    from glowkit.training.objective import subject_of
 
     changes = {
         "batch_size": batch_size,
@@ -156,10 +155,10 @@ def train(
         return
     opened = open_model(folder)
     fitted = baseline_figures(opened, images, "test", 0)
-    batch = 4096 if opened.of_points else planned.training.batch_size
+    objective = opened.objective
+    batch = objective.batch_after(planned.training.batch_size)
     figures = assess(opened, images, "test", 1, batch, 0)
     report = report_of(opened, images.name, "test", figures, fitted)
-    subject = subject_of(model)
     if as_json:
         show_json(
             figures
@@ -173,9 +172,9 @@ def train(
                 "step": result.step,
                 "epochs": result.epochs,
                 "minutes": result.elapsed_seconds / 60,
-                f"{subject.things}_per_second": result.images_per_second,
+                f"{objective.things}_per_second": result.images_per_second,
                 "skipped_steps": result.skipped_steps,
-                f"validation_{subject.figure}": result.best_figure,
+                f"validation_{objective.figure}": result.best_figure,
                 "model_path": str(folder / "model"),
                 "samples_path": str(folder / "samples"),
                 "metrics_path": str(folder / "metrics.csv"),
@@ -187,11 +186,14 @@ def train(
     trained = {
         "trained": f"{result.step} steps, {result.epochs:.1f} epochs,"
         f" {result.elapsed_seconds / 60:.1f} minutes,"
-        f" {result.images_per_second:.0f} {subject.things}/s",
+        f" {result.images_per_second:.0f} {objective.things}/s",
         "skipped steps": str(result.skipped_steps),
-        f"validation {subject.unit}": f"{result.best_figure:.4f} (best, kept)",
+        f"validation {objective.unit}": f"{result.best_figure:.4f} (best, kept)",
     }
-    show(f"{folder} on the test split of {images.name}", trained | figures_text(figures, fitted))
+    show(
+        f"{folder} on the test split of {images.name}",
+        trained | figures_text(opened, figures, fitted),
+    )
     for name, path in {"model": "model", "samples": "samples"}.items():
         say(f"{name + ':':<8} {folder / path}")
     say(f"report:  {report}")
@@ -210,7 +212,6 @@ def _opening(
     import torch
 
     from glowkit.models import count_parameters, to_settings
-    from glowkit.training.objective import subject_of
 
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -220,7 +221,7 @@ def _opening(
     budget = f"{training.minutes:g} minutes" if training.minutes else f"{training.epochs:g} epochs"
     return "; ".join(
         [
-            f"{data.name}, {len(data.splits['train']):,} {subject_of(model).things}"
+            f"{data.name}, {len(data.splits['train']):,} {data.things}"
             + (f" of {'x'.join(map(str, shape))}" if shape else ""),
             f"{planned.preset or to_settings(model)['family']},"
             f" {count_parameters(model):,} parameters",

@@ -27,6 +27,15 @@ class Density(nn.Module, ABC):
     config: Any = None
     """The settings that rebuild this density, when it was made by `glowkit.build`."""
 
+    shape: tuple[int, ...] | None = None
+    """Of one example x, where it is known."""
+
+    levels: int | None = None
+    """How many integers, from 0 on, a value of x can be; None where x is continuous."""
+
+    classes: int = 0
+    """How many class labels, from 0 on, the context can be; 0 where it is none."""
+
     anchor: Tensor
 
     def __init__(self) -> None:

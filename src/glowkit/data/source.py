@@ -1,6 +1,7 @@
 """A source of images: its splits, and the attributes of its images."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -53,6 +54,8 @@ class Source:
     attributes: what the source itself knows of its images, a row for each row of `images`.
     files: the names of image files relative to their folder, likewise; empty for other sources.
     """
+
+    things: ClassVar[str] = "images"
 
     name: str
     splits: dict[str, ImageSplit]

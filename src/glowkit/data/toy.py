@@ -4,6 +4,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -262,6 +263,9 @@ class PointSource:
 
     name: the words given to `open_source`. splits: "train", "validation" and "test".
     """
+
+    things: ClassVar[str] = "points"
+    class_names: ClassVar[tuple[str, ...]] = ()
 
     name: str
     splits: dict[str, PointSplit]

@@ -43,6 +43,7 @@ class Then(Density):
         self.bijection = bijection
         self.density = density
         self.shape = None if shape is None else tuple(shape)
+        self.classes = density.classes
 
     @property
     def reads_context(self) -> bool:
@@ -121,6 +122,7 @@ class Split(Density):
         self.prior = prior
         self.deeper = deeper
         self.seen = seen
+        self.classes = deeper.classes
 
     @property
     def reads_context(self) -> bool:

@@ -26,6 +26,7 @@ class WithLabels(Density):
         super().__init__()
         self.classes = classes
         self.density = density
+        self.shape, self.levels = density.shape, density.levels
 
     def one_hot(self, labels: Tensor | None, examples: int) -> Tensor:
         """One-hot vectors of the labels, (N, classes), in the model's dtype."""
@@ -88,6 +89,7 @@ class WithVectors(Density):
         super().__init__()
         self.features = features
         self.density = density
+        self.shape, self.levels = density.shape, density.levels
 
     def checked(self, vectors: Tensor | None, examples: int) -> Tensor:
         """The vectors in the model's dtype."""
@@ -137,6 +139,7 @@ class WithContext(Density):
         super().__init__()
         self.net = net
         self.density = density
+        self.shape, self.levels = density.shape, density.levels
 
     def features(self, context: Tensor | None) -> Tensor:
         """What the density inside is given for a context."""

@@ -66,6 +66,9 @@ class Dequantize(Density):
     [0, 1, 2, 3]
     """
 
+    shape: tuple[int, ...]
+    levels: int
+
     def __init__(self, noise: Density, density: Density, levels: int) -> None:
         super().__init__()
         if type(levels) is bool or levels not in range(2, 65537):
@@ -74,6 +77,7 @@ class Dequantize(Density):
         self.density = density
         self.levels = levels
         self.shape = noise.noise_specs()[0].shape
+        self.classes = density.classes
 
     @property
     def reads_context(self) -> bool:
@@ -161,6 +165,8 @@ class Uniform(Density):
     """
 
     reads_context = False
+
+    shape: tuple[int, ...]
 
     def __init__(self, shape: Sequence[int]) -> None:
         super().__init__()

@@ -32,6 +32,8 @@ class StandardNormal(Density):
 
     reads_context = False
 
+    shape: tuple[int, ...]
+
     def __init__(self, shape: Sequence[int]) -> None:
         super().__init__()
         self.shape = tuple(shape)
@@ -62,6 +64,8 @@ class StandardLogistic(Density):
     """
 
     reads_context = False
+
+    shape: tuple[int, ...]
 
     def __init__(self, shape: Sequence[int]) -> None:
         super().__init__()
@@ -108,6 +112,8 @@ class ConditionalNormal(Density):
     Raises:
         GlowkitError: without a context, or when the net gives another shape.
     """
+
+    shape: tuple[int, ...]
 
     def __init__(self, net: nn.Module, shape: Sequence[int]) -> None:
         super().__init__()
@@ -158,6 +164,8 @@ class TopPrior(Density):
         GlowkitError: without a context when there is an embedding.
     """
 
+    shape: tuple[int, ...]
+
     def __init__(
         self, shape: Sequence[int], border: ZeroConv2d | None, embedding: ZeroLinear | None
     ) -> None:
@@ -205,14 +213,16 @@ class TopPrior(Density):
 class Classified(Density):
     """A prior with a classifier head that reads the class off its latent, averaged over space.
 
-    The density is the prior's own. `class_logits` serves Glow's auxiliary loss. Source: openai/glow
-    `model.model`, `weight_y`.
+    The density is the prior's own. `class_logits` serves Glow's auxiliary loss, in which it has
+    this weight, in bits an image. Source: openai/glow `model.model`, `weight_y`.
     """
 
-    def __init__(self, prior: Density, head: ZeroLinear) -> None:
+    def __init__(self, prior: Density, head: ZeroLinear, weight: float = 0.01) -> None:
         super().__init__()
         self.prior = prior
         self.head = head
+        self.weight = weight
+        self.shape, self.classes = prior.shape, prior.classes
 
     @property
     def reads_context(self) -> bool:

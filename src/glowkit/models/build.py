@@ -59,17 +59,29 @@ def count_parameters(config: Config | str) -> int:
         return sum(p.numel() for p in build(config).parameters())
 
 
-def to_settings(config: Config) -> dict[str, Any]:
-    """A config as plain settings for a file; `from_settings` undoes it."""
+BY_HAND = {"family": None}
+"""The settings of a density that no config made."""
+
+
+def to_settings(config: Config | None) -> dict[str, Any]:
+    """A config as plain settings for a file; `from_settings` undoes it. None is one made by hand.
+
+    Raises:
+        GlowkitError: for what is no config of a family.
+    """
+    if config is None:
+        return dict(BY_HAND)
     return {**settings_of(config), **asdict(config)}
 
 
-def from_settings(settings: Mapping[str, Any]) -> Config:
+def from_settings(settings: Mapping[str, Any]) -> Config | None:
     """The config that `to_settings` wrote, or that a person wrote by hand.
 
     Raises:
         GlowkitError: for an unknown family, an unknown or missing setting, or a wrong value.
     """
+    if settings == BY_HAND:
+        return None
     found = named(settings.get("family"), settings.get("defined_in"))
     about = ("family", "defined_in") if found.defined_in else ("family",)
     rest = {name: value for name, value in settings.items() if name not in about}

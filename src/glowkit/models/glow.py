@@ -217,7 +217,7 @@ def _top(config: GlowConfig, shape: tuple[int, int, int]) -> Density:
     prior = TopPrior(shape, border, embedding)
     if not config.classifier_weight:
         return prior
-    return Classified(prior, ZeroLinear(shape[0], config.classes))
+    return Classified(prior, ZeroLinear(shape[0], config.classes), config.classifier_weight)
 
 
 SPLINE_BOUND = 4.0

@@ -39,12 +39,11 @@ def save(model: Density, folder: str | Path) -> Path:
     Each file is written under another name, synced and renamed, so that what was there before
     survives a full disk or a kill.
 
+    A density made by hand has no config: whoever loads its weights makes it again.
+
     Raises:
-        GlowkitError: when the model was not made by `build`, when a weight is NaN or infinite, or
-            when the folder cannot be written.
+        GlowkitError: when a weight is NaN or infinite, or when the folder cannot be written.
     """
-    if model.config is None:
-        raise GlowkitError("only a model that glowkit.build made can be saved; this has no config")
     folder = Path(folder)
     tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
     broken = _broken(tensors)
@@ -61,33 +60,44 @@ def save(model: Density, folder: str | Path) -> Path:
     return folder
 
 
-def load(folder: str | Path) -> Density:
+def load(folder: str | Path, into: Density | None = None) -> Density:
     """Read a model that `save` wrote, from its own folder or from that of the run it is in.
+
+    into: where the weights go, and what is returned: a density made as the one that was saved, for
+    those that no config made.
 
     Warns (GlowkitWarning) of a model written before weights had a checksum: nobody can tell whether
     it is as it was written.
 
     Raises:
         GlowkitError: when the folder is missing, not ours, truncated, of a newer format version,
-            when its weights do not fit its config or their checksum, or when one is NaN or
-            infinite.
+            when its weights do not fit its config, the density given, or their checksum, when one
+            is NaN or infinite, or when its density was made by hand and none is given.
     """
     folder = model_folder(Path(folder))
     config = from_settings(_read_about(folder / "config.json"))
+    if config is None and into is None:
+        raise GlowkitError(
+            f"{folder} holds the weights of a density made by hand, which no settings describe:"
+            " make it again, and give it to glowkit.load(folder, into=density)"
+        )
     path = folder / "model.safetensors"
     tensors, metadata = _read_tensors(path, config)
     _check_digest(path, tensors, metadata, config)
-    # On the meta device no fresh weights are drawn only to be thrown away.
-    place = family_of(config).place
-    with torch.random.fork_rng(devices=[]), torch.device(place):
-        model = build(config)
-    _check_fit(path, tensors, model.state_dict())
+    model = _empty(config) if into is None else into
+    _check_fit(path, tensors, model.state_dict(), into is not None)
     _check_values(path, tensors)
     dtypes = {t.dtype for t in tensors.values() if t.is_floating_point()}
     model = model.to(dtypes.pop() if len(dtypes) == 1 else torch.float32)
-    model = model.to_empty(device="cpu") if place == "meta" else model
+    model = model.to_empty(device="cpu") if model.anchor.is_meta else model
     model.load_state_dict(tensors)
     return model.eval()
+
+
+def _empty(config: Config) -> Density:
+    # On the meta device no fresh weights are drawn only to be thrown away.
+    with torch.random.fork_rng(devices=[]), torch.device(family_of(config).place):
+        return build(config)
 
 
 def model_folder(folder: Path) -> Path:
@@ -141,7 +151,8 @@ def _read_tensors(path: Path, config: Config) -> tuple[dict[str, Tensor], dict[s
             names = list(file.keys())
             slices = [file.get_slice(name) for name in names]
             numbers = sum(torch.Size(part.get_shape()).numel() for part in slices)
-            check_against_file(config, len(names), numbers, str(path.parent))
+            if config is not None:
+                check_against_file(config, len(names), numbers, str(path.parent))
             for name, part in zip(names, slices, strict=True):
                 if part.get_dtype() not in _DTYPES:
                     raise GlowkitError(f"{path} is damaged: {shown(name)} is {part.get_dtype()}")
@@ -224,7 +235,9 @@ def _wrong_numbers(tensors: Mapping[str, Tensor]) -> Iterator[str]:
                 yield f"tensor {name} does not hold the cells that {prefix}.kept leaves free"
 
 
-def _check_fit(path: Path, tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+def _check_fit(
+    path: Path, tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], given: bool
+) -> None:
     """Refuse, before memory is given to it, a model that these are not the weights of."""
     for name, tensor in wanted.items():
         found = tensors.get(name)
@@ -239,7 +252,8 @@ def _check_fit(path: Path, tensors: Mapping[str, Tensor], wanted: Mapping[str, T
         if len(wanted) == len(tensors):
             return
         name = next(name for name in tensors if name not in wanted)
+    what = "the density given" if given else "its config.json"
     raise GlowkitError(
-        f"the weights in {path.parent} do not fit its config.json: {shown(name)} is missing, of"
-        " another shape or too much; the two are not of one model"
+        f"the weights in {path.parent} do not fit {what}: {shown(name)} is missing, of another"
+        " shape or too much; the two are not of one model"
     )

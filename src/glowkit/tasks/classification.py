@@ -41,7 +41,7 @@ def class_log_probs(model: Density, images: Tensor, seed: int = 0) -> Tensor:
     Raises:
         GlowkitError: for a model without classes.
     """
-    classes = getattr(model.config, "classes", 0)
+    classes = model.classes
     if not classes:
         raise GlowkitError("this model has no classes to tell apart; train one with --conditional")
     columns = []

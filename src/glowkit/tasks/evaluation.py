@@ -90,6 +90,15 @@ def explain_error(
     )
 
 
+def error_text(error: float, levels: int) -> str:
+    """A largest pixel error as a person reads it.
+
+    >>> error_text(0, 256)
+    '0 of 255'
+    """
+    return "not known" if math.isnan(error) else f"{error} of {levels - 1}"
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """A model's figures on a set of images.

@@ -64,16 +64,22 @@ def bits_per_dim(
     return to_bits_per_dim(draws.logsumexp(0) - math.log(importance_samples), images)
 
 
+def _head(model: Density) -> Classified | None:
+    return next((module for module in model.modules() if isinstance(module, Classified)), None)
+
+
+def _logits(head: Classified, noises: Sequence[Tensor], labels: Tensor) -> Tensor:
+    one_hot = F.one_hot(labels.long(), len(head.head.bias)).to(noises[-1].dtype)
+    return head.class_logits(noises[-1:], one_hot)
+
+
 def head_logits(model: Density, noises: Sequence[Tensor], labels: Tensor) -> Tensor | None:
     """What a model's classifier head says, (N, classes), or None for a model without one.
 
     The noises are those of `model.encode(images, labels)`.
     """
-    head = next((module for module in model.modules() if isinstance(module, Classified)), None)
-    if head is None:
-        return None
-    one_hot = F.one_hot(labels.long(), model.config.classes).to(noises[-1].dtype)
-    return head.class_logits(noises[-1:], one_hot)
+    head = _head(model)
+    return None if head is None else _logits(head, noises, labels)
 
 
 def training_loss(
@@ -84,13 +90,14 @@ def training_loss(
 ) -> tuple[Tensor, Tensor]:
     """What training minimises, and its bits/dim alone: two scalars.
 
-    The mean bits/dim, plus, for a model with a classifier head, `classifier_weight` times the
+    The mean bits/dim, plus, for a model with a classifier head, its weight times the
     mean cross-entropy in bits an image (openai/glow's weight_y).
     """
     noises, log_p = model.encode(images, context, generator)
     mean = to_bits_per_dim(log_p, images).mean()
-    logits = None if context is None else head_logits(model, noises, context)
-    if logits is None or context is None:
+    head = _head(model)
+    if head is None or context is None:
         return mean, mean
+    logits = _logits(head, noises, context)
     bits = F.cross_entropy(logits, context.long()) / math.log(2)
-    return mean + model.config.classifier_weight * bits, mean
+    return mean + head.weight * bits, mean

@@ -3,12 +3,12 @@
 from typing import TYPE_CHECKING
 
 from glowkit._lazy import lazy_names
-from glowkit.training.batches import preparation
 from glowkit.training.config import TrainConfig
 from glowkit.training.run import RunFolder, RunSettings, read_run, read_settings
 
 if TYPE_CHECKING:
     from glowkit.training.fit import TrainResult, train
+    from glowkit.training.objective import preparation
 
 __all__ = [
     "RunFolder",
@@ -24,4 +24,10 @@ __all__ = [
 
 if not TYPE_CHECKING:
     # Lightning takes seconds to import, and reading a run's settings does not need it.
-    __getattr__ = lazy_names(__name__, {"glowkit.training.fit": ["TrainResult", "train"]})
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "glowkit.training.fit": ["TrainResult", "train"],
+            "glowkit.training.objective": ["preparation"],
+        },
+    )

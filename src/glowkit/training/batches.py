@@ -9,12 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from glowkit.data.levels import check_spread, requantize
-from glowkit.data.source import Source
+from glowkit.data.levels import requantize
 from glowkit.data.split import ImageSplit
-from glowkit.data.toy import PointSource, PointSplit
-from glowkit.models.families import Config
-from glowkit.models.points import PointsConfig
+from glowkit.data.toy import PointSplit
 from glowkit.nets.batchnorm import BatchShare
 from glowkit.system.errors import GlowkitError
 
@@ -109,39 +106,6 @@ class Prepare:
 def take_points(points: Tensor) -> Batch:
     """The preparation of points: nothing is done to them."""
     return points, None
-
-
-def preparation(source: Source | PointSource, model_config: Config) -> Preparation:
-    """How a source's batches become a model's.
-
-    Raises GlowkitError for images of another shape than the model's, or all of one value at its
-    levels, for points and a model of images, and for images and a model of points.
-    """
-    if isinstance(source, PointSource):
-        if not isinstance(model_config, PointsConfig) or model_config.dimensions != 2:
-            raise GlowkitError(
-                f"{source.name} are points in the plane, which this model does not take; use a"
-                " preset whose name ends in -points, with 2 dimensions"
-            )
-        return take_points
-    if isinstance(model_config, PointsConfig):
-        raise GlowkitError(
-            f"{source.name} are images, but the model takes points; use another preset, or data"
-            " such as points:8gaussians"
-        )
-    wanted, have = tuple(model_config.image_shape), tuple(source.image_shape)
-    if wanted != have:
-        raise GlowkitError(
-            f"the model takes images of shape {_by(wanted)} (channels x height x width), but those "
-            f"of {source.name} are {_by(have)}; set the model's image_shape, or --size, to match"
-        )
-    if source.pixel_levels > model_config.pixel_levels:
-        check_spread(source, model_config.pixel_levels)
-    return Prepare(source.pixel_levels, model_config.pixel_levels, model_config.classes)
-
-
-def _by(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))
 
 
 @dataclass(frozen=True)

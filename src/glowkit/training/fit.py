@@ -13,17 +13,18 @@ import torch
 from rich.console import Console
 
 from glowkit.core.chain import fall_back
+from glowkit.core.density import Density
 from glowkit.data.source import Source
 from glowkit.data.toy import PointSource
 from glowkit.models.build import build
 from glowkit.models.families import Config
 from glowkit.system.errors import GlowkitError
-from glowkit.training.batches import INITIALIZATION, mixed_seed, plan_epochs, preparation
+from glowkit.training.batches import INITIALIZATION, Split, mixed_seed, plan_epochs
 from glowkit.training.companions import Companions
 from glowkit.training.config import TrainConfig
 from glowkit.training.interrupt import Interruption
 from glowkit.training.loop import train_loop
-from glowkit.training.objective import subject_of
+from glowkit.training.objective import objective_of, preparation
 from glowkit.training.progress import Report
 from glowkit.training.run import RunFolder, only_trainer, read_run, write_settings
 from glowkit.training.start import (
@@ -79,7 +80,7 @@ class TrainResult:
 
 def train(
     source: Source | PointSource,
-    model_config: Config,
+    model: Config | Density,
     train_config: TrainConfig,
     run: str | Path,
     resume: bool = False,
@@ -92,6 +93,9 @@ def train(
 ) -> TrainResult:
     """Train a model into a run folder, or go on with the run that is there.
 
+    model: a config, of which a model with fresh weights is built; or a density, which is trained in
+        place, and whose layers that are initialised from data are, unless they were. What it is of,
+        its shape, levels and classes, it says itself.
     resume: go on from checkpoints/last.ckpt; the data, the order and the noise of the steps are
         those of an uninterrupted run. A larger budget than the run's own is taken up.
     data: the arguments of `open_source` that made the source, kept in config.yaml; by default
@@ -104,7 +108,7 @@ def train(
     trained, saved or resumed, for a run that another process is training, and after 50 steps in a
     row without a finite gradient.
     """
-    folder = RunFolder(Path(run))
+    folder, config = RunFolder(Path(run)), model.config if isinstance(model, Density) else model
     with (
         quiet_fabric(),
         Interruption() as interruption,
@@ -118,16 +122,15 @@ def train(
             if resume:
                 read_run(folder.path)  # before a folder is made for the lock
             lock = held.enter_context(only_trainer(folder))
-            check_run(folder, model_config, resume)
-        prepare = preparation(source, model_config)
-        split = source.splits["train"]
-        subject = subject_of(model_config)
+            check_run(folder, config, resume)
+        split: Split = source.splits["train"]
         plan = Plan(
             train_config,
             plan_epochs(len(split), train_config.batch_size, train_config.seed),
         )
         torch.manual_seed(mixed_seed(INITIALIZATION, train_config.seed))
-        model = build(model_config)
+        model = model if isinstance(model, Density) else build(model)
+        prepare, subject = preparation(source, model), objective_of(model)
         check_precision(model, train_config.precision)
         resumed = resume_point(folder, plan, model) if resume else None
         if resumed is None:
@@ -137,9 +140,9 @@ def train(
             write_settings(
                 folder.path,
                 data or {"spec": source.name},
-                model_config,
+                config,
                 train_config,
-                () if isinstance(source, PointSource) else source.class_names,
+                source.class_names if model.classes else (),
             )
         rows = open_loggers(folder, state, subject.columns)
         loggers = held.enter_context(rows) if first else []

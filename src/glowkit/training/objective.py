@@ -1,10 +1,12 @@
-"""What training is about, images or points: its figure, its pictures and its words."""
+"""What training is about, images or points: its loss, its figure, its pictures and its words."""
 
 from __future__ import annotations  # PIL's types are named without importing it
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -12,18 +14,23 @@ from torch import Tensor
 from glowkit.core.density import Density
 from glowkit.core.finite import broken_examples, broken_sentence, finite_examples
 from glowkit.core.noise import Generator
-from glowkit.data.toy import PointSplit
-from glowkit.models.families import Config
-from glowkit.models.points import PointsConfig
+from glowkit.data.levels import check_spread
+from glowkit.data.source import Source
+from glowkit.data.toy import PointSource, PointSplit
 from glowkit.pictures.plots import density_panel, plane_image, save_gif
 from glowkit.pictures.sheet import image_sheet
-from glowkit.tasks import likelihood, points
+from glowkit.system.errors import GlowkitError
+from glowkit.tasks import evaluation, likelihood, points
+from glowkit.tasks.baselines import FEW_DIMENSIONS, gaussian_baselines
 from glowkit.training.batches import (
     SAMPLE_NOISE,
     VALIDATION_NOISE,
+    Batch,
     Preparation,
+    Prepare,
     Split,
     mixed_seed,
+    take_points,
 )
 from glowkit.training.run import RunFolder
 
@@ -36,70 +43,23 @@ _COLUMNS = 8
 _POINTS = 5000
 _MOST_FRAMES = 60
 
-
-@torch.no_grad()
-def draw_samples(model: Density, device: torch.device) -> tuple[Image, str]:
-    """Draw a row of samples at each temperature; the same noise always, so that sheets compare.
-
-    A class-conditional model draws its classes in turn. With a sentence where some are broken.
-    """
-    classes = model.config.classes
-    context = torch.arange(_COLUMNS, device=device) % classes if classes else None
-    rows, broken = [], []
-    for temperature in _TEMPERATURES:
-        generator = torch.Generator(device).manual_seed(mixed_seed(SAMPLE_NOISE))
-        noises = model.draw_noises(_COLUMNS, temperature, generator)
-        images, log_p = model.decode(noises, context)
-        rows.append((f"temperature {temperature:g}", images.cpu()))
-        broken.append(broken_examples(images, log_p).cpu())
-    sheet = image_sheet(rows, model.config.pixel_levels, broken=broken)
-    return sheet, _said(torch.cat(broken), "images")
+Batches = Callable[[str], Iterable[Batch]]
+"""The batches of a split, by its name."""
 
 
-@torch.no_grad()
-def draw_plane(model: Density, device: torch.device, shown: PointSplit) -> tuple[Image, str]:
-    """Draw samples beside the density, in a square that holds the points shown; the same noise.
+class Objective(ABC):
+    """What is asked of a density, by what its examples are: `objective_of` says which it is.
 
-    With a sentence where some samples are not finite.
-    """
-    generator = torch.Generator(device).manual_seed(mixed_seed(SAMPLE_NOISE))
-    samples, _ = model.decode(model.draw_noises(_POINTS, generator=generator))
-    half_side = 1.1 * float(shown.points.abs().max())
-    picture = plane_image([("samples", samples), density_panel(model)], half_side)
-    return picture, _said(~finite_examples(samples), "points")
-
-
-def _said(broken: torch.Tensor, things: str) -> str:
-    number = int(broken.sum())
-    return broken_sentence(number, broken.numel(), things) if number else ""
-
-
-def animate(folder: RunFolder) -> None:
-    """Join the pictures of all evaluations, or evenly chosen ones, to samples/training.gif."""
-    frames = folder.all_samples()[::-1]
-    if frames:
-        save_gif(frames[:: -(-len(frames) // _MOST_FRAMES)][::-1], folder.animation)
-
-
-@dataclass(frozen=True)
-class Subject:
-    """The figure of a run, lower being better, and how samples are shown.
-
-    things: what the examples are. unit: of the figure. figure: its name in files.
-    loss: of a batch: what training minimises, and the figure alone, two scalars.
-    each: the figure of every example, (N,). draw: a picture of samples, from the model, its device
-    and the validation split, and a sentence if some are broken. report: the template of
-    report.html. finish: done when training ends or is interrupted.
+    things: what the examples are. unit: of the figure, which is the lower the better. figure: its
+    name in files. report: the template of report.html. batch_size: examples at a time where they
+    are only evaluated.
     """
 
-    things: str
-    unit: str
-    figure: str
-    loss: Callable[[Density, Tensor, Tensor | None, Generator], tuple[Tensor, Tensor]]
-    each: Callable[[Density, Tensor, Tensor | None, Generator], Tensor]
-    draw: Callable[[Density, torch.device, Any], tuple[Image, str]]
-    report: str
-    finish: Callable[[RunFolder], None]
+    things: ClassVar[str]
+    unit: ClassVar[str]
+    figure: ClassVar[str]
+    report: ClassVar[str]
+    batch_size: ClassVar[int]
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -116,40 +76,243 @@ class Subject:
             "skipped_steps",
         )
 
+    @abstractmethod
+    def prepare(self, source: Source | PointSource, model: Density) -> Preparation:
+        """How a source's batches become a model's. Raises GlowkitError where they cannot."""
 
-def _loss_of_points(
-    model: Density, x: Tensor, context: Tensor | None, generator: Generator
-) -> tuple[Tensor, Tensor]:
-    mean = points.nll(model, x, context).mean()
-    return mean, mean
+    @abstractmethod
+    def loss(
+        self, model: Density, x: Tensor, context: Tensor | None, generator: Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Of a batch: what training minimises, and the figure alone, two scalars."""
+
+    @abstractmethod
+    def each(
+        self, model: Density, x: Tensor, context: Tensor | None, generator: Generator
+    ) -> Tensor:
+        """The figure of every example, (N,)."""
+
+    @abstractmethod
+    def draw(self, model: Density, device: torch.device, shown: Any) -> tuple[Image, str]:
+        """A picture of samples, beside a split where that helps; a sentence if some are broken.
+
+        The same noise always, so that pictures compare.
+        """
+
+    @abstractmethod
+    def evaluate(
+        self,
+        model: Density,
+        source: Source | PointSource,
+        batches: Iterable[Batch],
+        importance_samples: int,
+        generator: Generator,
+    ) -> dict[str, Any]:
+        """All figures of the batches, which are of the source, by their plain names."""
+
+    @abstractmethod
+    def text(self, figures: Mapping[str, Any]) -> dict[str, str]:
+        """Those figures as a person reads them."""
+
+    def baselines(
+        self, model: Density, source: Any, batches: Batches, split: str, seed: int, asked: bool
+    ) -> dict[str, float]:
+        """The figure of simple models of the same data, by their names, for a split."""
+        if asked:
+            raise GlowkitError("the baselines are for images: leave out --baselines")
+        return {}
+
+    def batch_after(self, training: int) -> int:
+        """Examples at a time in the evaluation after training on batches of so many."""
+        return self.batch_size
+
+    def finish(self, folder: RunFolder) -> None:
+        """Done when training ends or is interrupted; by default nothing."""
+        return
 
 
-IMAGES = Subject(
-    "images",
-    "bits/dim",
-    "bits_per_dim",
-    lambda *batch: likelihood.training_loss(*batch),
-    lambda *batch: likelihood.bits_per_dim(*batch),
-    lambda model, device, _: draw_samples(model, device),
-    "report.html.jinja",
-    lambda folder: None,
-)
+class Images(Objective):
+    """Whole numbers, such as pixels: bits/dim, with the noise of their dequantization."""
 
-POINTS = Subject(
-    "points",
-    "nats",
-    "nll_nats",
-    _loss_of_points,
-    lambda model, x, context, _: points.nll(model, x, context),
-    draw_plane,
-    "points.html.jinja",
-    animate,
-)
+    things, unit, figure = "images", "bits/dim", "bits_per_dim"
+    report = "report.html.jinja"
+    batch_size = 100
+
+    def prepare(self, source: Source | PointSource, model: Density) -> Preparation:
+        if isinstance(source, PointSource):
+            raise _not_in_the_plane(source)
+        wanted, have = model.shape, tuple(source.image_shape)
+        if wanted is not None and tuple(wanted) != have:
+            raise GlowkitError(
+                f"the model takes images of shape {_by(wanted)} (channels x height x width), but"
+                f" those of {source.name} are {_by(have)}; set the model's image_shape, or --size,"
+                " to match"
+            )
+        levels = likelihood.levels_of(model)
+        if source.pixel_levels > levels:
+            check_spread(source, levels)
+        return Prepare(source.pixel_levels, levels, model.classes)
+
+    def loss(
+        self, model: Density, x: Tensor, context: Tensor | None, generator: Generator
+    ) -> tuple[Tensor, Tensor]:
+        return likelihood.training_loss(model, x, context, generator)
+
+    def each(
+        self, model: Density, x: Tensor, context: Tensor | None, generator: Generator
+    ) -> Tensor:
+        return likelihood.bits_per_dim(model, x, context, generator)
+
+    @torch.no_grad()
+    def draw(self, model: Density, device: torch.device, shown: Any) -> tuple[Image, str]:
+        """A row of samples at each temperature; a conditional model draws its classes in turn."""
+        classes = model.classes
+        context = torch.arange(_COLUMNS, device=device) % classes if classes else None
+        rows, broken = [], []
+        for temperature in _TEMPERATURES:
+            generator = torch.Generator(device).manual_seed(mixed_seed(SAMPLE_NOISE))
+            noises = model.draw_noises(_COLUMNS, temperature, generator)
+            images, log_p = model.decode(noises, context)
+            rows.append((f"temperature {temperature:g}", images.cpu()))
+            broken.append(broken_examples(images, log_p).cpu())
+        sheet = image_sheet(rows, likelihood.levels_of(model), broken=broken)
+        return sheet, _said(torch.cat(broken), self.things)
+
+    def evaluate(
+        self,
+        model: Density,
+        source: Source | PointSource,
+        batches: Iterable[Batch],
+        importance_samples: int,
+        generator: Generator,
+    ) -> dict[str, Any]:
+        return asdict(evaluation.evaluate(model, batches, importance_samples, generator))
+
+    def batch_after(self, training: int) -> int:
+        return training  # what fitted into memory does so again
+
+    def text(self, figures: Mapping[str, Any]) -> dict[str, str]:
+        bound = figures["importance_samples"]
+        error = evaluation.error_text(figures["largest_pixel_error"], figures["levels"])
+        text = {
+            "bits/dim": f"{figures['bits_per_dim']:.4f} ± {figures['standard_error']:.4f}"
+            " (mean and standard error; an upper bound)",
+            "importance samples": f"{bound}" + (" (one-sample bound)" if bound == 1 else ""),
+            "images": str(figures["images"]),
+            "pixel levels": str(figures["levels"]),
+            "largest pixel error": f"{error}, of decode(encode(x))",
+        }
+        if figures["broken_images"]:
+            broken = f"{figures['broken_images']}, of which decode(encode(x)) overflows"
+            text["broken images"] = broken
+        return text
+
+    def baselines(
+        self, model: Density, source: Any, batches: Batches, split: str, seed: int, asked: bool
+    ) -> dict[str, float]:
+        """Bits/dim of a Gaussian and of a mixture of Gaussians, fitted to the training images.
+
+        None are fitted to images that are large, unless `asked`, nor to a handful of images.
+        """
+        if isinstance(source, PointSource):
+            return super().baselines(model, source, batches, split, seed, asked)
+        large = math.prod(source.image_shape) > FEW_DIMENSIONS
+        if (large or len(source.splits["train"]) < 10) and not asked:
+            return {}
+        train, others = (
+            torch.cat([batch.cpu() for batch, _ in batches(name)]) for name in ("train", split)
+        )
+        return gaussian_baselines(train, others, likelihood.levels_of(model), seed)
 
 
-def subject_of(config: Config) -> Subject:
-    """Points for a flow of vectors, images otherwise."""
-    return POINTS if isinstance(config, PointsConfig) else IMAGES
+class Points(Objective):
+    """Points in the plane: nats, exact, beside those of the density that they come from."""
+
+    things, unit, figure = "points", "nats", "nll_nats"
+    report = "points.html.jinja"
+    batch_size = 4096
+
+    def prepare(self, source: Source | PointSource, model: Density) -> Preparation:
+        shape = model.shape
+        if isinstance(source, Source):
+            if shape is not None and len(shape) > 1:
+                raise GlowkitError(
+                    f"{source.name} are images, whole numbers, and this density is of continuous"
+                    f" values: give it to glowkit.Dequantize, with levels={source.pixel_levels}"
+                )
+            raise GlowkitError(
+                f"{source.name} are images, but the model takes points; use another preset, or"
+                " data such as points:8gaussians"
+            )
+        if shape is not None and tuple(shape) != (2,):
+            raise _not_in_the_plane(source)
+        return take_points
+
+    def loss(
+        self, model: Density, x: Tensor, context: Tensor | None, generator: Generator
+    ) -> tuple[Tensor, Tensor]:
+        mean = points.nll(model, x, context).mean()
+        return mean, mean
+
+    def each(
+        self, model: Density, x: Tensor, context: Tensor | None, generator: Generator
+    ) -> Tensor:
+        return points.nll(model, x, context)
+
+    @torch.no_grad()
+    def draw(self, model: Density, device: torch.device, shown: PointSplit) -> tuple[Image, str]:
+        """Samples beside the density, in a square that holds the points shown."""
+        generator = torch.Generator(device).manual_seed(mixed_seed(SAMPLE_NOISE))
+        samples, _ = model.decode(model.draw_noises(_POINTS, generator=generator))
+        half_side = 1.1 * float(shown.points.abs().max())
+        picture = plane_image([("samples", samples), density_panel(model)], half_side)
+        return picture, _said(~finite_examples(samples), self.things)
+
+    def evaluate(
+        self,
+        model: Density,
+        source: Source | PointSource,
+        batches: Iterable[Batch],
+        importance_samples: int,
+        generator: Generator,
+    ) -> dict[str, Any]:
+        if importance_samples != 1:
+            raise GlowkitError("points are not dequantized: leave out --importance")
+        self.prepare(source, model)
+        assert isinstance(source, PointSource)
+        known = source.density
+
+        def log_p(examples: Tensor) -> Tensor:
+            return torch.from_numpy(known.log_prob(examples.double().cpu().numpy()))
+
+        return asdict(points.evaluate_points(model, batches, known.entropy(), log_p))
+
+    def text(self, figures: Mapping[str, Any]) -> dict[str, str]:
+        error, lost = f"± {figures['standard_error']:.4f}", figures["broken_points"]
+        paired = f"{figures['paired_kl_nats']:.4f} ± {figures['paired_standard_error']:.4f}"
+        broken = f"; {lost} points could not be" if lost else ""
+        return {
+            "NLL": f"{figures['nll_nats']:.4f} {error} nats (mean and standard error; exact)",
+            "entropy": f"{figures['entropy_nats']:.4f} nats, of the density itself",
+            "KL": f"{figures['kl_nats']:.4f} {error} nats (NLL less the entropy)",
+            "KL, paired": f"{paired} nats (mean of ln p/q)",
+            "points": str(figures["points"]),
+            "largest error": f"{figures['largest_error']:.1e}, of decode(encode(x)){broken}",
+        }
+
+    def finish(self, folder: RunFolder) -> None:
+        """Join the pictures of all evaluations, or evenly chosen ones, to samples/training.gif."""
+        frames = folder.all_samples()[::-1]
+        if frames:
+            save_gif(frames[:: -(-len(frames) // _MOST_FRAMES)][::-1], folder.animation)
+
+
+IMAGES, POINTS = Images(), Points()
+
+
+def objective_of(model: Density) -> Objective:
+    """Images for a density of whole numbers, points for one of continuous values."""
+    return POINTS if getattr(model, "levels", None) is None else IMAGES
 
 
 @torch.no_grad()
@@ -169,7 +332,7 @@ def share_of_figures(
     dequantization noise is the same at every evaluation and for any number of ranks, so that their
     differences are the model's.
     """
-    figure_of_each = subject_of(model.config).each
+    figure_of_each = objective_of(model).each
     total = torch.zeros(2, dtype=torch.float64)
     batches = -(-len(split) // batch_size)
     for number in range(rank, batches, ranks):
@@ -182,3 +345,28 @@ def share_of_figures(
         each = figure_of_each(model, x.to(device), context, generator)
         total += torch.stack([each.cpu().double().sum(), torch.tensor(float(len(each)))])
     return total
+
+
+def preparation(source: Source | PointSource, model: Density) -> Preparation:
+    """How a source's batches become a model's.
+
+    Raises GlowkitError for images of another shape than the model's, or all of one value at its
+    levels, for points and a model of images, and for images and a model of points.
+    """
+    return objective_of(model).prepare(source, model)
+
+
+def _not_in_the_plane(source: PointSource) -> GlowkitError:
+    return GlowkitError(
+        f"{source.name} are points in the plane, which this model does not take; use a preset"
+        " whose name ends in -points, with 2 dimensions"
+    )
+
+
+def _by(shape: Iterable[int]) -> str:
+    return "x".join(map(str, shape))
+
+
+def _said(broken: Tensor, things: str) -> str:
+    number = int(broken.sum())
+    return broken_sentence(number, broken.numel(), things) if number else ""

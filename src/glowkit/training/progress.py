@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 
-from glowkit.training.objective import IMAGES, Subject
+from glowkit.training.objective import IMAGES, Objective
 from glowkit.training.state import Plan, RunState
 
 _REFRESH_SECONDS = 0.25
@@ -20,7 +20,7 @@ class Report:
     Writes to stderr, since stdout belongs to results.
     """
 
-    def __init__(self, console: Console, subject: Subject = IMAGES) -> None:
+    def __init__(self, console: Console, subject: Objective = IMAGES) -> None:
         self.subject = subject
         self.console = console
         self._bar: Progress | None = None

@@ -16,7 +16,7 @@ import yaml
 from glowkit.system.errors import GlowkitError
 from glowkit.system.files import write_atomically
 from glowkit.training.metrics import read_rows
-from glowkit.training.objective import IMAGES, Subject
+from glowkit.training.objective import IMAGES, Objective
 
 KINDS = ("figures", "baselines", "classification", "section")
 _FORMAT = 1
@@ -148,7 +148,7 @@ def write_report(
     curves: Path,
     baselines: Mapping[str, float] | None,
     command: str,
-    subject: Subject = IMAGES,
+    objective: Objective = IMAGES,
     sections: Sequence[Section] = (),
     others: Sequence[tuple[str, str]] = (),
     notes: Sequence[str] = (),
@@ -159,7 +159,7 @@ def write_report(
         the split they were measured on; "data", its name, if known.
     settings: shown as YAML. sheets: (title, PNG or GIF file). curves: the run's metrics.csv.
     baselines: test bits/dim by name, if they were fitted. command: trains the run again.
-    subject: what the run is about.
+    objective: what the run is about.
     sections: what else there is to see, after the samples.
     others: further evaluations, what each is of and its figure. notes: what a reader must know.
 
@@ -167,8 +167,8 @@ def write_report(
         GlowkitError: when a sheet cannot be read or the report cannot be written.
     """
     steps = read_rows(curves)
-    validation = _series(steps, f"validation_{subject.figure}")
-    evaluations = sum(bool(row.get(f"validation_{subject.figure}")) for row in steps)
+    validation = _series(steps, f"validation_{objective.figure}")
+    evaluations = sum(bool(row.get(f"validation_{objective.figure}")) for row in steps)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("glowkit", "training"),
         autoescape=True,
@@ -176,14 +176,14 @@ def write_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page = environment.get_template(subject.report).render(
+    page = environment.get_template(objective.report).render(
         title=run.resolve().name,
         figures=figures,
         error_known=math.isfinite(figures["standard_error"]),
-        unit=subject.unit,
+        unit=objective.unit,
         log2=math.log2,
         baselines=sorted((baselines or {}).items(), key=lambda item: item[1]),
-        curves=_inline(_draw(steps, subject)) if steps else None,
+        curves=_inline(_draw(steps, objective)) if steps else None,
         best=min(validation, key=lambda point: point[1]) if validation else None,
         shown=SHOWN,
         evaluations=evaluations,
@@ -206,7 +206,7 @@ def _series(rows: list[dict[str, str]], column: str) -> list[tuple[int, float]]:
     return [(step, value) for step, value in points if math.isfinite(value)]
 
 
-def _draw(rows: list[dict[str, str]], subject: Subject) -> bytes:
+def _draw(rows: list[dict[str, str]], objective: Objective) -> bytes:
     """The figure against step, and the learning rate small below, as PNG."""
     import numpy as np
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -220,7 +220,7 @@ def _draw(rows: list[dict[str, str]], subject: Subject) -> bytes:
         ("train", {"linewidth": 1.2}),
         ("validation", {"marker": ".", "zorder": 3}),
     ):
-        points = _series(rows, f"{name}_{subject.figure}")
+        points = _series(rows, f"{name}_{objective.figure}")
         if points:
             curve.plot(*zip(*points, strict=True), label=name, **style)
             every += [value for _, value in points]
@@ -233,7 +233,7 @@ def _draw(rows: list[dict[str, str]], subject: Subject) -> bytes:
     if rates:
         rate.plot(*zip(*rates, strict=True), color="0.4")
         rate.ticklabel_format(axis="y", scilimits=(-2, 2))
-    curve.set_ylabel(subject.unit)
+    curve.set_ylabel(objective.unit)
     rate.set(xlabel="step", ylabel="learning rate", ylim=(0, None))
     for axes in (curve, rate):
         axes.grid(color="0.9")

@@ -55,11 +55,12 @@ _SECTIONS = ("data", "model", "training")
 class RunSettings:
     """What config.yaml holds. data: the arguments of `open_source`, among them "spec".
 
-    class_names: of the classes of a conditional model, in order.
+    model: its config, None for a density made by hand. class_names: of the classes of a
+    conditional model, in order.
     """
 
     data: dict[str, Any]
-    model: Config
+    model: Config | None
     training: TrainConfig
     class_names: tuple[str, ...] = ()
 
@@ -101,7 +102,7 @@ class RunFolder:
 def write_settings(
     run: Path,
     data: Mapping[str, Any],
-    model: Config,
+    model: Config | None,
     training: TrainConfig,
     class_names: Sequence[str] = (),
 ) -> None:
@@ -112,7 +113,7 @@ def write_settings(
         "model": to_settings(model),
         "training": asdict(training),
     }
-    if model.classes:
+    if class_names:
         settings["class_names"] = list(class_names)
     text = yaml.safe_dump(settings, sort_keys=False)
     write_atomically(RunFolder(run).config, text.encode())

@@ -26,7 +26,7 @@ from glowkit.training.config import make_optimizer
 from glowkit.training.ema import UPDATES, Ema
 from glowkit.training.interrupt import Interruption
 from glowkit.training.metrics import MetricsFile
-from glowkit.training.objective import Subject, subject_of
+from glowkit.training.objective import Objective, objective_of
 from glowkit.training.progress import Report
 from glowkit.training.run import RunFolder, read_run, sentences
 from glowkit.training.state import Plan, RunState
@@ -183,7 +183,7 @@ class Training:
         self.fabric, self.folder, self.model = fabric, folder, model
         self.plan, self.state, self.splits, self.prepare = plan, state, splits, prepare
         self.report, self.loggers, self.interruption = report, loggers, interruption
-        self.subject = subject_of(model.config)
+        self.subject = objective_of(model)
         self.loss = fabric.setup_module(Loss(model, self.subject))
         # A group of its own: sums in a backward pass must not meet those that average gradients.
         group = torch.distributed.new_group() if fabric.world_size > 1 else None
@@ -215,7 +215,7 @@ class Training:
 class Loss(nn.Module):
     """What training minimises, and the figure alone, two scalars, of a batch."""
 
-    def __init__(self, model: Density, subject: Subject) -> None:
+    def __init__(self, model: Density, subject: Objective) -> None:
         super().__init__()
         self.model = model
         self.subject = subject
