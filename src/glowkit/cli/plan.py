@@ -105,6 +105,11 @@ class Planned:
                     f"{source.name} has no class labels, which a conditional model needs; name"
                     " classes by sub-folders or a labels array, or train without classes"
                 )
+            if "classes" not in known:
+                raise GlowkitError(
+                    f"{self.family.name} has no setting classes, and so no class conditions; leave"
+                    " out --conditional"
+                )
             fitted["classes"] = len(source.class_names)
             # A preset with classes says itself what they reach; some families take none anywhere.
             if not classes and "conditioning" in known:

@@ -78,6 +78,7 @@ def _keep_fuller(run: Path) -> None:
 def _write(opened: Opened, main: "Part") -> Path:
     """Write the page of a run, on which these figures come first."""
     from glowkit.models import to_settings
+    from glowkit.models.families import family_of
     from glowkit.training import RunFolder, read_run
     from glowkit.training.report import read_parts, write_report
 
@@ -116,7 +117,7 @@ def _write(opened: Opened, main: "Part") -> Path:
         sheets=[(_title(sheet), sheet) for sheet in sheets],
         curves=folder.metrics,
         baselines=fitted[0].content if fitted else None,
-        command=f"glowkit train --config {folder.config}",
+        command=f"glowkit train --config {folder.config}{family_of(settings.model).option}",
         objective=opened.objective,
         sections=[
             *_told(parts, main.weights),

@@ -148,7 +148,7 @@ def train(
     if result.interrupted:
         warn(
             f"glowkit: interrupted; saved at step {result.step}."
-            f" Go on with: glowkit train --resume --out {folder}"
+            f" Go on with: glowkit train --resume --out {folder}{planned.family.option}"
         )
         raise typer.Exit(130)
     if result.rank:
@@ -197,7 +197,7 @@ def train(
     for name, path in {"model": "model", "samples": "samples"}.items():
         say(f"{name + ':':<8} {folder / path}")
     say(f"report:  {report}")
-    hint(f"next:    glowkit sample {folder}")
+    hint(f"next:    glowkit sample {folder}{planned.family.option}")
 
 
 def _opening(

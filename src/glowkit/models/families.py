@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import sys
 import traceback
 import zlib
@@ -46,6 +47,12 @@ class Family:
         A user's own may compute with what it builds, which that device cannot.
         """
         return "cpu" if self.defined_in else "meta"
+
+    @property
+    def option(self) -> str:
+        """What commands need beside the name of a run; nothing for families of this package."""
+        file = self.defined_in.rpartition(":")[0]
+        return f" --model {shlex.quote(file)}" if file else ""
 
 
 _FAMILIES: dict[type, Family] = {}

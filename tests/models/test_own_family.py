@@ -1,0 +1,365 @@
+"""Models that glowkit did not make: a family in a user's own file, and densities made by hand."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import glowkit
+from glowkit import Chain, Density, Dequantize, GlowkitError, Then
+from glowkit.bijections import Actnorm, Affine, Conv1x1, Coupling, LUMatrix
+from glowkit.core.noise import NoiseSpec
+from glowkit.data import Source, open_source
+from glowkit.data.split import ImageSplit
+from glowkit.data.toy import PointSource, PointSplit
+from glowkit.densities import StandardNormal, TopPrior, Uniform, WithLabels
+from glowkit.models import build, changed, families, from_settings, to_settings
+from glowkit.models.families import family, family_of, import_file, of_file
+from glowkit.nets import MLP, ZeroLinear
+from glowkit.tasks import bits_per_dim, classify, evaluate, evaluate_points
+from glowkit.training import TrainConfig, preparation, read_run, train
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "own_family.py"
+SHAPE = (1, 4, 4)
+CONFIG = TrainConfig(batch_size=16, epochs=2, warmup_steps=5)
+
+
+def images(labels: bool = False) -> Source:
+    """100 training images of 4x4 pixels in 8 levels, and 21 others of each kind."""
+    rng = np.random.default_rng(0)
+    pixels = (rng.integers(0, 5, (142, 1, 4, 4)) + np.arange(4)).astype(np.uint8)
+    classes = rng.integers(0, 3, 142) if labels else None
+    names, parts = ("train", "validation", "test"), np.split(np.arange(142), [100, 121])
+    rows = dict(zip(names, parts, strict=True))
+    splits = {name: ImageSplit(pixels, classes, index) for name, index in rows.items()}
+    return Source("tiny", splits, SHAPE, 8, ("a", "b", "c") if labels else (), ())
+
+
+def points() -> PointSource:
+    source = open_source("points:moons")
+    splits = {name: PointSplit(split.points[:100].numpy()) for name, split in source.splits.items()}
+    return PointSource(source.name, splits, source.density)
+
+
+def batches(source: Any, model: Density) -> list[tuple[Tensor, Tensor | None]]:
+    return [preparation(source, model)(source.splits["test"].__getitems__(slice(None)))]
+
+
+@pytest.fixture(autouse=True)
+def forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a test registers and imports is gone after it."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield
+    for kind, found in list(families._FAMILIES.items()):
+        if found.defined_in:
+            del families._FAMILIES[kind]
+    for name in [name for name in sys.modules if name.startswith("own_")]:
+        del sys.modules[name]
+
+
+def example() -> ModuleType:
+    """The example as `import own_family` finds it."""
+    spec = importlib.util.spec_from_file_location("own_family", EXAMPLE)
+    assert spec is not None
+    assert spec.loader is not None
+    sys.modules["own_family"] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_example_is_short() -> None:
+    lines = [line for line in EXAMPLE.read_text().splitlines() if line.strip()]
+    code = [line for line in lines if not line.startswith(("glowkit ", '"""', "A coupling"))]
+    assert len(code) <= 45
+
+
+def test_the_coupling_of_the_example_inverts_and_knows_its_derivative() -> None:
+    transformer = example().SinhArcsinh()
+    x, h = torch.randn(5, 3, dtype=torch.double), torch.randn(5, 6, dtype=torch.double)
+    y, ladj = transformer(x, h)
+    again, back = transformer.inverse(y, h)
+    assert torch.allclose(again, x)
+    assert torch.allclose(back, -ladj)
+    jacobian = torch.func.vmap(torch.func.jacrev(lambda x, h: transformer(x[None], h[None])[0][0]))
+    assert torch.allclose(jacobian(x, h).det().abs().log(), ladj)
+
+
+def test_a_family_of_ones_own_is_trained_saved_and_loaded(tmp_path: Path) -> None:
+    own = example()
+    config = own.SinhConfig(SHAPE, pixel_levels=8, steps=2, width=8)
+    result = train(images(), config, CONFIG, tmp_path / "run", quiet=True)
+    assert 0 < result.best_figure < 4
+    assert read_run(tmp_path / "run").model == config
+    model = glowkit.load(tmp_path / "run")
+    assert model.config == config
+    found = evaluate(model, batches(images(), model))
+    assert (found.images, found.levels, found.largest_pixel_error) == (21, 8, 0)
+    again = glowkit.load(glowkit.save(model, tmp_path / "copy"))
+    x = batches(images(), model)[0][0]
+    before, after = (one.log_prob(x, None, glowkit.MIDPOINT) for one in (model, again))
+    assert torch.equal(before, after)
+    about = json.loads((tmp_path / "copy" / "config.json").read_text())
+    assert about["family"] == "sinh"
+    assert about["defined_in"] == f"{EXAMPLE.resolve()}:SinhConfig"
+    longer = replace(CONFIG, epochs=3)
+    assert train(images(), config, longer, tmp_path / "run", resume=True, quiet=True).step == 18
+
+
+def test_loading_never_runs_the_file_that_a_model_names(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(EXAMPLE.read_text())
+    kind = of_file(str(file))
+    model = build(kind.config(SHAPE, 8, 1, 8))
+    glowkit.initialize(model, batches(images(), model)[0][0])
+    folder = glowkit.save(model, tmp_path / "model")
+    ran = tmp_path / "ran"
+    file.write_text(f"open({str(ran)!r}, 'w')")
+    code = f"import glowkit; glowkit.load({str(folder)!r})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    said = done.stderr.splitlines()[-1]
+    assert "family 'sinh' is of a user's own file" in said
+    assert "mine.py:SinhConfig, which is never run unasked: import it first" in said
+    assert "--model FILE.py" in said
+    assert not ran.exists()
+
+
+def test_settings_go_to_a_file_and_back() -> None:
+    @dataclass(frozen=True)
+    class Own:
+        widths: tuple[int, ...] = (4, 4)
+        steps: int = 1
+
+    family("settings", Own)(lambda config: StandardNormal((2,)))
+    config = Own((8, 2), 3)
+    stored = json.loads(json.dumps(to_settings(config)))
+    assert stored["widths"] == [8, 2]
+    assert from_settings(stored) == config
+    assert changed(config, {"steps": 5}) == Own((8, 2), 5)
+    with pytest.raises(GlowkitError, match="steps is 'x'; it must be a whole number"):
+        changed(config, {"steps": "x"})
+    with pytest.raises(GlowkitError, match="settings has no setting 'stepz'; it has widths, steps"):
+        changed(config, {"stepz": 1})
+    with pytest.raises(GlowkitError, match="do not make a settings"):
+        changed(config, {"widths": {"a": []}})
+
+
+@dataclass(frozen=True)
+class Foreign:
+    size: int = 2
+
+
+def test_a_config_without_a_family() -> None:
+    with pytest.raises(GlowkitError, match=r"a Foreign is not the config.*glowkit\.family"):
+        build(Foreign())
+    with pytest.raises(GlowkitError, match="a Foreign is not the config of a model"):
+        train(images(), Foreign(), CONFIG, "nowhere", quiet=True)
+
+
+def test_a_family_that_makes_something_else() -> None:
+    family("else", Foreign)(lambda config: torch.zeros(3))  # type: ignore[arg-type,return-value]
+    with pytest.raises(GlowkitError, match="'else' made a Tensor of its config, and not a Density"):
+        build(Foreign())
+
+
+def test_what_cannot_be_registered() -> None:
+    @dataclass
+    class Thawed:
+        size: int = 2
+
+    @dataclass(frozen=True)
+    class Named:
+        family: str = ""
+
+    for name, config, words in (
+        ("glow", Foreign, "there is a family 'glow' already; choose another name"),
+        ("two words", Foreign, "cannot be called 'two words'"),
+        ("thawed", Thawed, "frozen=True"),
+        ("plain", int, "frozen=True"),
+        ("value", Foreign(), "frozen=True"),
+        ("named", Named, "a setting cannot be called 'family'"),
+    ):
+        with pytest.raises(GlowkitError, match=words):
+            family(name, config)(lambda config: StandardNormal((2,)))  # type: ignore[arg-type]
+
+
+def test_registering_again_replaces_and_another_file_may_not(tmp_path: Path) -> None:
+    first, second = example(), example()
+    assert family_of(second.SinhConfig(SHAPE)).config is second.SinhConfig
+    with pytest.raises(GlowkitError, match="not the config of a model"):
+        build(first.SinhConfig(SHAPE))
+    other = tmp_path / "other.py"
+    other.write_text(EXAMPLE.read_text())
+    with pytest.raises(GlowkitError, match=r"other\.py does not run: there is a family 'sinh' alr"):
+        import_file(other)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("x = 1\ny = x / 0\n", r"does not run: ZeroDivisionError: division by zero \(line 2\)"),
+        ("def f(:\n", r"does not run: SyntaxError: .*\(line 1\)"),
+        ("import sys\nsys.exit(3)\n", r"does not run: SystemExit: 3 \(line 2\)"),
+        ("import nowhere_at_all\n", "does not run: ModuleNotFoundError"),
+        ("x = 1\n", r"registers no family; put @glowkit\.family\(NAME, CONFIG\) before"),
+    ],
+)
+def test_files_that_hold_no_family(tmp_path: Path, text: str, words: str) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(text)
+    for _ in range(2):  # a file that failed is run again
+        with pytest.raises(GlowkitError, match=words) as error:
+            import_file(file)
+        assert "\n" not in str(error.value)
+
+
+def test_a_file_is_named_by_itself_or_with_its_config(tmp_path: Path) -> None:
+    text = EXAMPLE.read_text()
+    both = text + text[text.index("@dataclass") :].replace("Sinh", "Other").replace(
+        '"sinh"', '"other"'
+    ).replace("OtherArcsinh", "SinhArcsinh")
+    file = tmp_path / "both.py"
+    file.write_text(both)
+    assert of_file(f"{file}:OtherConfig").name == "other"
+    with pytest.raises(GlowkitError, match=r"several families; choose one of .*both\.py:SinhConf"):
+        of_file(str(file))
+    with pytest.raises(GlowkitError, match="no family whose config is NoConfig; choose one of"):
+        of_file(f"{file}:NoConfig")
+    for wrong in (tmp_path / "none.py", tmp_path):
+        with pytest.raises(GlowkitError, match=r"is no Python file; give FILE\.py"):
+            of_file(str(wrong))
+
+
+def by_hand(levels: int = 8, classes: int = 0) -> Dequantize:
+    """A density of the images above that no config describes."""
+    prior = TopPrior(SHAPE, None, ZeroLinear(classes, 2)) if classes else StandardNormal(SHAPE)
+    flow: Density = Then(Chain([Actnorm(1), Conv1x1(LUMatrix(1))]), prior, SHAPE)
+    flow = WithLabels(classes, flow) if classes else flow
+    return Dequantize(Uniform(SHAPE), flow, levels)
+
+
+def test_a_density_made_by_hand_is_trained_in_place_saved_and_loaded(tmp_path: Path) -> None:
+    model = by_hand()
+    result = train(images(), model, CONFIG, tmp_path / "run", quiet=True)
+    assert 0 < result.best_figure < 4
+    assert read_run(tmp_path / "run").model is None
+    assert list((tmp_path / "run" / "samples").glob("*.png"))
+    with pytest.raises(GlowkitError, match=r"made by hand.*glowkit\.load\(folder, into=density\)"):
+        glowkit.load(tmp_path / "run")
+    best = glowkit.load(tmp_path / "run", into=by_hand())
+    found = evaluate(best, batches(images(), best))
+    assert (found.images, found.levels, found.largest_pixel_error) == (21, 8, 0)
+    assert bits_per_dim(best, batches(images(), best)[0][0]).shape == (21,)
+    copy = glowkit.load(glowkit.save(model, tmp_path / "copy"), into=by_hand())
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, copy.state_dict()[name])
+    longer = replace(CONFIG, epochs=3)
+    again = train(images(), by_hand(), longer, tmp_path / "run", resume=True, quiet=True)
+    assert again.step == 18
+
+
+def test_damage_to_the_weights_of_a_density_made_by_hand_is_seen(tmp_path: Path) -> None:
+    model = by_hand()
+    glowkit.initialize(model, batches(images(), model)[0][0])
+    path = glowkit.save(model, tmp_path) / "model.safetensors"
+    whole = bytearray(path.read_bytes())
+    whole[-1] ^= 1
+    path.write_bytes(whole)
+    with pytest.raises(GlowkitError, match="damaged: it holds other weights"):
+        glowkit.load(tmp_path, into=by_hand())
+
+
+def test_weights_go_into_a_density_that_they_fit(tmp_path: Path) -> None:
+    glowkit.save(by_hand(), tmp_path)
+    with pytest.raises(GlowkitError, match="do not fit the density given"):
+        glowkit.load(tmp_path, into=StandardNormal((2,)))
+    config = glowkit.NICEConfig(SHAPE, width=4, depth=1, pixel_levels=8)
+    folder = glowkit.save(build(config), tmp_path / "built")
+    into = build(config)
+    assert glowkit.load(folder, into=into) is into
+
+
+def test_a_density_with_classes_says_so(tmp_path: Path) -> None:
+    model = by_hand(classes=3)
+    assert (model.classes, model.levels, model.shape) == (3, 8, SHAPE)
+    with pytest.raises(GlowkitError, match="have no labels"):
+        batches(images(), model)
+    train(images(labels=True), model, CONFIG, tmp_path / "run", quiet=True)
+    assert read_run(tmp_path / "run").class_names == ("a", "b", "c")
+    assert 0 <= classify(model, batches(images(labels=True), model)).accuracy <= 1
+
+
+def test_a_density_of_points_made_by_hand(tmp_path: Path) -> None:
+    def made() -> Density:
+        layers = [Actnorm(2), Coupling(1, MLP(1, 2, width=8), Affine())]
+        return Then(Chain(layers), StandardNormal((2,)))
+
+    source, model = points(), made()
+    result = train(source, model, CONFIG, tmp_path / "run", quiet=True)
+    assert result.best_figure < 10
+    best = glowkit.load(tmp_path / "run", into=made())
+    known = source.density
+
+    def log_p(x: Tensor) -> Tensor:
+        return torch.from_numpy(known.log_prob(x.double().numpy()))
+
+    found = evaluate_points(best, batches(source, best), known.entropy(), log_p)
+    assert found.points == 100
+    assert found.largest_error < 1e-3
+    with pytest.raises(GlowkitError, match="are images, but the model takes points"):
+        preparation(images(), best)
+
+
+def test_a_density_that_does_not_fit_the_data() -> None:
+    flow = Then(Actnorm(1), StandardNormal(SHAPE), SHAPE)
+    with pytest.raises(GlowkitError, match=r"give it to glowkit\.Dequantize, with levels=8"):
+        preparation(images(), flow)
+    with pytest.raises(GlowkitError, match="are points in the plane"):
+        preparation(points(), by_hand())
+    with pytest.raises(GlowkitError, match="are points in the plane"):
+        preparation(points(), StandardNormal((3,)))
+    wide = Dequantize(Uniform((1, 4, 8)), StandardNormal((1, 4, 8)), 8)
+    with pytest.raises(GlowkitError, match=r"takes images of shape 1x4x8 .* are 1x4x4"):
+        preparation(images(), wide)
+
+
+class Mine(Density):
+    """A density of images that is of no class of glowkit's, around one that is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inside = by_hand()
+        self.levels, self.shape = 8, SHAPE
+
+    def encode(self, x: Tensor, context: Any = None, generator: Any = None) -> Any:
+        return self.inside.encode(x, context, generator)
+
+    def decode(self, noises: Any, context: Any = None) -> Any:
+        return self.inside.decode(noises, context)
+
+    def noise_specs(self) -> list[NoiseSpec]:
+        return self.inside.noise_specs()
+
+
+def test_a_class_of_ones_own_says_what_it_is_of(tmp_path: Path) -> None:
+    model = Mine()
+    train(images(), model, CONFIG, tmp_path / "run", quiet=True)
+    assert evaluate(model.eval(), batches(images(), model)).images == 21
+
+
+def test_a_model_that_is_trained_goes_on_from_its_weights(tmp_path: Path) -> None:
+    config = glowkit.NICEConfig(SHAPE, width=8, depth=1, pixel_levels=8)
+    first = train(images(), config, CONFIG, tmp_path / "first", quiet=True)
+    model = glowkit.load(tmp_path / "first")
+    second = train(images(), model, CONFIG, tmp_path / "second", quiet=True)
+    assert second.best_figure < first.best_figure
+    assert glowkit.load(tmp_path / "second").config == config
