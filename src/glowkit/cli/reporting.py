@@ -98,7 +98,8 @@ def _write(opened: Opened, main: "Part") -> Path:
         and all(part.about.get(name) == main.about[name] for name in ("data", "split"))
         and part.about.get("levels") == main.content.get("levels")
     ]
-    others = [part for part in parts if part.kind == "figures" and part.name != main.name]
+    figures = [p for p in parts if p.kind == "figures" and opened.objective.figure in p.content]
+    others = [part for part in figures if part.name != main.name]
     kept = [part for part in parts if part.kind == "section"]
     if fitted:
         kept = [part for part in kept if part.content["title"] != "Baselines"]
@@ -124,7 +125,7 @@ def _write(opened: Opened, main: "Part") -> Path:
             *_attributes(opened, main.weights),
             *_sections(kept, main.weights),
         ],
-        others=[_other(part, main.weights) for part in others],
+        others=[_other(opened, part, main.weights) for part in others],
         notes=notes,
     )
 
@@ -200,16 +201,11 @@ def _attributes(opened: Opened, weights: str) -> "list[Section]":
     ]
 
 
-def _other(part: "Part", weights: str) -> tuple[str, str]:
+def _other(opened: Opened, part: "Part", weights: str) -> tuple[str, str]:
     """What an evaluation is of, and its figure."""
-    found, about = part.content, part.about
-    if "nll_nats" in found:
-        value, of = found["nll_nats"], f"{found['points']} points"
-    else:
-        draws = found["importance_samples"]
-        value = found["bits_per_dim"]
-        of = f"{found['images']} images, {found['levels']} levels, {draws} importance sample(s)"
-    name = f"{about.get('split')} split of {about.get('data')}: {of}"
+    found, about, objective = part.content, part.about, opened.objective
+    value = found[objective.figure]
+    name = f"{about.get('split')} split of {about.get('data')}: {objective.basis(found)}"
     return _note(name, part, weights), f"{value:.4f} ± {found['standard_error']:.4f}"
 
 

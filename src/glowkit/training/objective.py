@@ -114,6 +114,10 @@ class Objective(ABC):
     def text(self, figures: Mapping[str, Any]) -> dict[str, str]:
         """Those figures as a person reads them."""
 
+    @abstractmethod
+    def basis(self, figures: Mapping[str, Any]) -> str:
+        """What those figures rest on: how many examples, and what else they depend on."""
+
     def baselines(
         self, model: Density, source: Any, batches: Batches, split: str, seed: int, asked: bool
     ) -> dict[str, float]:
@@ -207,6 +211,12 @@ class Images(Objective):
             text["broken images"] = broken
         return text
 
+    def basis(self, figures: Mapping[str, Any]) -> str:
+        draws = figures["importance_samples"]
+        return (
+            f"{figures['images']} images, {figures['levels']} levels, {draws} importance sample(s)"
+        )
+
     def baselines(
         self, model: Density, source: Any, batches: Batches, split: str, seed: int, asked: bool
     ) -> dict[str, float]:
@@ -299,6 +309,9 @@ class Points(Objective):
             "points": str(figures["points"]),
             "largest error": f"{figures['largest_error']:.1e}, of decode(encode(x)){broken}",
         }
+
+    def basis(self, figures: Mapping[str, Any]) -> str:
+        return f"{figures['points']} points"
 
     def finish(self, folder: RunFolder) -> None:
         """Join the pictures of all evaluations, or evenly chosen ones, to samples/training.gif."""
