@@ -76,7 +76,7 @@ def test_a_float_file_is_refused_as_in_a_folder(cli: Cli, run: Path, photos: Pat
 def test_an_error_of_rounding_is_explained(
     cli: Cli, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from glowkit.tasks import reconstruction as module
+    from glowkit.tasks import evaluation as module
 
     right = module.reconstruction
 

@@ -85,7 +85,7 @@ def test_floats_are_rounded_to_256_levels(tmp_path, dtype):
 
 
 def test_many_blocks(tmp_path, monkeypatch):
-    from glowkit.data import members
+    from glowkit.data import arrays as members
 
     monkeypatch.setattr(members, "BLOCK_BYTES", 100)
     array = whole_numbers((50, 6, 6), np.int16)
