@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from glowkit.nets.precision import PRECISIONS, computing_in
+from glowkit.nets.fast import PRECISIONS, computing_in
 
 
 class InPrecision(nn.Module):

@@ -30,8 +30,7 @@ from glowkit.app.answers import (
     shown,
     uploaded,
 )
-from glowkit.app.drawing import figures, plain, plot, samples
-from glowkit.app.exhibit import Exhibit
+from glowkit.app.exhibit import Exhibit, figures, plain, plot, samples
 from glowkit.app.serving import serving
 from glowkit.pictures.sheet import HATCH_INK, to_pil
 from glowkit.tasks import edit as glowkit_edit

@@ -19,7 +19,7 @@ from glowkit.core.chain import MEMORY_MODES
 from glowkit.models.build import build
 from glowkit.models.glow import GlowConfig
 from glowkit.nets import GlowNet
-from glowkit.nets.precision import set_precision
+from glowkit.nets.fast import set_precision
 from laws.table import BIJECTIONS, DENSITIES, Row, example, make
 
 ROWS = [*BIJECTIONS, *DENSITIES]

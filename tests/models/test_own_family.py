@@ -18,7 +18,7 @@ from torch import Tensor
 import glowkit
 from glowkit import Chain, Density, Dequantize, GlowkitError, Then
 from glowkit.bijections import Actnorm, Affine, Conv1x1, Coupling, LUMatrix
-from glowkit.core.noise import NoiseSpec
+from glowkit.core.density import NoiseSpec
 from glowkit.data import Source, open_source
 from glowkit.data.split import ImageSplit
 from glowkit.data.toy import PointSource, PointSplit

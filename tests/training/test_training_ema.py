@@ -9,7 +9,7 @@ from training_runs import MODEL, tiny_run, tiny_source
 
 from glowkit.core.initialization import initialize
 from glowkit.models import build, load
-from glowkit.nets.precision import PrecisionNet
+from glowkit.nets.fast import PrecisionNet
 from glowkit.training.batches import Prepare
 from glowkit.training.checkpoint import read_checkpoint
 from glowkit.training.config import ema_decay_at

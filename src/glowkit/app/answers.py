@@ -8,8 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from glowkit.app.drawing import figures, plain, plot, samples
-from glowkit.app.exhibit import Exhibit, upload
+from glowkit.app.exhibit import Exhibit, figures, plain, plot, samples, upload
 from glowkit.core import MIDPOINT
 from glowkit.core.finite import LESS_HEAT, broken_examples, broken_sentence
 from glowkit.pictures.plots import histogram

@@ -20,8 +20,7 @@ from glowkit.app.answers import (
     shown,
     uploaded,
 )
-from glowkit.app.drawing import plain
-from glowkit.app.exhibit import Exhibit
+from glowkit.app.exhibit import Exhibit, plain
 from glowkit.pictures.sheet import to_pil
 from glowkit.system.errors import GlowkitError
 from glowkit.tasks import Attributes

@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from glowkit.app.address import OnlyByName, free_port
-from glowkit.app.drawing import CSS
-from glowkit.app.exhibit import MOST_BYTES, Exhibit
+from glowkit.app.exhibit import CSS, MOST_BYTES, Exhibit
 from glowkit.system.errors import GlowkitError
 
 if TYPE_CHECKING:

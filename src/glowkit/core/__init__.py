@@ -13,11 +13,10 @@ if TYPE_CHECKING:
         sum_per_example,
     )
     from glowkit.core.chain import Chain
-    from glowkit.core.density import Density
+    from glowkit.core.density import MIDPOINT, Density, Generator, NoiseSpec, draw
     from glowkit.core.finite import nan_where_broken
     from glowkit.core.freezing import frozen
     from glowkit.core.initialization import DataDependent, initialize
-    from glowkit.core.noise import MIDPOINT, Generator, NoiseSpec, draw
     from glowkit.system.allocator import keep_freed_memory
     from glowkit.system.errors import GlowkitError, GlowkitWarning, shown
 
@@ -53,12 +52,11 @@ _HOMES = {
         "sum_per_example",
     ],
     "glowkit.core.chain": ["Chain"],
-    "glowkit.core.density": ["Density"],
+    "glowkit.core.density": ["MIDPOINT", "Density", "Generator", "NoiseSpec", "draw"],
     "glowkit.system.errors": ["GlowkitError", "GlowkitWarning", "shown"],
     "glowkit.core.finite": ["nan_where_broken"],
     "glowkit.core.freezing": ["frozen"],
     "glowkit.core.initialization": ["DataDependent", "initialize"],
-    "glowkit.core.noise": ["MIDPOINT", "Generator", "NoiseSpec", "draw"],
 }
 
 if not TYPE_CHECKING:

@@ -3,14 +3,89 @@
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from glowkit.core.finite import warn_of_broken
-from glowkit.core.noise import MIDPOINT, Generator, NoiseSpec, Portion, draw
 from glowkit.system.errors import GlowkitError
+
+
+class Midpoint(Enum):
+    """Stands in for a generator where the median of the noise is wanted instead of a draw."""
+
+    MIDPOINT = "midpoint"
+
+
+MIDPOINT = Midpoint.MIDPOINT
+
+
+@dataclass(frozen=True)
+class Portion:
+    """A generator that draws for `size` examples and keeps what belongs to some `rows` of them.
+
+    So noise belongs to an example's place in a batch, however many processes share the batch.
+    """
+
+    generator: torch.Generator
+    rows: slice
+    size: int
+
+
+Generator = torch.Generator | Portion | Literal[Midpoint.MIDPOINT] | None
+"""Where randomness comes from: a `torch.Generator`, a `Portion` of what one draws, torch's global
+one (None), or `MIDPOINT`."""
+
+
+@dataclass(frozen=True)
+class NoiseSpec:
+    """One tensor of whitened noise: its shape without the batch, and its standard distribution."""
+
+    shape: tuple[int, ...]
+    distribution: Literal["normal", "logistic"] = "normal"
+
+
+def draw(
+    spec: NoiseSpec,
+    n: int,
+    like: Tensor,
+    temperature: float | Tensor = 1.0,
+    generator: Generator = None,
+) -> Tensor:
+    """Draw (n, *spec.shape) standard noise, times the temperature (a number, or one per example).
+
+    Temperature 0, or the generator `MIDPOINT`, gives the median, which is 0.
+
+    >>> draw(NoiseSpec((2,)), 3, torch.zeros(()), generator=MIDPOINT).tolist()
+    [[0.0, 0.0], [0.0, 0.0], [0.0, 0.0]]
+    >>> generators = [torch.Generator().manual_seed(0) for _ in "ab"]
+    >>> whole = draw(NoiseSpec((2,)), 3, torch.zeros(()), generator=generators[0])
+    >>> second = Portion(generators[1], slice(1, 2), size=3)
+    >>> torch.equal(draw(NoiseSpec((2,)), 1, torch.zeros(()), generator=second), whole[1:2])
+    True
+    """
+    scale = torch.as_tensor(temperature, dtype=like.dtype, device=like.device)
+    noise = _standard(spec, n, like, generator).to(like.device)
+    return noise * scale.reshape(-1, *[1] * len(spec.shape))
+
+
+def _standard(spec: NoiseSpec, n: int, like: Tensor, generator: Generator) -> Tensor:
+    if isinstance(generator, Portion):
+        noise = _standard(spec, generator.size, like, generator.generator)[generator.rows]
+        if len(noise) != n:
+            raise ValueError(f"noise for {len(noise)} examples where there are {n}")
+        return noise
+    shape = (n, *spec.shape)
+    if generator is MIDPOINT:
+        return torch.zeros(shape, dtype=like.dtype, device=like.device)
+    source = like.device if generator is None else generator.device
+    if spec.distribution == "normal":
+        return torch.randn(shape, dtype=like.dtype, device=source, generator=generator)
+    uniform = torch.rand(shape, dtype=like.dtype, device=source, generator=generator)
+    return torch.logit(uniform, eps=torch.finfo(like.dtype).tiny)
 
 
 class Density(nn.Module, ABC):

@@ -7,6 +7,7 @@ from glowkit.nets.batchnorm import (
     following_moments,
     share_batch,
 )
+from glowkit.nets.fast import PRECISIONS
 from glowkit.nets.gated import (
     BRANCH_DEVIATION,
     ChannelNorm,
@@ -34,7 +35,6 @@ from glowkit.nets.normalized import (
     StandardizedNormedConv2d,
     UnitConv2d,
 )
-from glowkit.nets.precision import PRECISIONS
 from glowkit.nets.residual import MaskedSignPairs, ResidualNet, SignPairs
 
 __all__ = [

@@ -1,12 +1,58 @@
-"""The one door between fast kernels, differentiated by hand, and plain operations, by autograd."""
+"""How networks compute: in which precision, and by fast kernels, behind one door."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from glowkit.core.bijection import transformed
+
+PRECISIONS: dict[str, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+"""What a config can ask for, by name; "float32" stands for the parameters' own dtype."""
+
+
+def computing_in(dtype: torch.dtype, device: torch.device) -> AbstractContextManager[object]:
+    """Run a network's convolutions and matrix products in `dtype`; float32 changes nothing.
+
+    Parameters stay as they are. Only conditioners run in low precision, and they hand their output
+    back in the flow's dtype: the flow's own arithmetic, every `exp` and every log-det, stays in
+    float32 or wider. Pays where the processor multiplies bfloat16 natively.
+    """
+    if dtype == torch.float32:
+        return nullcontext()
+    return torch.autocast(device.type, dtype)
+
+
+class PrecisionNet(nn.Module):
+    """A network that computes in `dtype`, whatever the dtype of its parameters.
+
+    Args:
+        precision: one of `PRECISIONS`.
+    """
+
+    dtype: torch.dtype
+
+    def __init__(self, precision: str) -> None:
+        super().__init__()
+        self.dtype = PRECISIONS[precision]
+
+
+def precision_nets(model: nn.Module) -> list[PrecisionNet]:
+    """The conditioners of a model whose precision can be chosen.
+
+    >>> from glowkit.nets import GlowNet
+    >>> len(precision_nets(GlowNet(2, 4, width=8)))
+    1
+    """
+    return [module for module in model.modules() if isinstance(module, PrecisionNet)]
+
+
+def set_precision(model: nn.Module, precision: str) -> None:
+    """Let all those conditioners compute in a precision."""
+    for net in precision_nets(model):
+        net.dtype = PRECISIONS[precision]
 
 
 class Kernel(torch.autograd.Function):

@@ -9,9 +9,8 @@ from torch.nn import functional as F
 
 from glowkit.core.bijection import transformed
 from glowkit.nets.batchnorm import SharesBatch
-from glowkit.nets.fast import Native
+from glowkit.nets.fast import Native, PrecisionNet, computing_in
 from glowkit.nets.normalized import ConvMaker, StandardizedConv2d
-from glowkit.nets.precision import PrecisionNet, computing_in
 
 
 class Dropout(SharesBatch, nn.Dropout):

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from glowkit.core.freezing import made_once
 from glowkit.core.initialization import channel_statistics
-from glowkit.nets.precision import PrecisionNet
+from glowkit.nets.fast import PrecisionNet
 
 LOG_SCALE_FACTOR = 3.0
 """openai/glow multiplies its learned log-scales by 3, so that they learn three times as fast."""

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from glowkit.nets.precision import PRECISIONS
+from glowkit.nets.fast import PRECISIONS
 from glowkit.system.errors import GlowkitError, shown
 
 # One kernel for all tensors of a model, which halves the time of a step on small models; torch has

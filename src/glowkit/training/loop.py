@@ -11,8 +11,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from glowkit.core.density import Generator, Portion
 from glowkit.core.finite import not_finite
-from glowkit.core.noise import Generator, Portion
 from glowkit.models import save
 from glowkit.pictures.sheet import save_png
 from glowkit.system.errors import GlowkitError

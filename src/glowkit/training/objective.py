@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
-from glowkit.core.density import Density
+from glowkit.core.density import Density, Generator
 from glowkit.core.finite import broken_examples, broken_sentence, finite_examples
-from glowkit.core.noise import Generator
 from glowkit.data.levels import check_spread
 from glowkit.data.source import Source
 from glowkit.data.toy import PointSource, PointSplit

@@ -12,13 +12,12 @@ from lightning.fabric.loggers.tensorboard import TensorBoardLogger
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 
-from glowkit.core.density import Density
+from glowkit.core.density import Density, Generator
 from glowkit.core.finite import not_finite
 from glowkit.core.initialization import initialize
-from glowkit.core.noise import Generator
 from glowkit.models.families import Config
 from glowkit.nets.batchnorm import BatchShare, following_moments, share_batch
-from glowkit.nets.precision import precision_nets, set_precision
+from glowkit.nets.fast import precision_nets, set_precision
 from glowkit.system.errors import GlowkitError
 from glowkit.training.batches import INITIALIZATION, Preparation, Split, mixed_seed, permutation
 from glowkit.training.checkpoint import Checkpoint, fit_optimizer, read_checkpoint
