@@ -9,16 +9,16 @@ import torch
 
 from glowkit import GlowConfig, GlowkitError, build
 from glowkit.training import TrainConfig
-from glowkit.training.checkpoint import (
+from glowkit.training.config import make_optimizer
+from glowkit.training.run import RunFolder, read_run, write_settings
+from glowkit.training.state import (
     Checkpoint,
+    Ema,
+    RunState,
     fit_optimizer,
     read_checkpoint,
     write_checkpoint,
 )
-from glowkit.training.config import make_optimizer
-from glowkit.training.ema import Ema
-from glowkit.training.run import RunFolder, read_run, write_settings
-from glowkit.training.state import RunState
 
 MODEL = GlowConfig((1, 4, 4), levels=1, steps=1, width=4, pixel_levels=8)
 

@@ -10,9 +10,9 @@ from training_runs import repeatable_rows, tiny_run
 
 from glowkit.system.errors import GlowkitError
 from glowkit.training import loop
-from glowkit.training.checkpoint import read_checkpoint, write_checkpoint
 from glowkit.training.metrics import MetricsFile, read_rows
 from glowkit.training.objective import IMAGES
+from glowkit.training.state import read_checkpoint, write_checkpoint
 
 HEAD = ",".join(IMAGES.columns)
 ROW = "{},1.0,2.5,3.25,,0.001,7.5,100.0,0"

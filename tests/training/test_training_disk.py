@@ -11,7 +11,8 @@ from lightning.fabric.loggers.tensorboard import TensorBoardLogger
 from training_runs import repeatable_rows, tiny_run
 
 from glowkit.system.errors import GlowkitError
-from glowkit.training import checkpoint, loop
+from glowkit.training import loop
+from glowkit.training import state as checkpoint
 from glowkit.training.metrics import MetricsFile, read_rows
 from glowkit.training.objective import IMAGES
 

@@ -11,11 +11,10 @@ from glowkit.core.initialization import initialize
 from glowkit.models import build, load
 from glowkit.nets.fast import PrecisionNet
 from glowkit.training.batches import Prepare
-from glowkit.training.checkpoint import read_checkpoint
 from glowkit.training.config import ema_decay_at
-from glowkit.training.ema import Ema
 from glowkit.training.metrics import read_rows
 from glowkit.training.objective import share_of_figures
+from glowkit.training.state import Ema, read_checkpoint
 
 
 def test_average_is_the_recurrence() -> None:

@@ -12,9 +12,8 @@ from glowkit.models import load
 from glowkit.system.errors import GlowkitError
 from glowkit.tasks import likelihood
 from glowkit.training import loop
-from glowkit.training.checkpoint import read_checkpoint
-from glowkit.training.ema import Ema
 from glowkit.training.metrics import read_rows
+from glowkit.training.state import Ema, read_checkpoint
 
 
 def spoil(monkeypatch: pytest.MonkeyPatch, steps: range, factor: float, added: float) -> None:

@@ -16,7 +16,7 @@ from glowkit.data import open_source
 from glowkit.models.glow import GlowConfig
 from glowkit.system.errors import GlowkitError
 from glowkit.training import TrainConfig, loop, train
-from glowkit.training.checkpoint import read_checkpoint
+from glowkit.training.state import read_checkpoint
 
 KILLS = int(os.environ.get("GLOWKIT_KILLS", "30"))
 MODEL = GlowConfig((1, 8, 8), levels=1, steps=1, width=4, pixel_levels=17)

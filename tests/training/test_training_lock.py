@@ -14,9 +14,9 @@ from training_runs import repeatable_rows, slow_run, start, tiny_run, wait_for_r
 from glowkit.cli import main
 from glowkit.system import locks
 from glowkit.system.errors import GlowkitError
-from glowkit.training.checkpoint import read_checkpoint
 from glowkit.training.metrics import read_rows
 from glowkit.training.run import RunFolder, only_trainer
+from glowkit.training.state import read_checkpoint
 
 SECONDS = float(os.environ.get("GLOWKIT_SECONDS", "2"))
 """How long two writers are at it; a minute before a release."""

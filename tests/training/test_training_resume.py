@@ -13,7 +13,7 @@ from training_runs import repeatable_rows, slow_run, start, tiny_run, wait_for_r
 from glowkit.system.errors import GlowkitError
 from glowkit.tasks import likelihood
 from glowkit.training import loop
-from glowkit.training.checkpoint import read_checkpoint
+from glowkit.training.state import read_checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The processes that train one run together: started together, and ended together."""
+"""What can end a run from outside: a signal, or the end of another of its processes."""
 
 import contextlib
 import hmac
@@ -6,18 +6,50 @@ import json
 import os
 import secrets
 import selectors
+import signal
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from lightning.fabric import Fabric
 from lightning.fabric.strategies.ddp import DDPStrategy
 
 from glowkit.system.errors import GlowkitError
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interruption:
+    """Notes the first SIGINT or SIGTERM; a second SIGINT interrupts at once.
+
+    A context manager: puts the former handlers back. In a thread it does nothing, since Python
+    delivers signals to the main thread only.
+    """
+
+    def __init__(self) -> None:
+        self.received = 0
+        self._former: dict[int, Any] = {}
+
+    def __enter__(self) -> "Interruption":
+        if threading.current_thread() is threading.main_thread():
+            self._former = {number: signal.signal(number, self._note) for number in _SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._former.items():
+            # None is a handler that was not installed from Python, and cannot be from here.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.received += 1
+        if number == signal.SIGINT and self.received > 1:
+            raise KeyboardInterrupt
+
 
 GRACE_SECONDS = 3.0
 """How long a process may take to end by itself when another is gone, before it is ended."""

@@ -20,9 +20,8 @@ from glowkit.models.build import build
 from glowkit.models.families import Config
 from glowkit.system.errors import GlowkitError
 from glowkit.training.batches import INITIALIZATION, Split, mixed_seed, plan_epochs
-from glowkit.training.companions import Companions
+from glowkit.training.companions import Companions, Interruption
 from glowkit.training.config import TrainConfig
-from glowkit.training.interrupt import Interruption
 from glowkit.training.loop import train_loop
 from glowkit.training.objective import objective_of, preparation
 from glowkit.training.progress import Report

@@ -17,10 +17,9 @@ from glowkit.models import save
 from glowkit.pictures.sheet import save_png
 from glowkit.system.errors import GlowkitError
 from glowkit.training.batches import TRAIN_NOISE, Batch, mixed_seed, train_loader
-from glowkit.training.checkpoint import Checkpoint, write_checkpoint
 from glowkit.training.objective import share_of_figures
 from glowkit.training.run import sentences
-from glowkit.training.state import RunState
+from glowkit.training.state import Checkpoint, RunState, write_checkpoint
 
 if TYPE_CHECKING:
     from glowkit.training.start import Training

@@ -20,15 +20,21 @@ from glowkit.nets.batchnorm import BatchShare, following_moments, share_batch
 from glowkit.nets.fast import precision_nets, set_precision
 from glowkit.system.errors import GlowkitError
 from glowkit.training.batches import INITIALIZATION, Preparation, Split, mixed_seed, permutation
-from glowkit.training.checkpoint import Checkpoint, fit_optimizer, read_checkpoint
+from glowkit.training.companions import Interruption
 from glowkit.training.config import make_optimizer
-from glowkit.training.ema import UPDATES, Ema
-from glowkit.training.interrupt import Interruption
 from glowkit.training.metrics import MetricsFile
 from glowkit.training.objective import Objective, objective_of
 from glowkit.training.progress import Report
 from glowkit.training.run import RunFolder, read_run, sentences
-from glowkit.training.state import Plan, RunState
+from glowkit.training.state import (
+    UPDATES,
+    Checkpoint,
+    Ema,
+    Plan,
+    RunState,
+    fit_optimizer,
+    read_checkpoint,
+)
 
 # Activations of the widest presets on this many pixels take about a quarter of a gigabyte.
 _INITIALIZATION_PIXELS = 2**19
