@@ -165,6 +165,41 @@ def test_a_config_without_a_family() -> None:
         train(images(), Foreign(), CONFIG, "nowhere", quiet=True)
 
 
+def test_settings_that_no_file_can_hold(tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class Odd:
+        size: Any
+
+    family("odd", Odd)(lambda config: StandardNormal((2,)))
+    with pytest.raises(GlowkitError, match=r"settings of a Odd cannot be written .*int64.*tuples"):
+        glowkit.save(build(Odd(np.int64(2))), tmp_path)
+
+
+def test_a_class_can_be_the_builder_and_points_its_data(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import dataclasses, glowkit\n"
+        "from glowkit.densities import StandardNormal\n"
+        "@dataclasses.dataclass(frozen=True)\n"
+        "class Config:\n"
+        "    size: int = 2\n"
+        "@glowkit.family('normal', Config)\n"
+        "class Normal(StandardNormal):\n"
+        "    def __init__(self, config):\n"
+        "        super().__init__((config.size,))\n"
+        "        self.shift = __import__('torch').nn.Parameter(self.anchor + 1)\n"
+        "    def encode(self, x, context=None, generator=None):\n"
+        "        return super().encode(x - self.shift)\n"
+        "    def decode(self, noises, context=None):\n"
+        "        x, log_p = super().decode(noises)\n"
+        "        return x + self.shift, log_p\n"
+    )
+    (found,) = import_file(file)
+    assert found.defined_in == f"{file.resolve()}:Config"
+    assert train(points(), found.config(), CONFIG, tmp_path / "run", quiet=True).best_figure < 20
+    assert glowkit.load(tmp_path / "run").config == found.config()
+
+
 def test_a_family_that_makes_something_else() -> None:
     family("else", Foreign)(lambda config: torch.zeros(3))  # type: ignore[arg-type,return-value]
     with pytest.raises(GlowkitError, match="'else' made a Tensor of its config, and not a Density"):

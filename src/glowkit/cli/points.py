@@ -75,7 +75,7 @@ def _save_picture(
     from glowkit.pictures.plots import Panel, density_panel, plane_image
     from glowkit.pictures.sheet import save_png
 
-    if opened.model.shape != (2,):
+    if opened.model.shape not in (None, (2,)):
         raise GlowkitError("only points in the plane can be drawn; give --out a name in .npy")
     # A square that holds all but the most far-flung of the points, and something at temperature 0.
     farthest = torch.cat(list(drawn)).abs().amax(1)

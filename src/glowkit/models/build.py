@@ -1,5 +1,6 @@
 """From a config, or a preset's name, to a model; and from settings in a file to a config."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from functools import cache
@@ -67,11 +68,19 @@ def to_settings(config: Config | None) -> dict[str, Any]:
     """A config as plain settings for a file; `from_settings` undoes it. None is one made by hand.
 
     Raises:
-        GlowkitError: for what is no config of a family.
+        GlowkitError: for what is no config of a family, or holds what no file can.
     """
     if config is None:
         return dict(BY_HAND)
-    return {**settings_of(config), **asdict(config)}
+    settings = {**settings_of(config), **asdict(config)}
+    try:
+        json.dumps(settings, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise GlowkitError(
+            f"the settings of a {type(config).__name__} cannot be written to a file ({error}); use"
+            " finite numbers, text, truth values and tuples of these"
+        ) from error
+    return settings
 
 
 def from_settings(settings: Mapping[str, Any]) -> Config | None:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, fields, is_dataclass
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import FunctionType
 from typing import Any, TypeVar
 
 from glowkit.core import Density, GlowkitError, shown
@@ -118,9 +117,9 @@ def _check(name: str, config: type) -> None:
 
 
 def _file_of(recipe: object) -> str:
-    code = recipe.__code__ if isinstance(recipe, FunctionType) else None
-    name = code.co_filename if code else str(getattr(recipe, "__module__", "?"))
-    return str(Path(name).resolve()) if name.endswith(".py") else name
+    module = str(getattr(recipe, "__module__", ""))
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return os.path.realpath(file) if file else module  # what is typed in has no file
 
 
 def family_of(config: object) -> Family:

@@ -92,9 +92,9 @@ def train(
 ) -> TrainResult:
     """Train a model into a run folder, or go on with the run that is there.
 
-    model: a config, of which a model with fresh weights is built; or a density, which is trained in
-        place, and whose layers that are initialised from data are, unless they were. What it is of,
-        its shape, levels and classes, it says itself.
+    model: a config, of which a model with fresh weights is built; or a density, which says itself
+        what it is of: shape, levels and classes. It is trained in place from the weights it has,
+        and ends with those of the last step; the best, averaged ones are in the run.
     resume: go on from checkpoints/last.ckpt; the data, the order and the noise of the steps are
         those of an uninterrupted run. A larger budget than the run's own is taken up.
     data: the arguments of `open_source` that made the source, kept in config.yaml; by default
