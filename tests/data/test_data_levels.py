@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from glowkit import GlowConfig, GlowkitError, build
+from glowkit import GlowConfig, GlowkitError
 from glowkit.data import open_source
 from glowkit.training import preparation
 
@@ -32,7 +32,7 @@ def opened(path: Path, array: np.ndarray, levels: int | None = None):
 def pixels(source, levels: int) -> torch.Tensor:
     """All training images as a model of these levels has them."""
     config = GlowConfig((1, 6, 6), levels=1, steps=1, width=4, pixel_levels=levels)
-    return preparation(source, build(config))(source.splits["train"].__getitems__(slice(None)))[0]
+    return preparation(source, config)(source.splits["train"].__getitems__(slice(None)))[0]
 
 
 @pytest.mark.parametrize("suffix", ["npy", "npz"])

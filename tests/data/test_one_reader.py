@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from glowkit import GlowConfig, GlowkitError, build
+from glowkit import GlowConfig, GlowkitError
 from glowkit.app.exhibit import upload
 from glowkit.data import open_source, read_picture, to_levels
 from glowkit.training import preparation
@@ -145,7 +145,7 @@ def by_folder(data: bytes, config: GlowConfig, where: Path) -> torch.Tensor:
         (root / f"{k}.png").write_bytes(data)
     channels, size, _ = config.image_shape
     source = open_source(str(root), size=size, channels=channels, levels=config.pixel_levels)
-    return preparation(source, build(config))(source.splits["test"].__getitems__([0]))[0]
+    return preparation(source, config)(source.splits["test"].__getitems__([0]))[0]
 
 
 def by_name(data: bytes, config: GlowConfig, where: Path) -> torch.Tensor:

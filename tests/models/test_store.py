@@ -30,7 +30,7 @@ def no_building(monkeypatch: pytest.MonkeyPatch) -> None:
     def built(*_: object) -> None:
         raise AssertionError("a model was built")
 
-    monkeypatch.setattr(store, "build", built)
+    monkeypatch.setattr(store, "outline", built)
 
 
 def rewrite(folder: Path, **changes: object) -> None:

@@ -52,12 +52,20 @@ def build(config: Config | str) -> Density:
     return model.eval()
 
 
+def outline(config: Config) -> Density:
+    """A model that is only asked for its names and shapes, or filled.
+
+    On the meta device, where the family allows it: no weights are drawn only to be thrown away.
+    """
+    with torch.random.fork_rng(devices=[]), torch.device(family_of(config).place):
+        return build(config)
+
+
 @cache
 def count_parameters(config: Config | str) -> int:
     """Number of trainable parameters, for families of this package without allocating any."""
     config = preset(config) if isinstance(config, str) else config
-    with torch.random.fork_rng(devices=[]), torch.device(family_of(config).place):
-        return sum(p.numel() for p in build(config).parameters())
+    return sum(p.numel() for p in outline(config).parameters())
 
 
 BY_HAND = {"family": None}

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from glowkit.core import Density, GlowkitError, GlowkitWarning, shown
 from glowkit.core.finite import not_finite
-from glowkit.models.build import build, from_settings, to_settings
+from glowkit.models.build import from_settings, outline, to_settings
 from glowkit.models.demand import check_against_file
-from glowkit.models.families import Config, family_of
+from glowkit.models.families import Config
 from glowkit.system.files import parse_json, read_small, write_atomically
 
 FORMAT_VERSION = 1
@@ -84,7 +84,7 @@ def load(folder: str | Path, into: Density | None = None) -> Density:
     path = folder / "model.safetensors"
     tensors, metadata = _read_tensors(path, config)
     _check_digest(path, tensors, metadata, config)
-    model = _empty(config) if into is None else into
+    model = outline(config) if into is None else into
     _check_fit(path, tensors, model.state_dict(), into is not None)
     _check_values(path, tensors)
     dtypes = {t.dtype for t in tensors.values() if t.is_floating_point()}
@@ -92,12 +92,6 @@ def load(folder: str | Path, into: Density | None = None) -> Density:
     model = model.to_empty(device="cpu") if model.anchor.is_meta else model
     model.load_state_dict(tensors)
     return model.eval()
-
-
-def _empty(config: Config) -> Density:
-    # On the meta device no fresh weights are drawn only to be thrown away.
-    with torch.random.fork_rng(devices=[]), torch.device(family_of(config).place):
-        return build(config)
 
 
 def model_folder(folder: Path) -> Path:

@@ -16,6 +16,8 @@ from glowkit.core.finite import broken_examples, broken_sentence, finite_example
 from glowkit.data.levels import check_spread
 from glowkit.data.source import Source
 from glowkit.data.toy import PointSource, PointSplit
+from glowkit.models.build import outline
+from glowkit.models.families import Config
 from glowkit.pictures.plots import density_panel, plane_image, save_gif
 from glowkit.pictures.sheet import image_sheet
 from glowkit.system.errors import GlowkitError
@@ -359,12 +361,13 @@ def share_of_figures(
     return total
 
 
-def preparation(source: Source | PointSource, model: Density) -> Preparation:
-    """How a source's batches become a model's.
+def preparation(source: Source | PointSource, model: Density | Config) -> Preparation:
+    """How a source's batches become a model's, given the model or its config.
 
     Raises GlowkitError for images of another shape than the model's, or all of one value at its
     levels, for points and a model of images, and for images and a model of points.
     """
+    model = model if isinstance(model, Density) else outline(model)
     return objective_of(model).prepare(source, model)
 
 
