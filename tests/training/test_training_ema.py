@@ -12,8 +12,8 @@ from glowkit.models import build, load
 from glowkit.nets.fast import PrecisionNet
 from glowkit.training.batches import Prepare
 from glowkit.training.config import ema_decay_at
+from glowkit.training.loop import share_of_figures
 from glowkit.training.metrics import read_rows
-from glowkit.training.objective import share_of_figures
 from glowkit.training.state import Ema, read_checkpoint
 
 

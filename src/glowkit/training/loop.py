@@ -1,23 +1,32 @@
 """The training loop: batch, loss, guard, clip, step, average, evaluate, keep, stop."""
 
-from __future__ import annotations
+from __future__ import annotations  # PIL's types are named without importing it
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from glowkit.core.density import Generator, Portion
+from glowkit.core.density import Density, Generator, Portion
 from glowkit.core.finite import not_finite
+from glowkit.core.freezing import frozen
 from glowkit.models import save
 from glowkit.pictures.sheet import save_png
 from glowkit.system.errors import GlowkitError
-from glowkit.training.batches import TRAIN_NOISE, Batch, mixed_seed, train_loader
-from glowkit.training.objective import share_of_figures
+from glowkit.training.batches import (
+    TRAIN_NOISE,
+    VALIDATION_NOISE,
+    Batch,
+    Preparation,
+    Split,
+    mixed_seed,
+    train_loader,
+)
+from glowkit.training.objective import objective_of
 from glowkit.training.run import sentences
 from glowkit.training.state import Checkpoint, RunState, write_checkpoint
 
@@ -271,3 +280,36 @@ def check_weights(run: Training) -> None:
         f" the last good ones are kept, and the best model in {run.folder.model} if there was"
         " an evaluation: try a lower --learning-rate or a longer warm-up, from the start"
     )
+
+
+@torch.no_grad()
+def share_of_figures(
+    model: Density,
+    split: Split,
+    prepare: Preparation,
+    batch_size: int,
+    device: torch.device,
+    rank: int = 0,
+    ranks: int = 1,
+    stop: Callable[[], bool] = lambda: False,
+) -> Tensor | None:
+    """Sum of the figure and number of examples of every `ranks`-th batch, float64; None if stopped.
+
+    The ranks' results add up to the whole split's, without padding or a dropped batch. The
+    dequantization noise is the same at every evaluation and for any number of ranks, so that their
+    differences are the model's.
+    """
+    figure_of_each = objective_of(model).each
+    total = torch.zeros(2, dtype=torch.float64)
+    batches = -(-len(split) // batch_size)
+    with frozen(model):
+        for number in range(rank, batches, ranks):
+            if stop():
+                return None
+            rows = range(len(split))[number * batch_size : (number + 1) * batch_size]
+            x, context = prepare(split.__getitems__(list(rows)))
+            generator = torch.Generator(device).manual_seed(mixed_seed(VALIDATION_NOISE, number, 0))
+            context = None if context is None else context.to(device)
+            each = figure_of_each(model, x.to(device), context, generator)
+            total += torch.stack([each.cpu().double().sum(), torch.tensor(float(len(each)))])
+    return total

@@ -25,11 +25,9 @@ from glowkit.tasks import evaluation, likelihood, points
 from glowkit.tasks.baselines import FEW_DIMENSIONS, gaussian_baselines
 from glowkit.training.batches import (
     SAMPLE_NOISE,
-    VALIDATION_NOISE,
     Batch,
     Preparation,
     Prepare,
-    Split,
     mixed_seed,
     take_points,
 )
@@ -327,38 +325,6 @@ IMAGES, POINTS = Images(), Points()
 def objective_of(model: Density) -> Objective:
     """Images for a density of whole numbers, points for one of continuous values."""
     return POINTS if getattr(model, "levels", None) is None else IMAGES
-
-
-@torch.no_grad()
-def share_of_figures(
-    model: Density,
-    split: Split,
-    prepare: Preparation,
-    batch_size: int,
-    device: torch.device,
-    rank: int = 0,
-    ranks: int = 1,
-    stop: Callable[[], bool] = lambda: False,
-) -> Tensor | None:
-    """Sum of the figure and number of examples of every `ranks`-th batch, float64; None if stopped.
-
-    The ranks' results add up to the whole split's, without padding or a dropped batch. The
-    dequantization noise is the same at every evaluation and for any number of ranks, so that their
-    differences are the model's.
-    """
-    figure_of_each = objective_of(model).each
-    total = torch.zeros(2, dtype=torch.float64)
-    batches = -(-len(split) // batch_size)
-    for number in range(rank, batches, ranks):
-        if stop():
-            return None
-        rows = range(len(split))[number * batch_size : (number + 1) * batch_size]
-        x, context = prepare(split.__getitems__(list(rows)))
-        generator = torch.Generator(device).manual_seed(mixed_seed(VALIDATION_NOISE, number, 0))
-        context = None if context is None else context.to(device)
-        each = figure_of_each(model, x.to(device), context, generator)
-        total += torch.stack([each.cpu().double().sum(), torch.tensor(float(len(each)))])
-    return total
 
 
 def preparation(source: Source | PointSource, model: Density | Config) -> Preparation:
