@@ -6,7 +6,7 @@ from rich.console import Console
 from training_runs import CONFIG
 
 from glowkit.training.batches import Epochs
-from glowkit.training.progress import Report
+from glowkit.training.metrics import Report
 from glowkit.training.state import Plan, RunState
 
 

@@ -41,7 +41,7 @@ def compare(
 
     Example: `glowkit compare runs/steps-2 runs/steps-4 runs/steps-8 runs/steps-16`
     """
-    from glowkit.cli.assess import assess
+    from glowkit.cli.evaluate import assess
     from glowkit.cli.images import check_png, check_sheet
 
     check_png(out)

@@ -41,8 +41,8 @@ def report(
 
     Example: `glowkit report runs/digits-glow-tiny --importance 16`
     """
-    from glowkit.cli.assess import baseline_figures, figures_text, say_figures
     from glowkit.cli.common import split_batches
+    from glowkit.cli.evaluate import baseline_figures, figures_text, say_figures
     from glowkit.cli.gallery import gallery
     from glowkit.cli.reporting import report_of
     from glowkit.training import read_run

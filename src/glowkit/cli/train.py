@@ -89,8 +89,8 @@ def train(
 
     Example: `glowkit train photos/ --size 64 --preset glow-imagenet64 --epochs 20`
     """
-    from glowkit.cli.assess import assess, baseline_figures, figures_text
     from glowkit.cli.common import open_model
+    from glowkit.cli.evaluate import assess, baseline_figures, figures_text
     from glowkit.cli.plan import Request, free_folder, plan
     from glowkit.cli.reporting import report_of
     from glowkit.data import open_source

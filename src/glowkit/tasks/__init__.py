@@ -8,12 +8,12 @@ from glowkit.tasks.attributes import (
     save_attributes,
     separation,
 )
+from glowkit.tasks.baselines import nearest
 from glowkit.tasks.classification import Classification, class_log_probs, classify
 from glowkit.tasks.directions import logistic_directions, mean_directions
 from glowkit.tasks.evaluation import Evaluation, evaluate, largest_pixel_error, reconstruct
 from glowkit.tasks.latent import interpolate, join, keep_coarse, part
 from glowkit.tasks.likelihood import bits_per_dim, training_loss
-from glowkit.tasks.neighbours import nearest
 from glowkit.tasks.points import PointsEvaluation, evaluate_points, share_between_modes
 
 __all__ = [

@@ -23,8 +23,8 @@ from glowkit.training.batches import INITIALIZATION, Split, mixed_seed, plan_epo
 from glowkit.training.companions import Companions, Interruption
 from glowkit.training.config import TrainConfig
 from glowkit.training.loop import train_loop
+from glowkit.training.metrics import Report
 from glowkit.training.objective import objective_of, preparation
-from glowkit.training.progress import Report
 from glowkit.training.run import RunFolder, only_trainer, read_run, write_settings
 from glowkit.training.start import (
     Training,

@@ -22,9 +22,8 @@ from glowkit.system.errors import GlowkitError
 from glowkit.training.batches import INITIALIZATION, Preparation, Split, mixed_seed, permutation
 from glowkit.training.companions import Interruption
 from glowkit.training.config import make_optimizer
-from glowkit.training.metrics import MetricsFile
+from glowkit.training.metrics import MetricsFile, Report
 from glowkit.training.objective import Objective, objective_of
-from glowkit.training.progress import Report
 from glowkit.training.run import RunFolder, read_run, sentences
 from glowkit.training.state import (
     UPDATES,
