@@ -269,8 +269,8 @@ def test_a_file_is_named_by_itself_or_with_its_config(tmp_path: Path) -> None:
         of_file(str(file))
     with pytest.raises(GlowkitError, match="no family whose config is NoConfig; choose one of"):
         of_file(f"{file}:NoConfig")
-    for wrong in (tmp_path / "none.py", tmp_path):
-        with pytest.raises(GlowkitError, match=r"is no Python file; give FILE\.py"):
+    for wrong in (tmp_path / "none.py", tmp_path, tmp_path / "notes.md"):
+        with pytest.raises(GlowkitError, match=rf"{wrong.name} is no Python file; give FILE\.py"):
             of_file(str(wrong))
 
 

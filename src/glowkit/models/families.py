@@ -165,7 +165,8 @@ def of_file(text: str) -> Family:
 
     Raises GlowkitError for a file that cannot be run, and where it does not say which family.
     """
-    path, name = (text, "") if text.endswith(".py") else text.rpartition(":")[::2]
+    whole = text.endswith(".py") or ":" not in text
+    path, name = (text, "") if whole else text.rpartition(":")[::2]
     found = import_file(path)
     wanted = [one for one in found if name in ("", one.config.__name__)]
     if len(wanted) == 1:
