@@ -4,7 +4,8 @@ import json
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -64,6 +65,13 @@ class Opened:
     device: "torch.device"
     run: "RunSettings | None"
     folder: Path
+    at_rest: ExitStack = field(default_factory=ExitStack, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Freeze the model for as long as it is open: no command changes what it has opened."""
+        from glowkit.core import frozen
+
+        self.at_rest.enter_context(frozen(self.model))
 
     @cached_property
     def objective(self) -> "Objective":
@@ -136,24 +144,12 @@ def open_model(run: Path, device: str = "auto") -> Opened:
         raise GlowkitError(f"no such run or model folder: {run}")
     place = _device(device)
     if (run / "config.json").exists():
-        return Opened(_at_rest(load(run).to(place)), place, None, run)
+        return Opened(load(run).to(place), place, None, run)
     settings = read_run(run)
     folder = RunFolder(run).model
     if not folder.exists():
         raise GlowkitError(f"{run} holds no model yet; train it until its first evaluation")
-    return Opened(_at_rest(load(folder).to(torch.device(place))), place, settings, run)
-
-
-def _at_rest(model: "Density") -> "Density":
-    """The model, frozen until the command ends: no command changes what it has opened."""
-    import click
-
-    from glowkit.core import frozen
-
-    command = click.get_current_context(silent=True)
-    if command is not None:
-        command.with_resource(frozen(model))
-    return model
+    return Opened(load(folder).to(torch.device(place)), place, settings, run)
 
 
 def open_image_model(run: Path, device: str = "auto") -> Opened:
