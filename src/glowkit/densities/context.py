@@ -7,10 +7,7 @@ from torch import Tensor, nn
 
 from glowkit.core import Density, Generator, GlowkitError, NoiseSpec
 from glowkit.core.bijection import whole
-from glowkit.core.density import (
-    check_device,
-    check_tensor,
-)
+from glowkit.core.density import check_device, check_tensor
 
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 

@@ -27,6 +27,7 @@ from glowkit.core.density import (
     check_tensor,
 )
 from glowkit.core.finite import finite_examples
+from glowkit.densities.priors import Prior
 
 
 def inside(levels: int, dtype: torch.dtype = torch.float32) -> float:
@@ -154,7 +155,7 @@ class Dequantize(Density):
         return f"{self.levels} levels"
 
 
-class Uniform(Density):
+class Uniform(Prior):
     """Independent U(0, 1) in every dimension: log p = 0. Noise eps = Φ⁻¹(x), x = Φ(eps).
 
     Φ is the normal distribution function, so zero noise is the middle, ½. Outside of the cube
@@ -165,12 +166,6 @@ class Uniform(Density):
     """
 
     reads_context = False
-
-    shape: tuple[int, ...]
-
-    def __init__(self, shape: Sequence[int]) -> None:
-        super().__init__()
-        self.shape = tuple(shape)
 
     def encode(
         self, x: Tensor, context: Tensor | None = None, generator: Generator = None
@@ -185,9 +180,3 @@ class Uniform(Density):
         (eps,) = noises
         x = torch.special.ndtr(eps)
         return x, nan_where_broken(x, constant_ladj(x))
-
-    def noise_specs(self) -> list[NoiseSpec]:
-        return [NoiseSpec(self.shape)]
-
-    def extra_repr(self) -> str:
-        return f"{self.shape}"

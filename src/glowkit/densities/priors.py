@@ -1,6 +1,7 @@
 """Densities that flows end in: normal, uniform and logistic, learned or given a context."""
 
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
 
 from torch import Tensor, nn
@@ -20,7 +21,23 @@ from glowkit.nets import ZeroConv2d, ZeroLinear
 LOG_2PI = math.log(2 * math.pi)
 
 
-class StandardNormal(Density):
+class Prior(Density):
+    """What flows end in: a density whose one noise has the shape of x, (N, *shape)."""
+
+    shape: tuple[int, ...]
+
+    def __init__(self, shape: Sequence[int]) -> None:
+        super().__init__()
+        self.shape = tuple(shape)
+
+    def noise_specs(self) -> list[NoiseSpec]:
+        return [NoiseSpec(self.shape)]
+
+    def extra_repr(self) -> str:
+        return f"{self.shape}"
+
+
+class StandardNormal(Prior):
     """Independent N(0, 1) in every dimension: log p = −½ Σ (x² + ln 2π). The noise is x itself.
 
     Shapes: (N, *shape).
@@ -31,12 +48,6 @@ class StandardNormal(Density):
     """
 
     reads_context = False
-
-    shape: tuple[int, ...]
-
-    def __init__(self, shape: Sequence[int]) -> None:
-        super().__init__()
-        self.shape = tuple(shape)
 
     def encode(
         self, x: Tensor, context: Tensor | None = None, generator: Generator = None
@@ -50,26 +61,14 @@ class StandardNormal(Density):
         (x,) = noises
         return x, -0.5 * sum_per_example(x.square() + LOG_2PI)
 
-    def noise_specs(self) -> list[NoiseSpec]:
-        return [NoiseSpec(self.shape)]
 
-    def extra_repr(self) -> str:
-        return f"{self.shape}"
-
-
-class StandardLogistic(Density):
+class StandardLogistic(Prior):
     """Independent standard logistic dimensions: log p = −Σ [sp(x) + sp(−x)], sp the softplus.
 
     The noise is x itself, and logistic. Shapes: (N, *shape). Source: NICE, section 3.4.
     """
 
     reads_context = False
-
-    shape: tuple[int, ...]
-
-    def __init__(self, shape: Sequence[int]) -> None:
-        super().__init__()
-        self.shape = tuple(shape)
 
     def encode(
         self, x: Tensor, context: Tensor | None = None, generator: Generator = None
@@ -86,9 +85,6 @@ class StandardLogistic(Density):
     def noise_specs(self) -> list[NoiseSpec]:
         return [NoiseSpec(self.shape, "logistic")]
 
-    def extra_repr(self) -> str:
-        return f"{self.shape}"
-
 
 def normal_encode(x: Tensor, mean: Tensor, log_std: Tensor) -> tuple[Tensor, Tensor]:
     """Whiten x under N(mean, exp(log_std)²): eps = (x − mean) · exp(−log_std), and log p (N,)."""
@@ -103,7 +99,28 @@ def normal_decode(eps: Tensor, mean: Tensor, log_std: Tensor) -> tuple[Tensor, T
     return x, nan_where_broken(x, log_p)
 
 
-class ConditionalNormal(Density):
+class _Normal(Prior):
+    """N(m, s²) for every value, with m and ln s from `_mean_and_log_std`."""
+
+    @abstractmethod
+    def _mean_and_log_std(self, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """m and ln s, of x's shape or broadcasting to it."""
+
+    def encode(
+        self, x: Tensor, context: Tensor | None = None, generator: Generator = None
+    ) -> tuple[list[Tensor], Tensor]:
+        check_shape(x, self.shape)
+        eps, log_p = normal_encode(x, *self._mean_and_log_std(context))
+        return [eps], log_p
+
+    def decode(
+        self, noises: Sequence[Tensor], context: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        (eps,) = noises
+        return normal_decode(eps, *self._mean_and_log_std(context))
+
+
+class ConditionalNormal(_Normal):
     """N(m, s²) with (m, ln s) = net(context), interleaved: channel 2j is m_j, 2j + 1 is ln s_j.
 
     Noise eps = (x − m) / s; log p = −½ Σ (eps² + ln 2π + 2 ln s). Shapes: x (N, *shape), net output
@@ -113,14 +130,11 @@ class ConditionalNormal(Density):
         GlowkitError: without a context, or when the net gives another shape.
     """
 
-    shape: tuple[int, ...]
-
     def __init__(self, net: nn.Module, shape: Sequence[int]) -> None:
-        super().__init__()
+        super().__init__(shape)
         self.net = net
-        self.shape = tuple(shape)
 
-    def _parameters_of(self, context: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _mean_and_log_std(self, context: Tensor | None) -> tuple[Tensor, Tensor]:
         if context is None:
             raise GlowkitError("a conditional prior needs a context and got none")
         h = self.net(context)
@@ -130,27 +144,8 @@ class ConditionalNormal(Density):
         mean, log_std = h.reshape(len(h), channels, 2, *space).unbind(2)
         return mean, log_std
 
-    def encode(
-        self, x: Tensor, context: Tensor | None = None, generator: Generator = None
-    ) -> tuple[list[Tensor], Tensor]:
-        check_shape(x, self.shape)
-        eps, log_p = normal_encode(x, *self._parameters_of(context))
-        return [eps], log_p
 
-    def decode(
-        self, noises: Sequence[Tensor], context: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        (eps,) = noises
-        return normal_decode(eps, *self._parameters_of(context))
-
-    def noise_specs(self) -> list[NoiseSpec]:
-        return [NoiseSpec(self.shape)]
-
-    def extra_repr(self) -> str:
-        return f"{self.shape}"
-
-
-class TopPrior(Density):
+class TopPrior(_Normal):
     """N(m, s²) with (m, ln s) learned; contiguous halves of border(0) + embedding(context).
 
     `border`, a zero convolution over a map of zeros, gives one mean and deviation for each
@@ -164,13 +159,10 @@ class TopPrior(Density):
         GlowkitError: without a context when there is an embedding.
     """
 
-    shape: tuple[int, ...]
-
     def __init__(
         self, shape: Sequence[int], border: ZeroConv2d | None, embedding: ZeroLinear | None
     ) -> None:
-        super().__init__()
-        self.shape = tuple(shape)
+        super().__init__(shape)
         self.border = border
         self.embedding = embedding
 
@@ -189,25 +181,6 @@ class TopPrior(Density):
     @property
     def reads_context(self) -> bool:
         return self.embedding is not None
-
-    def encode(
-        self, x: Tensor, context: Tensor | None = None, generator: Generator = None
-    ) -> tuple[list[Tensor], Tensor]:
-        check_shape(x, self.shape)
-        eps, log_p = normal_encode(x, *self._mean_and_log_std(context))
-        return [eps], log_p
-
-    def decode(
-        self, noises: Sequence[Tensor], context: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        (eps,) = noises
-        return normal_decode(eps, *self._mean_and_log_std(context))
-
-    def noise_specs(self) -> list[NoiseSpec]:
-        return [NoiseSpec(self.shape)]
-
-    def extra_repr(self) -> str:
-        return f"{self.shape}"
 
 
 class Classified(Density):
