@@ -96,7 +96,6 @@ def transformed() -> bool:
 
     Only plain operations know what to do there. torch has no public function that says so.
     """
-    # A copy in `glowkit.core.chain`: folders of one floor do not know each other.
     return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 

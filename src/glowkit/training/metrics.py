@@ -198,13 +198,6 @@ class Report:
         self._shown = -math.inf
 
     def __enter__(self) -> "Report":
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def start(self) -> None:
         if self.console.is_terminal:
             self._bar = Progress(
                 BarColumn(bar_width=24 if self.console.width >= 110 else 6),
@@ -215,6 +208,12 @@ class Report:
             )
             self._bar.add_task("starting", total=1.0)
             self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
 
     def step(self, plan: Plan, state: RunState) -> None:
         """Show the present step, a few times a second."""
@@ -253,11 +252,6 @@ class Report:
             break_on_hyphens=False,
         )
         self.console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
-
-    def stop(self) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
 
     def _pace(self, plan: Plan, state: RunState) -> str:
         skipped = f", {state.skipped_steps} skipped steps" if state.skipped_steps else ""
