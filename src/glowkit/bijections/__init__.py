@@ -46,6 +46,7 @@ from glowkit.bijections.reshape import (
     swap_halves,
 )
 from glowkit.bijections.spline import RationalQuadraticSpline
+from glowkit.bijections.step import GlowStep
 from glowkit.core.chain import Inverse
 
 __all__ = [
@@ -60,6 +61,7 @@ __all__ = [
     "ElementwiseAffine",
     "ElementwiseNorm",
     "ElementwiseScale",
+    "GlowStep",
     "Halves",
     "Inverse",
     "InvertibleMatrix",

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,9 @@ from glowkit.bijections.normalization import Actnorm
 from glowkit.core import Bijection, GlowkitError, pixelwise_ladj
 from glowkit.core.bijection import whole
 from glowkit.core.freezing import made_once
+from glowkit.nets.fast import compiled_parameters
 from glowkit.nets.glow import LOG_SCALE_FACTOR
+from glowkit.nets.kernels.step import FoldKernel
 
 
 def random_rotation(size: int) -> Tensor:
@@ -134,26 +137,32 @@ class LUMatrix(InvertibleMatrix):
 
     @made_once
     def matrix_and_log_det(self) -> tuple[Tensor, Tensor]:
-        lower, upper, log_det = self._factors()
-        return (lower @ upper).index_select(0, self.permutation), log_det
+        return lu_product(self.packed, self.permutation, self.signs)
 
     @made_once
     def inverse_and_log_det(self) -> tuple[Tensor, Tensor]:
-        lower, upper, log_det = self._factors()
+        lower, upper, log_det = lu_factors(self.packed, self.signs)
         columns = torch.eye(len(lower), dtype=lower.dtype, device=lower.device)
         half = torch.linalg.solve_triangular(
             lower, columns[:, self.permutation], upper=False, unitriangular=True
         )
         return torch.linalg.solve_triangular(upper, half, upper=True), log_det
 
-    def _factors(self) -> tuple[Tensor, Tensor, Tensor]:
-        """L, U and ln |det U|, in float64."""
-        packed = self.packed.double()
-        log_s = packed.diagonal()
-        lower, upper = packed.tril(-1), packed.triu(1)
-        lower.diagonal().fill_(1)
-        upper.diagonal().copy_(log_s.exp() * self.signs)
-        return lower, upper, log_s.sum()
+
+def lu_factors(packed: Tensor, signs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """L, U and ln |det U|, in float64."""
+    packed = packed.double()
+    log_s = packed.diagonal()
+    lower, upper = packed.tril(-1), packed.triu(1)
+    lower.diagonal().fill_(1)
+    upper.diagonal().copy_(log_s.exp() * signs)
+    return lower, upper, log_s.sum()
+
+
+def lu_product(packed: Tensor, permutation: Tensor, signs: Tensor) -> tuple[Tensor, Tensor]:
+    """P · L · U and ln |det| of it, in float64."""
+    lower, upper, log_det = lu_factors(packed, signs)
+    return (lower @ upper).index_select(0, permutation), log_det
 
 
 class Conv1x1(Bijection):
@@ -241,7 +250,7 @@ class ActnormConv1x1(Bijection):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         self.actnorm.require_ready()
-        matrix, shift, log_det = self.folded()
+        matrix, shift, log_det = self.folded(x.dtype)
         return mix(x, matrix, shift), pixelwise_ladj(x, log_det)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -250,12 +259,17 @@ class ActnormConv1x1(Bijection):
         return mix(y, matrix, shift), pixelwise_ladj(y, log_det)
 
     @made_once
-    def folded(self) -> tuple[Tensor, Tensor, Tensor]:
-        """W diag(s), W (s ∘ b), and ln |det| of it all, in float64."""
-        matrix, log_det = self.conv.matrix.matrix_and_log_det()
-        log_scale = LOG_SCALE_FACTOR * self.actnorm.logs.double()
-        scaled = matrix * log_scale.exp()
-        return scaled, scaled @ self.actnorm.bias.double(), log_scale.sum() + log_det
+    def folded(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+        """W diag(s) and W (s ∘ b) in a dtype, and ln |det| of it all in float64, of which they are made."""
+        matrix, actnorm = self.conv.matrix, self.actnorm
+        if type(matrix) is LUMatrix and len(matrix.packed) <= MOST_FOLDED:
+            if dtype == torch.float32 and compiled_parameters(matrix, actnorm):
+                given = matrix.packed, matrix.permutation, matrix.signs
+                return FoldedLU.of(*given, actnorm.bias, actnorm.logs)
+        scaled, shift, log_det = folded(
+            *matrix.matrix_and_log_det(), actnorm.bias, actnorm.logs
+        )
+        return scaled.to(dtype), shift.to(dtype), log_det
 
     @made_once
     def unfolded(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -264,3 +278,26 @@ class ActnormConv1x1(Bijection):
         log_scale = LOG_SCALE_FACTOR * self.actnorm.logs.double()
         matrix = inverse / log_scale.exp()[:, None]
         return matrix, -self.actnorm.bias.double(), -log_scale.sum() - log_det
+
+
+MOST_FOLDED = 128
+"""Channels; larger products are torch's."""
+
+
+class FoldedLU(FoldKernel):
+    """Of an `LUMatrix` and an `Actnorm`; see `FoldKernel`."""
+
+    @staticmethod
+    def plain(*inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
+        packed, permutation, signs, bias, logs = inputs
+        matrix, shift, log_det = folded(*lu_product(packed, permutation, signs), bias, logs)
+        return matrix.to(packed.dtype), shift.to(packed.dtype), log_det
+
+
+def folded(
+    matrix: Tensor, log_det: Tensor, bias: Tensor, logs: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """W diag(s), W (s ∘ b), and ln |det| of it all, in float64."""
+    log_scale = LOG_SCALE_FACTOR * logs.double()
+    scaled = matrix * log_scale.exp()
+    return scaled, scaled @ bias.double(), log_scale.sum() + log_det

@@ -15,6 +15,7 @@ from glowkit.bijections import (
     BoundedAffine,
     Conv1x1,
     Coupling,
+    GlowStep,
     Inverse,
     LogisticMixture,
     Logit,
@@ -288,7 +289,8 @@ def step(config: "GlowConfig", channels: int, width: int, context_features: int)
     actnorm, permutation = Actnorm(channels), PERMUTATIONS[config.permutation](channels)
     coupling = HALVES[config.kept_half](Coupling(half, net, transformer), channels)
     if isinstance(permutation, Conv1x1):
-        return Chain([ActnormConv1x1(actnorm, permutation), coupling])
+        mixing = ActnormConv1x1(actnorm, permutation)
+        return GlowStep(mixing, coupling) if isinstance(coupling, Coupling) else Chain([mixing, coupling])
     return Chain([actnorm, permutation, coupling])
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from glowkit.core.bijection import transformed
+from glowkit.nets.kernels.library import loaded
 
 PRECISIONS: dict[str, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 """What a config can ask for, by name; "float32" stands for the parameters' own dtype."""
@@ -53,6 +54,49 @@ def set_precision(model: nn.Module, precision: str) -> None:
     """Let all those conditioners compute in a precision."""
     for net in precision_nets(model):
         net.dtype = PRECISIONS[precision]
+
+
+def compiled(x: Tensor, *modules: nn.Module) -> bool:
+    """Whether compiled kernels can do for images x what these modules do, each with all its parts.
+
+    They are for float32 on the CPU. Where a hook, a transform or a tracer wants to see the modules
+    at work, and where there is no library, plain operations are used.
+    """
+    return (
+        type(x) is Tensor
+        and x.dtype == torch.float32
+        and x.is_cpu
+        and x.dim() == 4
+        and x.numel() > 0
+        and compiled_parameters(*modules)
+    )
+
+
+def compiled_parameters(*modules: nn.Module) -> bool:
+    """The same of maps of their parameters alone."""
+    return (
+        not transformed()
+        and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()
+        and not torch._C._len_torch_dispatch_stack()
+        and not any(map(_watched, modules))
+        and loaded() is not None
+    )
+
+
+def _watched(module: nn.Module) -> bool:
+    """Whether a module has hooks, or parameters of another kind, or a part of it."""
+    return (
+        bool(module._forward_hooks or module._forward_pre_hooks)
+        or bool(module._backward_hooks or module._backward_pre_hooks)
+        or not all(p is None or _usual(p) for p in module._parameters.values())
+        or any(part is not None and _watched(part) for part in module._modules.values())
+    )
+
+
+def _usual(parameter: Tensor) -> bool:
+    kind = type(parameter)
+    return parameter.dtype == torch.float32 and parameter.is_cpu and kind in (Tensor, nn.Parameter)
 
 
 class Kernel(torch.autograd.Function):

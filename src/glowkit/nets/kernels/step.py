@@ -1,0 +1,287 @@
+"""Steps of flow and conditioners by compiled kernels: the same map, an autograd node each."""
+
+import ctypes
+from collections.abc import Callable, Sequence
+from ctypes import POINTER, Structure, c_double, c_int64, c_void_p
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from glowkit.nets.fast import Kernel
+from glowkit.nets.kernels.library import loaded, threads
+
+NONE, ADDITIVE, AFFINE = range(3)
+"""What a step does with the conditioner's output; NONE hands it back."""
+
+PARAMETERS = tuple("weight edge bias logs weight bias logs weight edge bias logs".split())
+"""Of the first convolution, the 1x1 convolution and the last one; a 1x1 has no edge."""
+
+
+class _Shape(Structure):
+    _fields_ = [
+        (name, c_int64)
+        for name in "images channels height width kept outputs hidden last mixes transform context"
+        " jobs".split()
+    ]
+
+
+class _Parameters(Structure):
+    _fields_ = [(f"p{i}", c_void_p) for i in range(13)]
+
+
+class _Threads(Structure):
+    _fields_ = [(name, c_void_p) for name in ("parallel", "number", "count")]
+
+
+class _Call(Structure):
+    _fields_ = [
+        ("shape", _Shape),
+        ("parameters", _Parameters),
+        ("threads", _Threads),
+        *(
+            (name, c_void_p)
+            for name in "packs scratch x added y ladj h h1 h2 by_y by_ladj by_h by_x by_added".split()
+        ),
+        ("gradients", _Parameters),
+    ]
+
+
+class _Fold(Structure):
+    _fields_ = [
+        ("channels", c_int64),
+        *(
+            (name, c_void_p)
+            for name in "packed signs bias logs permutation scratch matrix shift log_det by_matrix"
+            " by_shift".split()
+        ),
+        ("by_log_det", c_double),
+        *((name, c_void_p) for name in "by_packed by_bias by_logs".split()),
+    ]
+
+
+def _at(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
+
+
+def _library() -> Any:
+    library = loaded()
+    assert library is not None, "asked for a kernel where there is no library"
+    return library
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a step is beside its tensors.
+
+    Args:
+        kept: channels that condition and stay; all of them for a conditioner alone.
+        transform: NONE, ADDITIVE or AFFINE.
+        packed: what `packs` made of the parameters, or None to make it in the call.
+        recompute: whether hidden activations are made again for the gradients instead of kept.
+    """
+
+    kept: int
+    transform: int = NONE
+    packed: Tensor | None = None
+    recompute: bool = False
+
+
+class StepKernel(Kernel):
+    """y = [z₁, T(z₂; h)] with z = A x + shift, h = conditioner(z₁, added); ladj that of T alone.
+
+    Call `of(step, x, added, matrix, shift, *parameters)`: x is (N, C, H, W), `added` None,
+    (N, width) or (N, H, W, width), what a context adds to the first hidden layer; matrix (C, C) and
+    shift (C,), or None for z = x; the parameters are those of the three convolutions, in the order
+    of `PARAMETERS`. All are float32 and on the CPU. It returns (y, ladj) for AFFINE, y for
+    ADDITIVE, (z, h) for NONE, and h alone where nothing is mixed. To write one: implement `plain`.
+
+    Cost: the conditioner's products, at most of what the processor can; hidden activations of
+    2 · width numbers a pixel are kept for the gradients, or none with `recompute`, which then
+    takes a third more products of a backward pass.
+    """
+
+    @classmethod
+    def of(cls, *inputs: Any) -> Any:
+        if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in inputs[1:]):
+            return super().of(*inputs)
+        return _forward(*inputs, keep=False)[0]
+
+    @staticmethod
+    def quick(*inputs: Any) -> tuple[Any, Sequence[Tensor]]:
+        return _forward(*inputs, keep=True)
+
+    @staticmethod
+    def gradients(
+        inputs: Sequence[Any], kept: Sequence[Tensor], *grads: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        return _backward(inputs, kept, grads)
+
+
+def packs(*parameters: Tensor | None) -> Tensor:
+    """A conditioner's parameters as forward and inverse read them; the caller may keep it."""
+    call = _call(Step(0), torch.empty(1, 0, 1, 1), None, None, None, parameters)
+    return _packed(call, 1)
+
+
+def inverse(
+    step: Step,
+    y: Tensor,
+    added: Tensor | None,
+    matrix: Tensor,
+    shift: Tensor,
+    *parameters: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """x = A z + shift with z = [y₁, T⁻¹(y₂; h)], A that of the inverse; and T⁻¹'s ladj."""
+    y, added, matrix, shift, *parameters = _contiguous(y, added, matrix, shift, *parameters)
+    call = _call(step, y, added, matrix, shift, parameters)
+    held = _packed(call, 1, step.packed), _scratch(call, 0)
+    x, ladj = torch.empty_like(y), y.new_empty(len(y))
+    call.y, call.ladj = _at(x), _at(ladj)
+    _library().glow_inverse(ctypes.byref(call))
+    del held
+    return x, ladj
+
+
+def _contiguous(*tensors: Tensor | None) -> list[Any]:
+    return [None if t is None else t.detach().contiguous() for t in tensors]
+
+
+def _call(
+    step: Step,
+    x: Tensor,
+    added: Tensor | None,
+    matrix: Tensor | None,
+    shift: Tensor | None,
+    parameters: Sequence[Tensor | None],
+) -> _Call:
+    first, last = parameters[0], parameters[7]
+    assert first is not None
+    assert last is not None
+    width = len(first)
+    apart = width if added is not None and added.dim() == 4 else 0
+    shape = (*x.shape, step.kept or first.shape[1], len(last), width, last.shape[2])
+    shape = (*shape, matrix is not None, step.transform, apart, torch.get_num_threads())
+    given = map(_at, (*parameters, matrix, shift))
+    return _Call(_Shape(*shape), _Parameters(*given), _Threads(*threads()), x=_at(x), added=_at(added))
+
+
+def _packed(call: _Call, part: int, packed: Tensor | None = None) -> Tensor:
+    if packed is None:
+        packed = torch.empty(_library().glow_packs(ctypes.byref(call.shape)))
+        call.packs = _at(packed)
+        _library().glow_pack(ctypes.byref(call), c_int64(part))
+    call.packs = _at(packed)
+    return packed
+
+
+def _scratch(call: _Call, backward: int) -> Tensor:
+    floats = _library().glow_scratch(ctypes.byref(call.shape), c_int64(backward))
+    scratch = torch.empty(floats)
+    call.scratch = _at(scratch)
+    return scratch
+
+
+def _forward(step: Step, *inputs: Tensor | None, keep: bool) -> Any:
+    """The results, and what the gradients need beside the inputs."""
+    x, added, matrix, shift, *parameters = _contiguous(*inputs)
+    call = _call(step, x, added, matrix, shift, parameters)
+    held = _packed(call, 1, step.packed), _scratch(call, 0)
+    n, channels, *space = x.shape
+    moved = channels - step.kept
+    y = torch.empty_like(x) if matrix is not None else None
+    ladj, h, hidden = None, None, ()
+    if step.transform == NONE:
+        h = x.new_empty(n, len(parameters[7]), *space)
+    else:
+        ladj = x.new_empty(n)
+        if step.transform == AFFINE and keep:
+            h = x.new_empty(n, moved, *space)
+    if keep and not step.recompute:
+        floats = _library().glow_hidden(ctypes.byref(call.shape))
+        hidden = x.new_empty(floats), x.new_empty(floats)
+        call.h1, call.h2 = map(_at, hidden)
+    call.y, call.ladj, call.h = _at(y), _at(ladj), _at(h)
+    _library().glow_forward(ctypes.byref(call))
+    del held
+    if step.transform == NONE:
+        return (h if y is None else (y, h)), (*([] if y is None else [y]), *hidden)
+    if step.transform == ADDITIVE:
+        return y, (y, *hidden)
+    return (y, ladj), (y, *([] if h is None else [h]), *hidden)
+
+
+def _backward(
+    inputs: Sequence[Any], kept: Sequence[Tensor], grads: Sequence[Tensor]
+) -> tuple[Tensor | None, ...]:
+    step, *tensors = inputs
+    x, added, matrix, shift, *parameters = _contiguous(*tensors)
+    call = _call(step, x, added, matrix, shift, parameters)
+    kept = list(kept)
+    if matrix is not None:
+        call.y = _at(kept.pop(0))
+    if step.transform == AFFINE:
+        call.h = _at(kept.pop(0))
+    if not step.recompute:
+        call.h1, call.h2 = map(_at, kept)
+    given = _contiguous(*grads)
+    if step.transform == NONE:
+        *_, by_h = given
+        call.by_h = _at(by_h)
+        call.by_y = _at(given[0]) if matrix is not None else None
+    else:
+        call.by_y = _at(given[0])
+        call.by_ladj = _at(given[1]) if step.transform == AFFINE else None
+    found = [None if t is None else torch.empty_like(t) for t in (x, added, matrix, shift, *parameters)]
+    by_x, by_added, by_matrix, by_shift, *by_parameters = found
+    call.by_x, call.by_added = _at(by_x), _at(by_added)
+    call.gradients = _Parameters(*map(_at, (*by_parameters, by_matrix, by_shift)))
+    held = _packed(call, 3 if step.recompute else 2), _scratch(call, 1)
+    _library().glow_backward(ctypes.byref(call))
+    del held
+    return None, *found
+
+
+class FoldKernel(Kernel):
+    """Actnorm and a factored matrix as one: A = P L U diag(s), A b, and ln |det A|.
+
+    Call `of(packed, permutation, signs, bias, logs)`, see `glowkit.bijections.LUMatrix`; A and the
+    shift are float32, the log-det float64. To write one: implement `plain`. Cost: 2 C³ products in
+    float64, for few channels.
+    """
+
+    @staticmethod
+    def quick(*inputs: Any) -> tuple[Any, Sequence[Tensor]]:
+        packed, permutation, signs, bias, logs = _contiguous(*inputs)
+        fold, scratch = _fold(packed, permutation, signs, bias, logs)
+        matrix, shift = torch.empty_like(packed), torch.empty_like(bias)
+        log_det = torch.empty((), dtype=torch.float64)
+        fold.matrix, fold.shift, fold.log_det = _at(matrix), _at(shift), _at(log_det)
+        _library().glow_fold(ctypes.byref(fold))
+        del scratch
+        return (matrix, shift, log_det), ()
+
+    @staticmethod
+    def gradients(
+        inputs: Sequence[Any], kept: Sequence[Tensor], *grads: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        packed, permutation, signs, bias, logs = _contiguous(*inputs)
+        fold, scratch = _fold(packed, permutation, signs, bias, logs)
+        by_matrix, by_shift, by_log_det = _contiguous(*grads)
+        fold.by_matrix, fold.by_shift = _at(by_matrix), _at(by_shift)
+        fold.by_log_det = by_log_det.item()
+        found = torch.empty_like(packed), torch.empty_like(bias), torch.empty_like(logs)
+        fold.by_packed, fold.by_bias, fold.by_logs = map(_at, found)
+        _library().glow_fold_backward(ctypes.byref(fold))
+        del scratch
+        return found[0], None, None, found[1], found[2]
+
+
+def _fold(
+    packed: Tensor, permutation: Tensor, signs: Tensor, bias: Tensor, logs: Tensor
+) -> tuple[_Fold, Tensor]:
+    n = len(packed)
+    scratch = torch.empty(6 * n * n + 2 * n, dtype=torch.float64)
+    given = map(_at, (packed, signs, bias, logs, permutation, scratch))
+    return _Fold(n, *given), scratch
