@@ -10,7 +10,9 @@ from torch.nn import functional as F
 
 from glowkit.bijections.coupling import Transformer
 from glowkit.core import sum_per_example
+from glowkit.core.bijection import transformed
 from glowkit.nets.fast import Kernel
+from glowkit.nets.kernels import mixture
 
 SMALLEST_LOG_SCALE = -7.0
 
@@ -41,6 +43,8 @@ class MixtureLogit(Kernel):
 
     @staticmethod
     def quick(x: Tensor, groups: Tensor) -> tuple[tuple[Tensor, Tensor], Sequence[Tensor]]:
+        if mixture.takes(x, groups):
+            return mixture.forward(x, groups, SMALLEST_LOG_SCALE), ()
         s, t = groups[:, :, 0].tanh(), groups[:, :, 1]
         logits, means, raw = groups[:, :, 2:].chunk(3, dim=2)
         rate = raw.neg().exp_().clamp_max_(math.exp(-SMALLEST_LOG_SCALE))
@@ -61,6 +65,8 @@ class MixtureLogit(Kernel):
     def gradients(
         inputs: Sequence[Tensor], kept: Sequence[Tensor], *grads: Tensor
     ) -> tuple[Tensor, Tensor]:
+        if not kept:
+            return mixture.backward(inputs[0], inputs[1], SMALLEST_LOG_SCALE, *grads)
         s, scale, logit, pi, z, up, rate, p, q, r, below, above, f = kept
         raw, (grad_y, grad_slope) = inputs[1][:, :, 2:].chunk(3, dim=2)[2], grads
         n, channels, k, *space = z.shape
@@ -189,6 +195,9 @@ def _bisect(y: Tensor, groups: Tensor) -> Tensor:
     The k-th component alone would have its root at x_k = μ_k + r exp(l_k). At the smallest
     x_k no σ(z_k) exceeds σ(r), so neither does their mean F; at the largest none is below it.
     """
+    halvings = HALVINGS.get(y.dtype, 64)
+    if mixture.takes(y, groups) and not transformed():
+        return mixture.root(y, groups, SMALLEST_LOG_SCALE, halvings)
     logits, means, log_scales = groups[:, :, 2:].chunk(3, dim=2)
     log_scales = log_scales.clamp_min(SMALLEST_LOG_SCALE)
     r = (y - groups[:, :, 1]) * (-groups[:, :, 0].tanh()).exp()
@@ -199,7 +208,7 @@ def _bisect(y: Tensor, groups: Tensor) -> Tensor:
     toward = torch.where(r > 0, -1.0, 1.0).to(y.dtype).unsqueeze(2)
     rate = toward * (-log_scales).exp()
     weights = logits.log_softmax(2) + F.softplus(r.abs()).unsqueeze(2)
-    for _ in range(HALVINGS.get(y.dtype, 64)):
+    for _ in range(halvings):
         middle = (low + high) / 2
         z = (middle.unsqueeze(2) - means) * rate
         ratio = (weights - F.softplus(-z, threshold=40)).exp_().sum(2)

@@ -144,7 +144,7 @@ static void multiply(Product p) {
 }
 
 /* The sum of n floats: lanes side by side, then one after another. */
-static float sum(const float *p, long n) {
+static inline float sum(const float *p, long n) {
   vector lanes = {0};
   float total = 0;
   long i = 0;

@@ -11,6 +11,7 @@
    memory is the caller's. */
 #include "elementwise.h"
 #include "product.h"
+#include "threads.h"
 
 typedef enum { NONE, ADDITIVE, AFFINE } Transform;
 enum { BLOCK = 256, CLASSES = 16 };
@@ -36,12 +37,6 @@ typedef struct { /* of the parameters, each of the same shape */
   float *weight1, *edge1, *bias1, *logs1, *weight2, *bias2, *logs2;
   float *weight3, *edge3, *bias3, *logs3, *matrix, *shift;
 } Gradients;
-
-/* The machine's threads: `parallel(f, data, n, 0)` calls f(data) on n of them, as libgomp has it. */
-typedef struct {
-  void (*parallel)(void (*)(void *), void *, unsigned, unsigned);
-  int (*number)(void), (*count)(void);
-} Threads;
 
 typedef struct {
   Shape shape;
@@ -254,32 +249,6 @@ static void pack_one(void *data, long job) {
     if (job == 4) pack(p->back2, w->weight2, down, across);
     if (job == 5) pack(p->back3, w->weight3, last_back, in);
   }
-}
-
-/* ---- threads ----------------------------------------------------------------------------------- */
-
-typedef struct {
-  const Threads *threads;
-  void (*work)(void *, long);
-  void *data;
-  long jobs;
-} Team;
-
-static void member(void *data) {
-  Team *team = data;
-  long count = team->threads->count();
-  for (long job = team->threads->number(); job < team->jobs; job += count)
-    team->work(team->data, job);
-}
-
-/* work(data, job) for every job, on as many threads, or fewer: nothing depends on which. */
-static void for_each(const Threads *threads, long jobs, long most_threads,
-                     void (*work)(void *, long), void *data) {
-  Team team = {threads, work, data, jobs};
-  if (threads->parallel && most_threads > 1 && jobs > 1)
-    threads->parallel(member, &team, (unsigned)least(jobs, most_threads), 0);
-  else
-    for (long job = 0; job < jobs; job++) work(data, job);
 }
 
 static void make_packs(const Call *call, const Plan *p, Packs packs, int part) {

@@ -1,8 +1,8 @@
 """Steps of flow and conditioners by compiled kernels: the same map, an autograd node each."""
 
 import ctypes
-from collections.abc import Callable, Sequence
-from ctypes import POINTER, Structure, c_double, c_int64, c_void_p
+from collections.abc import Sequence
+from ctypes import Structure, c_double, c_int64, c_void_p
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,15 +31,21 @@ class _Parameters(Structure):
     _fields_ = [(f"p{i}", c_void_p) for i in range(13)]
 
 
-class _Threads(Structure):
+class Threads(Structure):
+    """OpenMP's functions, of the runtime that torch uses."""
+
     _fields_ = [(name, c_void_p) for name in ("parallel", "number", "count")]
+
+    @classmethod
+    def of_torch(cls) -> "Threads":
+        return cls(*threads())
 
 
 class _Call(Structure):
     _fields_ = [
         ("shape", _Shape),
         ("parameters", _Parameters),
-        ("threads", _Threads),
+        ("threads", Threads),
         *(
             (name, c_void_p)
             for name in "packs scratch x added y ladj h h1 h2 by_y by_ladj by_h by_x by_added".split()
@@ -61,7 +67,8 @@ class _Fold(Structure):
     ]
 
 
-def _at(tensor: Tensor | None) -> int | None:
+def at(tensor: Tensor | None) -> int | None:
+    """Where its numbers stand in memory."""
     return None if tensor is None else tensor.data_ptr()
 
 
@@ -138,7 +145,7 @@ def inverse(
     call = _call(step, y, added, matrix, shift, parameters)
     held = _packed(call, 1, step.packed), _scratch(call, 0)
     x, ladj = torch.empty_like(y), y.new_empty(len(y))
-    call.y, call.ladj = _at(x), _at(ladj)
+    call.y, call.ladj = at(x), at(ladj)
     _library().glow_inverse(ctypes.byref(call))
     del held
     return x, ladj
@@ -163,23 +170,23 @@ def _call(
     apart = width if added is not None and added.dim() == 4 else 0
     shape = (*x.shape, step.kept or first.shape[1], len(last), width, last.shape[2])
     shape = (*shape, matrix is not None, step.transform, apart, torch.get_num_threads())
-    given = map(_at, (*parameters, matrix, shift))
-    return _Call(_Shape(*shape), _Parameters(*given), _Threads(*threads()), x=_at(x), added=_at(added))
+    given = map(at, (*parameters, matrix, shift))
+    return _Call(_Shape(*shape), _Parameters(*given), Threads.of_torch(), x=at(x), added=at(added))
 
 
 def _packed(call: _Call, part: int, packed: Tensor | None = None) -> Tensor:
     if packed is None:
         packed = torch.empty(_library().glow_packs(ctypes.byref(call.shape)))
-        call.packs = _at(packed)
+        call.packs = at(packed)
         _library().glow_pack(ctypes.byref(call), c_int64(part))
-    call.packs = _at(packed)
+    call.packs = at(packed)
     return packed
 
 
 def _scratch(call: _Call, backward: int) -> Tensor:
     floats = _library().glow_scratch(ctypes.byref(call.shape), c_int64(backward))
     scratch = torch.empty(floats)
-    call.scratch = _at(scratch)
+    call.scratch = at(scratch)
     return scratch
 
 
@@ -201,8 +208,8 @@ def _forward(step: Step, *inputs: Tensor | None, keep: bool) -> Any:
     if keep and not step.recompute:
         floats = _library().glow_hidden(ctypes.byref(call.shape))
         hidden = x.new_empty(floats), x.new_empty(floats)
-        call.h1, call.h2 = map(_at, hidden)
-    call.y, call.ladj, call.h = _at(y), _at(ladj), _at(h)
+        call.h1, call.h2 = map(at, hidden)
+    call.y, call.ladj, call.h = at(y), at(ladj), at(h)
     _library().glow_forward(ctypes.byref(call))
     del held
     if step.transform == NONE:
@@ -220,23 +227,23 @@ def _backward(
     call = _call(step, x, added, matrix, shift, parameters)
     kept = list(kept)
     if matrix is not None:
-        call.y = _at(kept.pop(0))
+        call.y = at(kept.pop(0))
     if step.transform == AFFINE:
-        call.h = _at(kept.pop(0))
+        call.h = at(kept.pop(0))
     if not step.recompute:
-        call.h1, call.h2 = map(_at, kept)
+        call.h1, call.h2 = map(at, kept)
     given = _contiguous(*grads)
     if step.transform == NONE:
         *_, by_h = given
-        call.by_h = _at(by_h)
-        call.by_y = _at(given[0]) if matrix is not None else None
+        call.by_h = at(by_h)
+        call.by_y = at(given[0]) if matrix is not None else None
     else:
-        call.by_y = _at(given[0])
-        call.by_ladj = _at(given[1]) if step.transform == AFFINE else None
+        call.by_y = at(given[0])
+        call.by_ladj = at(given[1]) if step.transform == AFFINE else None
     found = [None if t is None else torch.empty_like(t) for t in (x, added, matrix, shift, *parameters)]
     by_x, by_added, by_matrix, by_shift, *by_parameters = found
-    call.by_x, call.by_added = _at(by_x), _at(by_added)
-    call.gradients = _Parameters(*map(_at, (*by_parameters, by_matrix, by_shift)))
+    call.by_x, call.by_added = at(by_x), at(by_added)
+    call.gradients = _Parameters(*map(at, (*by_parameters, by_matrix, by_shift)))
     held = _packed(call, 3 if step.recompute else 2), _scratch(call, 1)
     _library().glow_backward(ctypes.byref(call))
     del held
@@ -257,7 +264,7 @@ class FoldKernel(Kernel):
         fold, scratch = _fold(packed, permutation, signs, bias, logs)
         matrix, shift = torch.empty_like(packed), torch.empty_like(bias)
         log_det = torch.empty((), dtype=torch.float64)
-        fold.matrix, fold.shift, fold.log_det = _at(matrix), _at(shift), _at(log_det)
+        fold.matrix, fold.shift, fold.log_det = at(matrix), at(shift), at(log_det)
         _library().glow_fold(ctypes.byref(fold))
         del scratch
         return (matrix, shift, log_det), ()
@@ -269,10 +276,10 @@ class FoldKernel(Kernel):
         packed, permutation, signs, bias, logs = _contiguous(*inputs)
         fold, scratch = _fold(packed, permutation, signs, bias, logs)
         by_matrix, by_shift, by_log_det = _contiguous(*grads)
-        fold.by_matrix, fold.by_shift = _at(by_matrix), _at(by_shift)
+        fold.by_matrix, fold.by_shift = at(by_matrix), at(by_shift)
         fold.by_log_det = by_log_det.item()
         found = torch.empty_like(packed), torch.empty_like(bias), torch.empty_like(logs)
-        fold.by_packed, fold.by_bias, fold.by_logs = map(_at, found)
+        fold.by_packed, fold.by_bias, fold.by_logs = map(at, found)
         _library().glow_fold_backward(ctypes.byref(fold))
         del scratch
         return found[0], None, None, found[1], found[2]
@@ -283,5 +290,5 @@ def _fold(
 ) -> tuple[_Fold, Tensor]:
     n = len(packed)
     scratch = torch.empty(6 * n * n + 2 * n, dtype=torch.float64)
-    given = map(_at, (packed, signs, bias, logs, permutation, scratch))
+    given = map(at, (packed, signs, bias, logs, permutation, scratch))
     return _Fold(n, *given), scratch

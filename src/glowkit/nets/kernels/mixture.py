@@ -1,0 +1,81 @@
+"""Logistic mixtures by compiled kernels."""
+
+import ctypes
+from ctypes import Structure, c_float, c_int64, c_void_p
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from glowkit.nets.kernels.library import loaded
+from glowkit.nets.kernels.step import Threads, at
+
+MOST_COMPONENTS = 32
+
+
+class _Mixture(Structure):
+    _fields_ = [
+        *((name, c_int64) for name in ("rows", "elements", "components", "halvings", "jobs")),
+        ("floor", c_float),
+        ("threads", Threads),
+        *(
+            (name, c_void_p)
+            for name in "x groups y log_slope by_y by_slope by_x by_groups".split()
+        ),
+    ]
+
+
+def takes(x: Tensor, groups: Tensor) -> bool:
+    """Whether there is a kernel for them: float32, on the CPU, of not too many components."""
+    return (
+        x.dtype == groups.dtype == torch.float32
+        and x.is_cpu
+        and groups.shape[2] <= 2 + 3 * MOST_COMPONENTS
+        and loaded() is not None
+    )
+
+
+def forward(x: Tensor, groups: Tensor, floor: float) -> tuple[Tensor, Tensor]:
+    """y and ln dy/dx, of x's shape; see `glowkit.bijections.mixture`."""
+    x, groups = x.contiguous(), groups.contiguous()
+    y, log_slope = torch.empty_like(x), torch.empty_like(x)
+    call = _call(x, groups, floor)
+    call.y, call.log_slope = at(y), at(log_slope)
+    _library().glow_mixture_forward(ctypes.byref(call))
+    return y, log_slope
+
+
+def backward(
+    x: Tensor, groups: Tensor, floor: float, by_y: Tensor, by_slope: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The gradients of x and groups from those of y and ln dy/dx."""
+    x, groups, by_y, by_slope = (t.contiguous() for t in (x, groups, by_y, by_slope))
+    by_x, by_groups = torch.empty_like(x), torch.empty_like(groups)
+    call = _call(x, groups, floor)
+    call.by_y, call.by_slope, call.by_x, call.by_groups = map(at, (by_y, by_slope, by_x, by_groups))
+    _library().glow_mixture_backward(ctypes.byref(call))
+    return by_x, by_groups
+
+
+def root(y: Tensor, groups: Tensor, floor: float, halvings: int) -> Tensor:
+    """x, by that many halvings of a bracket."""
+    y, groups = y.contiguous(), groups.contiguous()
+    x = torch.empty_like(y)
+    call = _call(y, groups, floor)
+    call.y, call.halvings = at(x), halvings
+    _library().glow_mixture_root(ctypes.byref(call))
+    return x
+
+
+def _library() -> Any:
+    return loaded()
+
+
+def _call(x: Tensor, groups: Tensor, floor: float) -> _Mixture:
+    n, channels, *space = x.shape
+    if groups.shape[:2] != x.shape[:2] or groups.shape[3:] != x.shape[2:]:
+        raise ValueError(f"parameters {tuple(groups.shape)} do not fit {tuple(x.shape)}")
+    rows = n * channels
+    elements = x.numel() // max(rows, 1)
+    sizes = rows, elements, (groups.shape[2] - 2) // 3, 0, min(torch.get_num_threads(), rows)
+    return _Mixture(*sizes, floor, Threads.of_torch(), at(x), at(groups))
