@@ -3,11 +3,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help demo demo-commands test lint benchmark
+.PHONY: help demo demo-commands test lint benchmark sanitize
 help:
 	@echo "make demo   train a small Glow on digits, evaluate it, draw samples (2 minutes after installing)"
 	@echo "make test   lint, types, tests and docstring examples (under 10 minutes)"
 	@echo "make lint   lint and types alone"
+	@echo "make sanitize   the C of the kernels under the sanitizers of gcc (a minute)"
 	@echo "make benchmark   time and memory beside other libraries, docs/performance.md (an hour or two)"
 	@echo "make benchmark PLAN=quick   the same on small models, to see that all of it runs (a minute)"
 
@@ -57,3 +58,21 @@ lint: $(VENV)/test.stamp
 # One thread a process: two test processes that each use every core slow each other down.
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q
+
+# Random shapes through the kernels, with walls between all pieces of memory (tests/nets/kernels_fuzz.c).
+# ISAS: those that the processor here can run; EMULATOR: what runs another's programs.
+KERNELS := src/glowkit/nets/kernels
+ISAS ?= baseline avx2 avx512
+CASES ?= 300
+SANITIZERS ?= -fsanitize=address,undefined -fno-sanitize=pointer-overflow -fno-sanitize-recover=undefined
+FLAGS_avx2 := -mavx2 -mfma
+FLAGS_avx512 := -mavx512f -mavx512vl -mavx512dq -mavx512bw -mfma -mprefer-vector-width=512
+sanitize:
+	@mkdir -p build/sanitize
+	@sed -e 's/^static float \*take(/static float *take_plain(/' \
+	  -e 's/^static Sums sums_in(/static Sums sums_plain(/' $(KERNELS)/step.c > build/sanitize/step.c
+	@$(foreach isa,$(ISAS),echo "$(isa)" && \
+	  $(CC) -std=gnu11 -ffp-contract=fast -g -O1 $(SANITIZERS) $(FLAGS_$(isa)) -I$(KERNELS) \
+	    -DSTEP='"$(CURDIR)/build/sanitize/step.c"' -o build/sanitize/$(isa) \
+	    tests/nets/kernels_fuzz.c -lm -lpthread && \
+	  $(EMULATOR) build/sanitize/$(isa) $(CASES) &&) true

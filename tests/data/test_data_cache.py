@@ -13,9 +13,9 @@ import pytest
 
 from glowkit.data import cache as cache_module
 from glowkit.data import open_source, packing
-from glowkit.data.cache import cache_folder
 from glowkit.system import locks
 from glowkit.system.errors import GlowkitError
+from glowkit.system.files import cache_folder
 
 
 @pytest.fixture
@@ -233,7 +233,7 @@ def test_full_disk(images, cache, monkeypatch):
 def test_default_place(monkeypatch, tmp_path):
     monkeypatch.delenv("GLOWKIT_CACHE")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert cache_module.cache_folder() == tmp_path / ".cache" / "glowkit"
+    assert cache_folder() == tmp_path / ".cache" / "glowkit"
 
 
 @pytest.mark.parametrize("given", [None, "~nobody-of-this-name/cache"])

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from glowkit.system.errors import GlowkitError
+from glowkit.system.files import cache_folder
 from glowkit.system.locks import Lock
 
 FORMAT = 3  # raise it when packed pixels or facts change meaning
@@ -73,17 +74,6 @@ class PackWriter:
             "shape": (self.count, *shape),
         }
         np.lib.format.write_array_header_1_0(self.file, header)
-
-
-def cache_folder() -> Path:
-    """$GLOWKIT_CACHE, or ~/.cache/glowkit."""
-    given = os.environ.get("GLOWKIT_CACHE")
-    try:
-        return Path(given).expanduser() if given else Path.home() / ".cache" / "glowkit"
-    except RuntimeError as error:
-        raise GlowkitError(
-            "there is no home folder to keep packed images in; name a folder in GLOWKIT_CACHE"
-        ) from error
 
 
 def packed(place: str, options: object, state: object, fill: Callable[[PackWriter], None]) -> Pack:

@@ -26,6 +26,20 @@ _seen: set[str] = set()
 """Folders this process has freed of what killed ones left."""
 
 
+def cache_folder() -> Path:
+    """What can be made again is kept in $GLOWKIT_CACHE, or ~/.cache/glowkit.
+
+    Raises GlowkitError where there is neither.
+    """
+    given = os.environ.get("GLOWKIT_CACHE")
+    try:
+        return Path(given).expanduser() if given else Path.home() / ".cache" / "glowkit"
+    except RuntimeError as error:
+        raise GlowkitError(
+            "there is no home folder to keep a cache in; name a folder in GLOWKIT_CACHE"
+        ) from error
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; it becomes `path` when the block ends well.

@@ -88,7 +88,7 @@ static Plan plan(const Shape *s) {
 
 static float *take(float **from, long floats) {
   float *here = *from;
-  *from += (floats + 15) / 16 * 16 + 16; /* a vector may read or write over the end */
+  *from += (floats + 15) / 16 * 16 + 32; /* two vectors may read or write over the end */
   return here;
 }
 
@@ -283,7 +283,7 @@ typedef struct {
 typedef struct { /* what a job works in */
   float *x, *z;          /* (channels, columns) */
   float *in, *out;       /* padded planes of z1; of the gradient of h */
-  float *h, *turned;     /* (pixels, outputs), and (outputs, columns) */
+  float *h, *turned;     /* (pixels, outputs), or z1's gradient, and (outputs, columns) */
   float *spread;         /* a block's pixels and those it looks back to, (.., spread) */
   float *h1, *h2;        /* activations of a block, where they are not kept */
   float *by1, *by2;      /* their gradients */
@@ -318,7 +318,7 @@ static Work work_in(const Shape *s, const Plan *p, float **memory, int backward)
             .z = take(memory, c * p->columns),
             .in = take(memory, p->group * s->kept * p->plane),
             .out = take(memory, back * p->group * s->outputs * p->plane),
-            .h = take(memory, p->most * most(p->spread3, s->outputs)),
+            .h = take(memory, p->most * most(most(p->spread3, s->outputs), back * s->kept)),
             .turned = take(memory, s->outputs * p->columns),
             .spread = take(memory, rows * spread),
             .h1 = take(memory, activations),
