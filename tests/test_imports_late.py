@@ -49,6 +49,7 @@ def test_help_loads_nothing_heavy() -> None:
         "edit",
         "report",
         "app",
+        "doctor",
     ],
 )
 def test_help_of_a_command_loads_nothing_heavy(command: str) -> None:

@@ -80,6 +80,7 @@ LINES = {
     "decode {run} {out}/l.npz --out {out}/d.png": ("decode",),
     "decode {run} {out}/l.npz --out {out}/d.npy": ("decode",),
     "data digits": ("data DATA",),
+    "doctor": ("doctor",),
 }
 
 

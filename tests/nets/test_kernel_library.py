@@ -254,7 +254,7 @@ def test_a_mistake_of_ours_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_it_can_be_switched_off_at_any_time(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GLOWKIT_KERNELS", "0")
     assert library.loaded() is None
-    assert "GLOWKIT_KERNELS is 0" in str(library.state())
+    assert "switched off" in str(library.state())
     assert times(log) == 0
     monkeypatch.delenv("GLOWKIT_KERNELS")
     assert library.loaded() is not None

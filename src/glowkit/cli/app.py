@@ -8,6 +8,7 @@ import typer
 from glowkit.cli.common import (
     DEVICE,
     JSON,
+    NO_KERNELS,
     OWN,
     SEED,
     Opened,
@@ -52,6 +53,7 @@ def app(
     ] = None,
     seed: Annotated[int, SEED] = 0,
     device: Annotated[str, DEVICE] = "auto",
+    plain: Annotated[bool, NO_KERNELS] = False,
     own: Annotated[str | None, OWN] = None,
     as_json: Annotated[bool, JSON] = False,
     quiet: Annotated[bool, QUIET] = False,

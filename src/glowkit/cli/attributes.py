@@ -10,6 +10,7 @@ import typer
 from glowkit.cli.common import (
     DEVICE,
     JSON,
+    NO_KERNELS,
     OWN,
     SEED,
     Opened,
@@ -50,6 +51,7 @@ def attributes(
     batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 100,
     seed: Annotated[int, SEED] = 0,
     device: Annotated[str, DEVICE] = "auto",
+    plain: Annotated[bool, NO_KERNELS] = False,
     own: Annotated[str | None, OWN] = None,
     as_json: Annotated[bool, JSON] = False,
     quiet: Annotated[bool, QUIET] = False,

@@ -29,6 +29,19 @@ JSON = typer.Option("--json", help="Print one JSON object instead of text.")
 SEED = typer.Option("--seed", min=0, max=2**63 - 1, help="Seed of all randomness.")
 DEVICE = typer.Option("--device", help="auto, cpu, cuda, ...")
 
+KERNELS = "GLOWKIT_KERNELS"  # of the environment, so that processes started by this one see it too
+
+
+def _switch_off(off: bool) -> bool:
+    if off:
+        os.environ[KERNELS] = "0"
+    return off
+
+
+NO_KERNELS = typer.Option(
+    "--no-kernels", callback=_switch_off, help="Plain torch instead of compiled kernels."
+)
+
 
 def _run_own(path: str | None) -> str | None:
     if path is not None:

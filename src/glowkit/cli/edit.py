@@ -10,6 +10,7 @@ import typer
 from glowkit.cli.common import (
     DEVICE,
     JSON,
+    NO_KERNELS,
     OWN,
     SEED,
     open_image_model,
@@ -49,6 +50,7 @@ def edit(
     ] = None,
     seed: Annotated[int, SEED] = 0,
     device: Annotated[str, DEVICE] = "auto",
+    plain: Annotated[bool, NO_KERNELS] = False,
     own: Annotated[str | None, OWN] = None,
     as_json: Annotated[bool, JSON] = False,
     quiet: Annotated[bool, QUIET] = False,

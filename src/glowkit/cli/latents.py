@@ -9,6 +9,7 @@ import typer
 from glowkit.cli.common import (
     DEVICE,
     JSON,
+    NO_KERNELS,
     OWN,
     Opened,
     bar,
@@ -45,6 +46,7 @@ def encode(
     label: Annotated[str | None, LABEL] = None,
     batch_size: Annotated[int, BATCH] = 100,
     device: Annotated[str, DEVICE] = "auto",
+    plain: Annotated[bool, NO_KERNELS] = False,
     own: Annotated[str | None, OWN] = None,
     as_json: Annotated[bool, JSON] = False,
     quiet: Annotated[bool, QUIET] = False,
@@ -111,6 +113,7 @@ def decode(
     ] = Path("decoded.png"),
     batch_size: Annotated[int, BATCH] = 100,
     device: Annotated[str, DEVICE] = "auto",
+    plain: Annotated[bool, NO_KERNELS] = False,
     own: Annotated[str | None, OWN] = None,
     as_json: Annotated[bool, JSON] = False,
     quiet: Annotated[bool, QUIET] = False,

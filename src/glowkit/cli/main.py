@@ -21,6 +21,7 @@ from glowkit import __version__
 from glowkit.cli.app import app
 from glowkit.cli.attributes import attributes
 from glowkit.cli.compare import compare
+from glowkit.cli.doctor import doctor
 from glowkit.cli.edit import edit
 from glowkit.cli.evaluate import evaluate
 from glowkit.cli.import_ import import_
@@ -195,6 +196,7 @@ COMMANDS = (
     app,
     presets,
     data,
+    doctor,
 )
 
 table = typer.Typer(

@@ -8,6 +8,7 @@ import typer
 from glowkit.cli.common import (
     DEVICE,
     JSON,
+    NO_KERNELS,
     OWN,
     Opened,
     open_image_model,
@@ -42,6 +43,7 @@ def reconstruct(
         Path | None, typer.Option(help="PNG to write; by default RUN/samples/reconstruction.png.")
     ] = None,
     device: Annotated[str, DEVICE] = "auto",
+    plain: Annotated[bool, NO_KERNELS] = False,
     own: Annotated[str | None, OWN] = None,
     as_json: Annotated[bool, JSON] = False,
     quiet: Annotated[bool, QUIET] = False,

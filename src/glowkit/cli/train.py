@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glowkit.cli.common import DEVICE, JSON, SEED, show_json
+from glowkit.cli.common import DEVICE, JSON, NO_KERNELS, SEED, show_json
 from glowkit.cli.speech import QUIET, hint, say, show, warn
 from glowkit.system.errors import GlowkitError
 
@@ -74,6 +74,7 @@ def train(
     out: Annotated[Path | None, typer.Option(metavar="RUN", help="Folder of the run.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     device: Annotated[str, DEVICE] = "auto",
+    plain: Annotated[bool, NO_KERNELS] = False,
     devices: Annotated[
         str | None, typer.Option(help="Number of devices (1); torchrun says it by itself.")
     ] = None,

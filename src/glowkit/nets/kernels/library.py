@@ -87,7 +87,7 @@ def loaded() -> ctypes.CDLL | None:
 def state() -> State:
     """What `loaded` gives, in words."""
     if switched_off():
-        return State(reason=f"switched off, {SWITCH} is 0")
+        return State(reason=f"switched off, by --no-kernels or {SWITCH}=0")
     return _once().state
 
 
