@@ -8,7 +8,7 @@ from torch import Tensor
 from glowkit.bijections.coupling import Additive, Affine, Coupling
 from glowkit.bijections.linear import ActnormConv1x1, mix
 from glowkit.core.bijection import constant_ladj, pixelwise_ladj
-from glowkit.core.chain import Chain
+from glowkit.core.chain import Chain, recomputing
 from glowkit.nets.fast import compiled
 from glowkit.nets.glow import GlowNet, conditioned
 from glowkit.nets.kernels.step import ADDITIVE, AFFINE, NONE, Step, StepKernel, inverse
@@ -46,7 +46,7 @@ class GlowStep(Chain):
         net, transform = coupling.net, TRANSFORMS.get(type(coupling.transformer), NONE)
         matrix, shift, log_det = mixing.folded(x.dtype)
         result = FlowKernel.of(
-            Step(coupling.kept, transform, net.packed()),
+            Step(coupling.kept, transform, net.packed(), recomputing()),
             *(x, net.added(x.dtype, context), matrix, shift, *net.convolutions()),
         )
         if transform == NONE:
@@ -75,7 +75,7 @@ class GlowStep(Chain):
         net = coupling.net
         return (
             type(net) is GlowNet
-            and net.dtype == torch.float32
+            and net.compiles()
             and type(net.entry) is torch.nn.Identity
             and x.dim() == 4
             and x.shape[1] == len(mixing.actnorm.bias)

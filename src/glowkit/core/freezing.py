@@ -51,6 +51,11 @@ def frozen(model: nn.Module) -> Iterator[None]:
             delattr(module, name)
 
 
+def is_frozen(module: nn.Module) -> bool:
+    """Whether what the module makes is kept now."""
+    return any(isinstance(value, _Once) for value in vars(module).values())
+
+
 @cache
 def _marked(kind: type[nn.Module]) -> list[str]:
     return [name for name in dir(kind) if hasattr(getattr(kind, name, None), "made_once")]

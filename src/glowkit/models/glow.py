@@ -85,7 +85,7 @@ class GlowConfig:
         learn_top: whether the top prior's mean and deviation are learned.
         classifier_weight: weight in the loss of a classifier on the top latent, in bits an image;
             0 for no classifier.
-        memory: "store", "checkpoint" or "reversible", see `glowkit.Chain`.
+        memory: "store", "recompute", "checkpoint" or "reversible", see `glowkit.Chain`.
         precision: "float32", or "bfloat16" for the conditioners alone.
         components: logistics in a "mixture" coupling.
         bins: bins of a "spline" coupling.

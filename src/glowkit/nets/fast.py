@@ -79,24 +79,27 @@ def compiled_parameters(*modules: nn.Module) -> bool:
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()
         and not torch._C._len_torch_dispatch_stack()
-        and not any(map(_watched, modules))
         and loaded() is not None
+        and not any(map(_watched, modules))
     )
 
 
 def _watched(module: nn.Module) -> bool:
     """Whether a module has hooks, or parameters of another kind, or a part of it."""
-    return (
-        bool(module._forward_hooks or module._forward_pre_hooks)
-        or bool(module._backward_hooks or module._backward_pre_hooks)
-        or not all(p is None or _usual(p) for p in module._parameters.values())
-        or any(part is not None and _watched(part) for part in module._modules.values())
-    )
+    if (
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+    ):
+        return True
+    for p in module._parameters.values():
+        if p is not None and not (p.dtype is torch.float32 and p.is_cpu and type(p) in _USUAL):
+            return True
+    return any(part is not None and _watched(part) for part in module._modules.values())
 
 
-def _usual(parameter: Tensor) -> bool:
-    kind = type(parameter)
-    return parameter.dtype == torch.float32 and parameter.is_cpu and kind in (Tensor, nn.Parameter)
+_USUAL = (nn.Parameter, Tensor)
 
 
 class Kernel(torch.autograd.Function):

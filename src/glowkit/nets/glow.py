@@ -5,14 +5,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
-from glowkit.core.freezing import made_once
+from glowkit.core.chain import recomputing
+from glowkit.core.freezing import is_frozen, made_once
 from glowkit.core.initialization import channel_statistics
 from glowkit.nets.fast import PrecisionNet, compiled
 from glowkit.nets.kernels.step import Step, StepKernel, packs
 
 LOG_SCALE_FACTOR = 3.0
 """openai/glow multiplies its learned log-scales by 3, so that they learn three times as fast."""
+
+
+NARROW = 128
+"""Width up to which compiled kernels in float32 are faster than torch's convolutions in bfloat16."""
 
 
 class ScaledConv2d(nn.Module):
@@ -186,10 +192,15 @@ class GlowNet(PrecisionNet):
         return self.context is not None
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        if self.dtype == torch.float32 and compiled(x, self):
-            step = Step(x.shape[1], packed=self.packed())
+        if self.compiles() and compiled(x, self):
+            step = Step(x.shape[1], packed=self.packed(), recompute=recomputing())
             added = self.added(x.dtype, context)
             return ConditionerKernel.of(step, self.entry(x), added, None, None, *self.convolutions())
+        if recomputing() and torch.is_grad_enabled():
+            return checkpoint(self._plain, x, context, use_reentrant=False)
+        return self._plain(x, context)
+
+    def _plain(self, x: Tensor, context: Tensor | None) -> Tensor:
         dtype = x.dtype if self.dtype == torch.float32 else self.dtype
         with torch.autocast(x.device.type, enabled=False):  # the dtypes say it all
             # Channels last in memory, in which a CPU's convolutions take half the time.
@@ -202,6 +213,13 @@ class GlowNet(PrecisionNet):
             if self.last.edge is None:
                 h = h.to(x.dtype)
             return self.last(h).to(x.dtype)
+
+    def compiles(self) -> bool:
+        """Whether compiled kernels, in float32, are what it should use where there are any.
+
+        Narrow networks take less time in them than in torch's bfloat16, and are more exact.
+        """
+        return self.dtype == torch.float32 or len(self.second.bias) <= NARROW
 
     def added(self, dtype: torch.dtype, context: Tensor | None) -> Tensor | None:
         """What the context adds before the first ReLU, (N, width) or (N, H, W, width)."""
@@ -224,9 +242,9 @@ class GlowNet(PrecisionNet):
         )
 
     @made_once
-    def packed(self) -> Tensor:
-        """Those as kernels read them."""
-        return packs(*self.convolutions())
+    def packed(self) -> Tensor | None:
+        """Those as kernels read them, where they are kept: else each call makes it itself."""
+        return packs(*self.convolutions()) if is_frozen(self) else None
 
 
 class ConditionerKernel(StepKernel):

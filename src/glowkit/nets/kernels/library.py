@@ -32,6 +32,7 @@ from glowkit.system.files import cache_folder, replacing
 from glowkit.system.locks import Lock
 
 VERSION = 1  # what `glow_version` of the C says: raise both when what is called changes
+SIZES = ("glow_version", "glow_packs", "glow_scratch", "glow_hidden")  # what gives a number back
 SWITCH = "GLOWKIT_KERNELS"
 LOOK_AGAIN = 0.05  # seconds between looks at a library that another process is making
 
@@ -82,6 +83,13 @@ def loaded() -> ctypes.CDLL | None:
     Never raises: `state` says what is wrong. Later calls, from any thread, cost nothing.
     """
     return None if switched_off() else _once().library
+
+
+def whatever_switched() -> ctypes.CDLL:
+    """The library for what has begun with it, and is to end with it."""
+    library = _once().library
+    assert library is not None, "a kernel is called where there is none"
+    return library
 
 
 def state() -> State:
@@ -180,7 +188,8 @@ def _opened(path: Path) -> ctypes.CDLL:
         version = library.glow_version
     except AttributeError as error:
         raise OSError(f"{path} is no library of kernels") from error
-    version.restype = ctypes.c_int64
+    for name in SIZES:
+        getattr(library, name).restype = ctypes.c_int64
     if version() != VERSION:
         raise OSError(f"{path} is of version {version()}, and {VERSION} is called")
     return library

@@ -2,12 +2,11 @@
 
 import ctypes
 from ctypes import Structure, c_float, c_int64, c_void_p
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from glowkit.nets.kernels.library import loaded
+from glowkit.nets.kernels.library import loaded, whatever_switched
 from glowkit.nets.kernels.step import Threads, at
 
 MOST_COMPONENTS = 32
@@ -41,7 +40,7 @@ def forward(x: Tensor, groups: Tensor, floor: float) -> tuple[Tensor, Tensor]:
     y, log_slope = torch.empty_like(x), torch.empty_like(x)
     call = _call(x, groups, floor)
     call.y, call.log_slope = at(y), at(log_slope)
-    _library().glow_mixture_forward(ctypes.byref(call))
+    whatever_switched().glow_mixture_forward(ctypes.byref(call))
     return y, log_slope
 
 
@@ -53,7 +52,7 @@ def backward(
     by_x, by_groups = torch.empty_like(x), torch.empty_like(groups)
     call = _call(x, groups, floor)
     call.by_y, call.by_slope, call.by_x, call.by_groups = map(at, (by_y, by_slope, by_x, by_groups))
-    _library().glow_mixture_backward(ctypes.byref(call))
+    whatever_switched().glow_mixture_backward(ctypes.byref(call))
     return by_x, by_groups
 
 
@@ -63,12 +62,8 @@ def root(y: Tensor, groups: Tensor, floor: float, halvings: int) -> Tensor:
     x = torch.empty_like(y)
     call = _call(y, groups, floor)
     call.y, call.halvings = at(x), halvings
-    _library().glow_mixture_root(ctypes.byref(call))
+    whatever_switched().glow_mixture_root(ctypes.byref(call))
     return x
-
-
-def _library() -> Any:
-    return loaded()
 
 
 def _call(x: Tensor, groups: Tensor, floor: float) -> _Mixture:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from glowkit.nets.fast import Kernel
-from glowkit.nets.kernels.library import loaded, threads
+from glowkit.nets.kernels.library import threads, whatever_switched
 
 NONE, ADDITIVE, AFFINE = range(3)
 """What a step does with the conditioner's output; NONE hands it back."""
@@ -70,12 +70,6 @@ class _Fold(Structure):
 def at(tensor: Tensor | None) -> int | None:
     """Where its numbers stand in memory."""
     return None if tensor is None else tensor.data_ptr()
-
-
-def _library() -> Any:
-    library = loaded()
-    assert library is not None, "asked for a kernel where there is no library"
-    return library
 
 
 @dataclass(frozen=True)
@@ -146,13 +140,13 @@ def inverse(
     held = _packed(call, 1, step.packed), _scratch(call, 0)
     x, ladj = torch.empty_like(y), y.new_empty(len(y))
     call.y, call.ladj = at(x), at(ladj)
-    _library().glow_inverse(ctypes.byref(call))
+    whatever_switched().glow_inverse(ctypes.byref(call))
     del held
     return x, ladj
 
 
 def _contiguous(*tensors: Tensor | None) -> list[Any]:
-    return [None if t is None else t.detach().contiguous() for t in tensors]
+    return [None if t is None else t.contiguous() for t in tensors]
 
 
 def _call(
@@ -166,25 +160,24 @@ def _call(
     first, last = parameters[0], parameters[7]
     assert first is not None
     assert last is not None
-    width = len(first)
+    width = first.shape[0]
     apart = width if added is not None and added.dim() == 4 else 0
-    shape = (*x.shape, step.kept or first.shape[1], len(last), width, last.shape[2])
+    shape = (*x.shape, step.kept or first.shape[1], last.shape[0], width, last.shape[2])
     shape = (*shape, matrix is not None, step.transform, apart, torch.get_num_threads())
-    given = map(at, (*parameters, matrix, shift))
-    return _Call(_Shape(*shape), _Parameters(*given), Threads.of_torch(), x=at(x), added=at(added))
+    return _Call(_Shape(*shape), _Parameters(*map(at, (*parameters, matrix, shift))), Threads.of_torch(), x=at(x), added=at(added))
 
 
 def _packed(call: _Call, part: int, packed: Tensor | None = None) -> Tensor:
     if packed is None:
-        packed = torch.empty(_library().glow_packs(ctypes.byref(call.shape)))
+        packed = torch.empty(whatever_switched().glow_packs(ctypes.byref(call.shape)))
         call.packs = at(packed)
-        _library().glow_pack(ctypes.byref(call), c_int64(part))
+        whatever_switched().glow_pack(ctypes.byref(call), c_int64(part))
     call.packs = at(packed)
     return packed
 
 
 def _scratch(call: _Call, backward: int) -> Tensor:
-    floats = _library().glow_scratch(ctypes.byref(call.shape), c_int64(backward))
+    floats = whatever_switched().glow_scratch(ctypes.byref(call.shape), c_int64(backward))
     scratch = torch.empty(floats)
     call.scratch = at(scratch)
     return scratch
@@ -206,11 +199,11 @@ def _forward(step: Step, *inputs: Tensor | None, keep: bool) -> Any:
         if step.transform == AFFINE and keep:
             h = x.new_empty(n, moved, *space)
     if keep and not step.recompute:
-        floats = _library().glow_hidden(ctypes.byref(call.shape))
+        floats = whatever_switched().glow_hidden(ctypes.byref(call.shape))
         hidden = x.new_empty(floats), x.new_empty(floats)
         call.h1, call.h2 = map(at, hidden)
     call.y, call.ladj, call.h = at(y), at(ladj), at(h)
-    _library().glow_forward(ctypes.byref(call))
+    whatever_switched().glow_forward(ctypes.byref(call))
     del held
     if step.transform == NONE:
         return (h if y is None else (y, h)), (*([] if y is None else [y]), *hidden)
@@ -245,7 +238,7 @@ def _backward(
     call.by_x, call.by_added = at(by_x), at(by_added)
     call.gradients = _Parameters(*map(at, (*by_parameters, by_matrix, by_shift)))
     held = _packed(call, 3 if step.recompute else 2), _scratch(call, 1)
-    _library().glow_backward(ctypes.byref(call))
+    whatever_switched().glow_backward(ctypes.byref(call))
     del held
     return None, *found
 
@@ -265,7 +258,7 @@ class FoldKernel(Kernel):
         matrix, shift = torch.empty_like(packed), torch.empty_like(bias)
         log_det = torch.empty((), dtype=torch.float64)
         fold.matrix, fold.shift, fold.log_det = at(matrix), at(shift), at(log_det)
-        _library().glow_fold(ctypes.byref(fold))
+        whatever_switched().glow_fold(ctypes.byref(fold))
         del scratch
         return (matrix, shift, log_det), ()
 
@@ -280,7 +273,7 @@ class FoldKernel(Kernel):
         fold.by_log_det = by_log_det.item()
         found = torch.empty_like(packed), torch.empty_like(bias), torch.empty_like(logs)
         fold.by_packed, fold.by_bias, fold.by_logs = map(at, found)
-        _library().glow_fold_backward(ctypes.byref(fold))
+        whatever_switched().glow_fold_backward(ctypes.byref(fold))
         del scratch
         return found[0], None, None, found[1], found[2]
 
