@@ -11,10 +11,6 @@
    `make sanitize` does it for each instruction set, with STEP a copy of step.c whose `take` and
    `sums_in` are `take_plain` and `sums_plain`: there then are walls between the pieces of scratch
    and packs too. */
-#include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
-
 #ifdef STEP
 static _Thread_local int in_a_row; /* the sums of gradients are one row as well */
 static float *take(float **from, long floats);
@@ -45,102 +41,17 @@ static void lend(int which, const float *at, long floats) {
 #include "../../src/glowkit/nets/kernels/step.c"
 static void lend(int which, const float *at, long floats) { (void)which, (void)at, (void)floats; }
 #endif
-
-/* ---- numbers and memory ---- */
-
-static uint64_t chance = 1;
-
-static uint32_t next(void) {
-  chance = chance * 6364136223846793005u + 1442695040888963407u;
-  return chance >> 33;
-}
-static long between(long low, long high) { return low + next() % (high - low + 1); }
-static float normal(void) {
-  float sum = 0;
-  for (int i = 0; i < 6; i++) sum += next() / 2147483648.f - .5f;
-  return sum * 1.414f;
-}
-
-typedef struct {
-  float *at, *memory;
-  long count;
-} Piece;
-
-static Piece pieces[64];
-static int used;
-
-/* Exactly `count` floats, at times not where a vector would like them. */
-static float *piece(long count) {
-  long shift = between(0, 1);
-  float *memory = malloc(sizeof(float) * (count + shift) + !(count + shift));
-  pieces[used++] = (Piece){memory + shift, memory, count};
-  return memory + shift;
-}
-static float *full_of(long count, float value) {
-  float *at = piece(count);
-  for (long i = 0; i < count; i++) at[i] = value;
-  return at;
-}
-static float *drawn(long count, float scale) {
-  float *at = piece(count);
-  for (long i = 0; i < count; i++) at[i] = normal() * scale;
-  return at;
-}
-static void give_back(int from) {
-  while (used > from) free(pieces[--used].memory);
-}
-static uint64_t digest(int from, int to) {
-  uint64_t sum = 14695981039346656037u;
-  for (int i = from; i < to; i++)
-    for (long b = 0; b < 4 * pieces[i].count; b++)
-      sum = (sum ^ ((unsigned char *)pieces[i].at)[b]) * 1099511628211u;
-  return sum;
-}
-
-/* ---- threads, as libgomp hands them out ---- */
-
-static _Thread_local int me, team = 1;
-typedef struct {
-  void (*work)(void *);
-  void *data;
-  int me, team;
-} Start;
-
-static void *run(void *data) {
-  Start *start = data;
-  me = start->me, team = start->team;
-  start->work(start->data);
-  return 0;
-}
-static void parallel(void (*work)(void *), void *data, unsigned count, unsigned flags) {
-  (void)flags;
-  pthread_t thread[64];
-  Start start[64];
-  for (unsigned i = 1; i < count; i++) {
-    start[i] = (Start){work, data, i, count};
-    pthread_create(thread + i, 0, run, start + i);
-  }
-  start[0] = (Start){work, data, 0, count};
-  run(start);
-  me = 0, team = 1;
-  for (unsigned i = 1; i < count; i++) pthread_join(thread[i], 0);
-}
-static int number(void) { return me; }
-static int count(void) { return team; }
+#include "kernels_fuzz.h"
 
 /* ---- a case ---- */
 
-static double seen; /* of gradients: the same, nearly, for every machine */
-static const char *doing = "";
-static long which;
-
-static void wrong(const Shape *s, const char *what) {
-  printf("case %ld, %s: %s\n  images %ld channels %ld height %ld width %ld kept %ld outputs %ld"
-         " hidden %ld last %ld mixes %ld transform %ld context %ld jobs %ld\n",
-         which, doing, what, (long)s->images, (long)s->channels, (long)s->height, (long)s->width,
-         (long)s->kept, (long)s->outputs, (long)s->hidden, (long)s->last, (long)s->mixes,
-         (long)s->transform, (long)s->context, (long)s->jobs);
-  exit(1);
+static const char *words(const Shape *s) {
+  static char text[400];
+  const long *at = (const long *)s;
+  sprintf(text, "images %ld channels %ld height %ld width %ld kept %ld outputs %ld hidden %ld"
+          " last %ld mixes %ld transform %ld context %ld jobs %ld", at[0], at[1], at[2], at[3],
+          at[4], at[5], at[6], at[7], at[8], at[9], at[10], at[11]);
+  return text;
 }
 
 static void packs_of(Call *call, int64_t part, float rubbish) {
@@ -153,20 +64,6 @@ static void scratch_of(Call *call, int backward, float rubbish) {
   long floats = glow_scratch(&call->shape, backward);
   call->scratch = full_of(floats, rubbish);
   lend(1, call->scratch, floats);
-}
-
-typedef struct {
-  float *from;
-  long count;
-} Copy;
-
-static int same(const Copy *one, const float *other) {
-  return !one->count || !memcmp(one->from, other, sizeof(float) * one->count);
-}
-static Copy copy(const float *from, long count) {
-  Copy c = {malloc(sizeof(float) * count + 1), from ? count : 0};
-  if (from) memcpy(c.from, from, sizeof(float) * count);
-  return c;
 }
 
 static void one_case(void) {
@@ -226,14 +123,7 @@ static void one_case(void) {
     glow_forward(&call);
     const float *result[3] = {call.y, call.ladj, call.h};
     const long length[3] = {xs, n, kept_h};
-    for (int i = 0; i < 3; i++) {
-      for (long j = 0; result[i] && j < length[i]; j++)
-        if (!(fabsf(result[i][j]) < 1e30f)) wrong(&s, "a result is not finite");
-      if (!turn)
-        results[i] = copy(result[i], length[i]);
-      else if (!same(results + i, result[i]))
-        wrong(&s, "results differ with what memory held, or threads");
-    }
+    for (int i = 0; i < 3; i++) check(turn, results + i, result[i], length[i], words(&s));
     if (s.transform != NONE) {
       doing = "inverse";
       Call back = call;
@@ -250,10 +140,10 @@ static void one_case(void) {
       scratch_of(&back, 0, rubbish);
       glow_inverse(&back);
       for (long i = 0; i < xs; i++)
-        if (!(fabsf(back.y[i] - call.x[i]) < 1e-2f)) wrong(&s, "the inverse is none");
+        if (!(fabsf(back.y[i] - call.x[i]) < 1e-2f)) wrong("the inverse is none", words(&s));
       for (long i = 0; i < n; i++)
         if (!(fabsf(back.ladj[i] + call.ladj[i]) < 1e-3f * (10 + fabsf(call.ladj[i]))))
-          wrong(&s, "the inverse's ladj is not the other's");
+          wrong("the inverse's ladj is not the other's", words(&s));
     }
     if (keep || s.transform != AFFINE) {
       doing = "backward";
@@ -269,34 +159,17 @@ static void one_case(void) {
       for (int i = 0; i < 15; i++) {
         const float *got = i < 13 ? to[i] : i == 13 ? call.by_x : call.by_added;
         long length = i < 13 ? size[i] : i == 13 ? xs : as;
-        for (long j = 0; got && j < length; j++)
-          if (!(fabsf(got[j]) < 1e30f))
-            wrong(&s, "a gradient is not finite");
-          else
-            seen += turn ? 0 : fabsf(got[j]) / length;
-        if (!turn)
-          gradients[i] = copy(got, length);
-        else if (!same(gradients + i, got))
-          wrong(&s, "gradients differ with what memory held, or threads");
+        check(turn, gradients + i, got, length, words(&s));
+        if (!turn) add(got, length);
       }
       for (int i = 0; turn && i < 15; i++) free(gradients[i].from);
     }
     doing = "";
     lend(0, 0, 0), lend(1, 0, 0);
-    if (digest(0, inputs) != before) wrong(&s, "an input was written");
+    if (digest(0, inputs) != before) wrong("an input was written", words(&s));
     give_back(inputs);
   }
   for (int i = 0; i < 3; i++) free(results[i].from);
-  give_back(0);
 }
 
-int main(int arguments, char **argument) {
-  long cases = arguments > 1 ? atol(argument[1]) : 300, start = arguments > 2 ? atol(argument[2]) : 0;
-  for (which = start; which < start + cases; which++) {
-    chance = 88172645463325252u + 7919u * which;
-    for (int i = 0; i < 9; i++) next();
-    one_case();
-  }
-  printf("%ld cases; gradients add up to %.5g\n", cases, seen);
-  return 0;
-}
+int main(int arguments, char **argument) { return run_cases(arguments, argument, one_case); }
