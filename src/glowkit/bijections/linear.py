@@ -260,15 +260,17 @@ class ActnormConv1x1(Bijection):
 
     @made_once
     def folded(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-        """W diag(s) and W (s ∘ b) in a dtype, and ln |det| of it all in float64, of which they are made."""
+        """W diag(s) and W (s ∘ b) in a dtype, and ln |det| of it all; made in float64."""
         matrix, actnorm = self.conv.matrix, self.actnorm
-        if type(matrix) is LUMatrix and len(matrix.packed) <= MOST_FOLDED:
-            if dtype == torch.float32 and compiled_parameters(matrix, actnorm):
-                given = matrix.packed, matrix.permutation, matrix.signs
-                return FoldedLU.of(*given, actnorm.bias, actnorm.logs)
-        scaled, shift, log_det = folded(
-            *matrix.matrix_and_log_det(), actnorm.bias, actnorm.logs
-        )
+        if (
+            type(matrix) is LUMatrix
+            and len(matrix.packed) <= MOST_FOLDED
+            and dtype == torch.float32
+            and compiled_parameters(matrix, actnorm)
+        ):
+            given = matrix.packed, matrix.permutation, matrix.signs
+            return FoldedLU.of(*given, actnorm.bias, actnorm.logs)
+        scaled, shift, log_det = folded(*matrix.matrix_and_log_det(), actnorm.bias, actnorm.logs)
         return scaled.to(dtype), shift.to(dtype), log_det
 
     @made_once

@@ -1,11 +1,11 @@
 """One step of flow as Glow has it, in one kernel where there is one."""
 
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from glowkit.bijections.coupling import Additive, Affine, Coupling
+from glowkit.bijections.coupling import Additive, Affine, Coupling, Transformer
 from glowkit.bijections.linear import ActnormConv1x1, mix
 from glowkit.core.bijection import constant_ladj, pixelwise_ladj
 from glowkit.core.chain import Chain, recomputing
@@ -13,7 +13,7 @@ from glowkit.nets.fast import compiled
 from glowkit.nets.glow import GlowNet, conditioned
 from glowkit.nets.kernels.step import ADDITIVE, AFFINE, NONE, Step, StepKernel, inverse
 
-TRANSFORMS = {Additive: ADDITIVE, Affine: AFFINE}
+TRANSFORMS: dict[type[Transformer], int] = {Additive: ADDITIVE, Affine: AFFINE}
 """What is part of the kernel; other transformers take the conditioner's output from it."""
 
 
@@ -26,11 +26,10 @@ class GlowStep(Chain):
     Glow, figure 2a; the fusion is ours.
 
     >>> from glowkit.bijections import Actnorm, Conv1x1, LUMatrix
-    >>> layer = GlowStep(
-    ...     ActnormConv1x1(Actnorm(4), Conv1x1(LUMatrix(4))), Coupling(2, GlowNet(2, 4, 8), Affine())
-    ... )
+    >>> mixing = ActnormConv1x1(Actnorm(4), Conv1x1(LUMatrix(4)))
+    >>> layer = GlowStep(mixing, Coupling(2, GlowNet(2, 4, width=8), Affine()))
     >>> x = torch.randn(8, 4, 2, 2)
-    >>> layer.bijections[0].initialize_from(x)
+    >>> mixing.initialize_from(x)
     >>> torch.allclose(layer.inverse(layer(x)[0])[0], x, atol=1e-5)
     True
     """
@@ -39,11 +38,10 @@ class GlowStep(Chain):
         super().__init__([mixing, coupling])
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        mixing, coupling = self
-        if not self._compiled(x, mixing, coupling):
+        found = self._compiled(x)
+        if found is None:
             return super().forward(x, context)
-        mixing.actnorm.require_ready()
-        net, transform = coupling.net, TRANSFORMS.get(type(coupling.transformer), NONE)
+        mixing, coupling, net, transform = found
         matrix, shift, log_det = mixing.folded(x.dtype)
         result = FlowKernel.of(
             Step(coupling.kept, transform, net.packed(), recomputing()),
@@ -56,12 +54,10 @@ class GlowStep(Chain):
         return y, ladj + pixelwise_ladj(x, log_det)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        mixing, coupling = self
-        transform = TRANSFORMS.get(type(coupling.transformer), NONE)
-        if transform == NONE or torch.is_grad_enabled() or not self._compiled(y, mixing, coupling):
+        found = None if torch.is_grad_enabled() else self._compiled(y)
+        if found is None or found[-1] == NONE:
             return super().inverse(y, context)
-        mixing.actnorm.require_ready()
-        net = coupling.net
+        mixing, coupling, net, transform = found
         matrix, shift, log_det = mixing.unfolded()
         x, ladj = inverse(
             Step(coupling.kept, transform, net.packed()),
@@ -70,20 +66,26 @@ class GlowStep(Chain):
         )
         return x, ladj + pixelwise_ladj(y, log_det)
 
-    def _compiled(self, x: Tensor, mixing: Any, coupling: Any) -> bool:
-        """Whether it is what the kernel knows, in sizes that fit: else the layers say what is wrong."""
-        net = coupling.net
-        return (
-            type(net) is GlowNet
-            and net.compiles()
-            and type(net.entry) is torch.nn.Identity
-            and x.dim() == 4
-            and x.shape[1] == len(mixing.actnorm.bias)
-            and net.first.weight.shape[1] == coupling.kept
-            and len(net.last.bias)
-            == (x.shape[1] - coupling.kept) * coupling.transformer.parameters_per_channel
-            and compiled(x, self)
-        )
+    def _compiled(self, x: Tensor) -> tuple[ActnormConv1x1, Coupling, GlowNet, int] | None:
+        """The parts, and the transform, where they are what the kernel knows and sizes fit.
+
+        Where they do not, the layers are to say what is wrong.
+        """
+        mixing, coupling = cast(tuple[ActnormConv1x1, Coupling], tuple(self))
+        net, transformer = coupling.net, coupling.transformer
+        moved = (x.shape[1] if x.dim() == 4 else 0) - coupling.kept
+        if (
+            type(net) is not GlowNet
+            or type(net.entry) is not nn.Identity
+            or not net.compiles()
+            or coupling.kept + moved != len(mixing.actnorm.bias)
+            or coupling.kept != net.first.weight.shape[1]
+            or len(net.last.bias) != moved * transformer.parameters_per_channel
+            or not compiled(x, self)
+        ):
+            return None
+        mixing.actnorm.require_ready()
+        return mixing, coupling, net, TRANSFORMS.get(type(transformer), NONE)
 
 
 class FlowKernel(StepKernel):

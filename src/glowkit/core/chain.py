@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
 from types import MethodType
@@ -69,7 +70,8 @@ def _as_now(bijection: Bijection) -> Callable[[Tensor, Tensor | None], tuple[Ten
     slots, tensors = list(stood.values()), list(stood)
 
     def call(x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        with untransformed(), standing_in(slots, tensors):
+        # What is evaluated again makes nothing again within; the second time is as the first.
+        with untransformed(), standing_in(slots, tensors), _set_recomputing(False):
             return bijection(x, context)
 
     call.bijection = bijection  # type: ignore[attr-defined]
@@ -147,9 +149,15 @@ def run_recomputing(
     `recomputing`; `glowkit.nets.GlowNet` does. Costs their forward pass once more: where compiled
     kernels run, a sixth of a step, since what is made again stays in the cache.
     """
-    token = _recomputing.set(True)
-    try:
+    with _set_recomputing(True):
         return compose(bijections, x, context)
+
+
+@contextmanager
+def _set_recomputing(value: bool) -> Iterator[None]:
+    token = _recomputing.set(value)
+    try:
+        yield
     finally:
         _recomputing.reset(token)
 
@@ -174,9 +182,9 @@ class Chain(Bijection):
 
     Args:
         bijections: the maps, first applied first.
-        memory: `"store"` keeps all activations; `"recompute"` all but conditioners' hidden ones,
-            which are made again in the backward pass; `"checkpoint"` keeps each bijection's input and
-            recomputes the rest in the backward pass; `"reversible"` keeps the chain's output and
+        memory: `"store"` keeps all activations; `"recompute"` makes conditioners' hidden ones again
+            in the backward pass; `"checkpoint"` keeps each bijection's input and recomputes the
+            rest in the backward pass; `"reversible"` keeps the chain's output and
             rebuilds every input by inversion. See `glowkit.core.chain` for what each costs.
 
     Raises:

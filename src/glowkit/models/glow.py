@@ -290,7 +290,11 @@ def step(config: "GlowConfig", channels: int, width: int, context_features: int)
     coupling = HALVES[config.kept_half](Coupling(half, net, transformer), channels)
     if isinstance(permutation, Conv1x1):
         mixing = ActnormConv1x1(actnorm, permutation)
-        return GlowStep(mixing, coupling) if isinstance(coupling, Coupling) else Chain([mixing, coupling])
+        return (
+            GlowStep(mixing, coupling)
+            if isinstance(coupling, Coupling)
+            else Chain([mixing, coupling])
+        )
     return Chain([actnorm, permutation, coupling])
 
 

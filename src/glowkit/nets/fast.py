@@ -77,7 +77,7 @@ def compiled_parameters(*modules: nn.Module) -> bool:
     return (
         not transformed()
         and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()
+        and not torch._C._get_tracing_state()
         and not torch._C._len_torch_dispatch_stack()
         and loaded() is not None
         and not any(map(_watched, modules))

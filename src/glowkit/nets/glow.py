@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from glowkit.core.bijection import transformed
 from glowkit.core.chain import recomputing
 from glowkit.core.freezing import is_frozen, made_once
 from glowkit.core.initialization import channel_statistics
@@ -18,7 +19,7 @@ LOG_SCALE_FACTOR = 3.0
 
 
 NARROW = 128
-"""Width up to which compiled kernels in float32 are faster than torch's convolutions in bfloat16."""
+"""Width up to which compiled kernels in float32 are faster than bfloat16 convolutions."""
 
 
 class ScaledConv2d(nn.Module):
@@ -195,18 +196,18 @@ class GlowNet(PrecisionNet):
         if self.compiles() and compiled(x, self):
             step = Step(x.shape[1], packed=self.packed(), recompute=recomputing())
             added = self.added(x.dtype, context)
-            return ConditionerKernel.of(step, self.entry(x), added, None, None, *self.convolutions())
-        if recomputing() and torch.is_grad_enabled():
-            return checkpoint(self._plain, x, context, use_reentrant=False)
-        return self._plain(x, context)
-
-    def _plain(self, x: Tensor, context: Tensor | None) -> Tensor:
+            return ConditionerKernel.of(
+                step, self.entry(x), added, None, None, *self.convolutions()
+            )
         dtype = x.dtype if self.dtype == torch.float32 else self.dtype
         with torch.autocast(x.device.type, enabled=False):  # the dtypes say it all
+            h, added = self.entry(x).to(dtype), self.added(dtype, context)
+            if recomputing() and torch.is_grad_enabled() and not transformed():
+                # Of tensors alone: what is made again must not look for parameters in modules.
+                given = h, added, *self.convolutions()
+                return checkpoint(conditioned, *given, use_reentrant=False).to(x.dtype)
             # Channels last in memory, in which a CPU's convolutions take half the time.
-            h = self.entry(x).to(dtype).movedim(1, -1).contiguous().movedim(-1, 1)
-            h = self.first(h)
-            added = self.added(dtype, context)
+            h = self.first(h.movedim(1, -1).contiguous().movedim(-1, 1))
             if added is not None:
                 h = h + as_map(added)
             h = self.second(h.relu_()).relu_()
@@ -258,11 +259,18 @@ class ConditionerKernel(StepKernel):
 
 def conditioned(x: Tensor, added: Tensor | None, *parameters: Any) -> Tensor:
     """What a `GlowNet` with these parameters makes of x, and of what its context adds."""
-    size = x.shape[2:]
-    h = convolve(x, *scaled(*parameters[:4], *size))
-    h = h if added is None else h + as_map(added)
-    h = convolve(h.relu(), *scaled(parameters[4], None, *parameters[5:7], *size))
-    return convolve(h.relu(), *scaled(*parameters[7:], *size))
+
+    def layer(x: Tensor, *layer: Any) -> Tensor:
+        return convolve(x, *(part.to(x.dtype) for part in scaled(*layer, *x.shape[2:])))
+
+    h = layer(x, *parameters[:4])
+    h = layer(
+        (h if added is None else h + as_map(added)).relu(), parameters[4], None, *parameters[5:7]
+    )
+    *_, edge, _, _ = parameters
+    return layer(
+        h.relu() if edge is not None else h.relu().to(parameters[7].dtype), *parameters[7:]
+    )
 
 
 def as_map(added: Tensor) -> Tensor:

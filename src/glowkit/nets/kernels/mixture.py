@@ -7,20 +7,17 @@ import torch
 from torch import Tensor
 
 from glowkit.nets.kernels.library import loaded, whatever_switched
-from glowkit.nets.kernels.step import Threads, at
+from glowkit.nets.kernels.step import Threads, at, fields
 
 MOST_COMPONENTS = 32
 
 
 class _Mixture(Structure):
     _fields_ = [
-        *((name, c_int64) for name in ("rows", "elements", "components", "halvings", "jobs")),
+        *fields(c_int64, "rows elements components halvings jobs"),
         ("floor", c_float),
         ("threads", Threads),
-        *(
-            (name, c_void_p)
-            for name in "x groups y log_slope by_y by_slope by_x by_groups".split()
-        ),
+        *fields(c_void_p, "x groups y log_slope by_y by_slope by_x by_groups"),
     ]
 
 
@@ -67,10 +64,9 @@ def root(y: Tensor, groups: Tensor, floor: float, halvings: int) -> Tensor:
 
 
 def _call(x: Tensor, groups: Tensor, floor: float) -> _Mixture:
-    n, channels, *space = x.shape
     if groups.shape[:2] != x.shape[:2] or groups.shape[3:] != x.shape[2:]:
         raise ValueError(f"parameters {tuple(groups.shape)} do not fit {tuple(x.shape)}")
-    rows = n * channels
+    rows = x.shape[0] * x.shape[1]
     elements = x.numel() // max(rows, 1)
     sizes = rows, elements, (groups.shape[2] - 2) // 3, 0, min(torch.get_num_threads(), rows)
     return _Mixture(*sizes, floor, Threads.of_torch(), at(x), at(groups))

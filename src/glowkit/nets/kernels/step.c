@@ -71,7 +71,9 @@ static Plan plan(const Shape *s) {
   Plan p = {.pixels = s->height * s->width, .taps = s->last * s->last};
   p.step = s->width + 2;
   p.plane = p.step * (s->height + 2);
-  p.group = most(1, least(BLOCK / p.pixels, s->images / most(1, 2 * s->jobs)));
+  long fit = most(1, BLOCK / p.pixels), groups = (s->images + fit - 1) / fit; /* in turns of jobs */
+  groups = most(1, least(s->images, (groups + s->jobs - 1) / s->jobs * s->jobs));
+  p.group = (s->images + groups - 1) / groups;
   p.groups = (s->images + p.group - 1) / p.group;
   p.most = p.group * p.pixels;
   p.block = least(p.most, BLOCK);
@@ -102,13 +104,21 @@ typedef struct {
 
 static Tables tables(const Shape *s, const Plan *p, float **memory, int fill) {
   long all = most(most(p->columns, p->wide), s->channels);
-  Tables t = {(int *)take(memory, p->most),    (int *)take(memory, 9 * s->kept),
-              (int *)take(memory, p->most),    (int *)take(memory, p->taps * s->outputs),
-              (int *)take(memory, p->block),   (int *)take(memory, p->wide),
-              (int *)take(memory, s->channels), (int *)take(memory, s->channels),
-              (int *)take(memory, s->channels), (int *)take(memory, all),
-              (int *)take(memory, all),        (int *)take(memory, p->most),
-              (int *)take(memory, p->most),    (int *)take(memory, p->block)};
+  Tables t;
+  t.in_pixel = (int *)take(memory, p->most);
+  t.in_tap = (int *)take(memory, 9 * s->kept);
+  t.out_pixel = (int *)take(memory, p->most);
+  t.out_tap = (int *)take(memory, p->taps * s->outputs);
+  t.hidden_pixel = (int *)take(memory, p->block);
+  t.hidden_channel = (int *)take(memory, p->wide);
+  t.channel = (int *)take(memory, s->channels);
+  t.row = (int *)take(memory, s->channels);
+  t.shift = (int *)take(memory, s->channels);
+  t.line = (int *)take(memory, all);
+  t.zero = (int *)take(memory, all);
+  t.class = (int *)take(memory, p->most);
+  t.start = (int *)take(memory, p->most);
+  t.added = (int *)take(memory, p->block);
   if (!fill) return t;
   long i = 0;
   for (long g = 0; g < p->group; g++)
@@ -157,18 +167,20 @@ typedef struct {
 
 static Packs packs_in(const Shape *s, const Plan *p, float **memory) {
   long n = s->hidden;
-  return (Packs){take(memory, n),
-                 take(memory, n),
-                 take(memory, s->outputs),
-                 take(memory, 9 * s->kept * p->wide),
-                 take(memory, n * p->wide),
-                 take(memory, n * p->spread3),
-                 take(memory, CLASSES * p->wide),
-                 take(memory, p->wide),
-                 take(memory, CLASSES * (s->outputs + PANEL)),
-                 take(memory, n * p->spread1),
-                 take(memory, n * p->wide),
-                 take(memory, p->taps * s->outputs * p->wide)};
+  Packs packs;
+  packs.scale1 = take(memory, n);
+  packs.scale2 = take(memory, n);
+  packs.scale3 = take(memory, s->outputs);
+  packs.first = take(memory, 9 * s->kept * p->wide);
+  packs.second = take(memory, n * p->wide);
+  packs.third = take(memory, n * p->spread3);
+  packs.start1 = take(memory, CLASSES * p->wide);
+  packs.start2 = take(memory, p->wide);
+  packs.start3 = take(memory, CLASSES * (s->outputs + PANEL));
+  packs.back1 = take(memory, n * p->spread1);
+  packs.back2 = take(memory, n * p->wide);
+  packs.back3 = take(memory, p->taps * s->outputs * p->wide);
+  return packs;
 }
 
 /* A matrix (K, N) in panels: B[k][n] = w[at_k(k) + at_n(n)] * by_k[k] * by_n[n], where an index i
@@ -192,14 +204,19 @@ static void pack(float *to, const float *w, Side rows, Side columns) {
     long wide = least(PANEL, N - n0), real = least(wide, columns.count - n0);
     long at[PANEL];
     float scale[PANEL];
+    int side_by_side = 1;
     for (long n = 0; n < real; n++) {
       at[n] = stands(&columns, n0 + n, &c);
       scale[n] = columns.scale ? columns.scale[c] : 1;
+      side_by_side &= at[n] == at[0] + n;
     }
     for (long k = 0; k < rows.count; k++, to += wide) {
       const float *from = w + stands(&rows, k, &c);
       float by = rows.scale ? rows.scale[c] : 1;
-      for (long n = 0; n < real; n++) to[n] = from[at[n]] * (by * scale[n]);
+      if (side_by_side)
+        for (long n = 0; n < real; n++) to[n] = from[at[0] + n] * (by * scale[n]);
+      else
+        for (long n = 0; n < real; n++) to[n] = from[at[n]] * (by * scale[n]);
       for (long n = real; n < wide; n++) to[n] = 0;
     }
   }
@@ -300,33 +317,36 @@ typedef struct {
 
 static Sums sums_in(const Shape *s, const Plan *p, float **memory) {
   long c = s->channels * s->mixes, panels = (p->wide + p->panel - 1) / p->panel * p->panel;
-  return (Sums){take(memory, 9 * s->kept * panels),
-                take(memory, s->hidden * panels),
-                take(memory, p->taps * s->outputs * panels),
-                take(memory, CLASSES * panels),
-                take(memory, panels),
-                take(memory, CLASSES * s->outputs),
-                take(memory, c * whole(c)),
-                take(memory, c)};
+  Sums sums;
+  sums.start1 = take(memory, CLASSES * panels);
+  sums.start2 = take(memory, panels);
+  sums.start3 = take(memory, CLASSES * s->outputs);
+  sums.matrix = take(memory, c * whole(c));
+  sums.shift = take(memory, c);
+  sums.weight1 = take(memory, 9 * s->kept * panels);
+  sums.weight2 = take(memory, s->hidden * panels);
+  sums.weight3 = take(memory, p->taps * s->outputs * panels);
+  return sums;
 }
 
 static Work work_in(const Shape *s, const Plan *p, float **memory, int backward) {
   long spread = most(p->spread3, backward ? p->spread1 : 0);
   long rows = least(p->most, p->block + 2 * p->halo), activations = p->layer / p->blocks;
   long c = s->channels, back = backward ? 1 : 0;
-  Work w = {.x = take(memory, c * p->columns),
-            .z = take(memory, c * p->columns),
-            .in = take(memory, p->group * s->kept * p->plane),
-            .out = take(memory, back * p->group * s->outputs * p->plane),
-            .h = take(memory, p->most * most(most(p->spread3, s->outputs), back * s->kept)),
-            .turned = take(memory, s->outputs * p->columns),
-            .spread = take(memory, rows * spread),
-            .h1 = take(memory, activations),
-            .h2 = take(memory, activations),
-            .by1 = take(memory, back * activations),
-            .by2 = take(memory, back * activations),
-            .start = take(memory, p->block * p->wide),
-            .pixels = take(memory, back * p->most * whole(c))};
+  Work w;
+  w.x = take(memory, c * p->columns);
+  w.z = take(memory, c * p->columns);
+  w.in = take(memory, p->group * s->kept * p->plane);
+  w.out = take(memory, back * p->group * s->outputs * p->plane);
+  w.h = take(memory, p->most * most(most(p->spread3, s->outputs), back * s->kept));
+  w.turned = take(memory, s->outputs * p->columns);
+  w.spread = take(memory, rows * spread);
+  w.h1 = take(memory, activations);
+  w.h2 = take(memory, activations);
+  w.by1 = take(memory, back * activations);
+  w.by2 = take(memory, back * activations);
+  w.start = take(memory, p->block * p->wide);
+  w.pixels = take(memory, back * p->most * whole(c));
   w.sums = *memory;
   if (backward) sums_in(s, p, memory);
   return w;
@@ -661,7 +681,7 @@ static void add_context(const Pass *pass, const float *by1, long image, long fir
 
 /* Gradients of one group's conditioner: adds to the sums, and leaves that of z1 in w->h. */
 static void conditioner_gradients(const Pass *pass, const Work *w, const Sums *sums, long group,
-                                  long image, long pixels) {
+                                  long image, long pixels, int again) {
   const Call *call = pass->call;
   const Shape *s = &call->shape;
   const Plan *p = &pass->plan;
@@ -679,7 +699,7 @@ static void conditioner_gradients(const Pass *pass, const Work *w, const Sums *s
     multiply((Product){.M = k3, .N = p->wide, .K = M, .A = w->out, .at_row = t->out_tap,
                        .at_k = t->out_pixel + first, .B = h2, .panel_b = panel,
                        .step_b = p->panel, .C = sums->weight3, .panel_c = k3 * p->panel,
-                       .step_c = p->panel, .again = 1});
+                       .step_c = p->panel, .again = again || first});
     multiply((Product){.M = M, .N = p->wide, .K = n, .A = w->by2, .at_row = t->hidden_pixel,
                        .at_k = t->hidden_channel, .B = pass->packs.back2, .panel_b = n * PANEL,
                        .C = w->by1, .panel_c = panel, .step_c = p->panel, .finish = WHERE_ACTIVE,
@@ -687,11 +707,11 @@ static void conditioner_gradients(const Pass *pass, const Work *w, const Sums *s
     multiply((Product){.M = n, .N = p->wide, .K = M, .A = w->by2, .at_row = t->hidden_channel,
                        .at_k = t->hidden_pixel, .B = h1, .panel_b = panel, .step_b = p->panel,
                        .C = sums->weight2, .panel_c = n * p->panel, .step_c = p->panel,
-                       .again = 1});
+                       .again = again || first});
     multiply((Product){.M = k1, .N = p->wide, .K = M, .A = w->in, .at_row = t->in_tap,
                        .at_k = t->in_pixel + first, .B = w->by1, .panel_b = panel,
                        .step_b = p->panel, .C = sums->weight1, .panel_c = k1 * p->panel,
-                       .step_c = p->panel, .again = 1});
+                       .step_c = p->panel, .again = again || first});
     sum_panels(pass, w->by2, M, 0, sums->start2);
     sum_panels(pass, w->by1, M, t->class + first, sums->start1);
     if (call->by_added) add_context(pass, w->by1, image, first, M);
@@ -712,9 +732,10 @@ static void backward_job(void *data, long job) {
   Work w = job_memory(pass, job, 1);
   float *memory = w.sums;
   Sums sums = sums_in(s, p, &memory);
-  memset(w.sums, 0, 4 * (memory - w.sums));
   long first, end, c = s->channels, HW = p->pixels;
   groups_of(pass, job, &first, &end);
+  /* The first products write their sums, which are large, instead of adding to them. */
+  memset(w.sums, 0, 4 * ((first < end ? sums.weight1 : memory) - w.sums));
   for (long group = first; group < end; group++) {
     long image = group * p->group, images = least(p->group, s->images - image), M = images * HW;
     /* z1 stands in y, or is x where a conditioner is alone */
@@ -730,7 +751,7 @@ static void backward_job(void *data, long job) {
       memset(w.z, 0, 4 * c * p->columns);
     at_coupling(pass, &w, image, images);
     sum_planes(pass, w.turned, M, sums.start3);
-    conditioner_gradients(pass, &w, &sums, group, image, M);
+    conditioner_gradients(pass, &w, &sums, group, image, M, group > first);
     for (long k = 0; k < s->kept; k++)
       for (long i = 0; i < M; i++) w.z[k * p->columns + i] += w.h[i * s->kept + k];
     float *by_x = w.z;

@@ -15,26 +15,30 @@ from glowkit.nets.kernels.library import threads, whatever_switched
 NONE, ADDITIVE, AFFINE = range(3)
 """What a step does with the conditioner's output; NONE hands it back."""
 
-PARAMETERS = tuple("weight edge bias logs weight bias logs weight edge bias logs".split())
-"""Of the first convolution, the 1x1 convolution and the last one; a 1x1 has no edge."""
+
+def fields(kind: type, names: str) -> list[tuple[str, type]]:
+    """Fields of a structure of C's, all of one kind."""
+    return [(name, kind) for name in names.split()]
 
 
 class _Shape(Structure):
-    _fields_ = [
-        (name, c_int64)
-        for name in "images channels height width kept outputs hidden last mixes transform context"
-        " jobs".split()
-    ]
+    _fields_ = fields(
+        c_int64,
+        "images channels height width kept outputs hidden last mixes transform context jobs",
+    )
 
 
 class _Parameters(Structure):
-    _fields_ = [(f"p{i}", c_void_p) for i in range(13)]
+    _fields_ = fields(
+        c_void_p,
+        "weight1 edge1 bias1 logs1 weight2 bias2 logs2 weight3 edge3 bias3 logs3 matrix shift",
+    )
 
 
 class Threads(Structure):
     """OpenMP's functions, of the runtime that torch uses."""
 
-    _fields_ = [(name, c_void_p) for name in ("parallel", "number", "count")]
+    _fields_ = fields(c_void_p, "parallel number count")
 
     @classmethod
     def of_torch(cls) -> "Threads":
@@ -46,10 +50,7 @@ class _Call(Structure):
         ("shape", _Shape),
         ("parameters", _Parameters),
         ("threads", Threads),
-        *(
-            (name, c_void_p)
-            for name in "packs scratch x added y ladj h h1 h2 by_y by_ladj by_h by_x by_added".split()
-        ),
+        *fields(c_void_p, "packs scratch x added y ladj h h1 h2 by_y by_ladj by_h by_x by_added"),
         ("gradients", _Parameters),
     ]
 
@@ -57,13 +58,10 @@ class _Call(Structure):
 class _Fold(Structure):
     _fields_ = [
         ("channels", c_int64),
-        *(
-            (name, c_void_p)
-            for name in "packed signs bias logs permutation scratch matrix shift log_det by_matrix"
-            " by_shift".split()
-        ),
+        *fields(c_void_p, "packed signs bias logs permutation scratch"),
+        *fields(c_void_p, "matrix shift log_det by_matrix by_shift"),
         ("by_log_det", c_double),
-        *((name, c_void_p) for name in "by_packed by_bias by_logs".split()),
+        *fields(c_void_p, "by_packed by_bias by_logs"),
     ]
 
 
@@ -94,9 +92,9 @@ class StepKernel(Kernel):
 
     Call `of(step, x, added, matrix, shift, *parameters)`: x is (N, C, H, W), `added` None,
     (N, width) or (N, H, W, width), what a context adds to the first hidden layer; matrix (C, C) and
-    shift (C,), or None for z = x; the parameters are those of the three convolutions, in the order
-    of `PARAMETERS`. All are float32 and on the CPU. It returns (y, ladj) for AFFINE, y for
-    ADDITIVE, (z, h) for NONE, and h alone where nothing is mixed. To write one: implement `plain`.
+    shift (C,), or None for z = x; the parameters are those of `GlowNet.convolutions`. All are
+    float32 and on the CPU. It returns (y, ladj) for AFFINE, y for ADDITIVE, (z, h) for NONE, and h
+    alone where nothing is mixed. To write one: implement `plain`.
 
     Cost: the conditioner's products, at most of what the processor can; hidden activations of
     2 · width numbers a pixel are kept for the gradients, or none with `recompute`, which then
@@ -135,8 +133,8 @@ def inverse(
     *parameters: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """x = A z + shift with z = [y₁, T⁻¹(y₂; h)], A that of the inverse; and T⁻¹'s ladj."""
-    y, added, matrix, shift, *parameters = _contiguous(y, added, matrix, shift, *parameters)
-    call = _call(step, y, added, matrix, shift, parameters)
+    y, added, matrix, shift, *given = _contiguous(y, added, matrix, shift, *parameters)
+    call = _call(step, y, added, matrix, shift, given)
     held = _packed(call, 1, step.packed), _scratch(call, 0)
     x, ladj = torch.empty_like(y), y.new_empty(len(y))
     call.y, call.ladj = at(x), at(ladj)
@@ -164,7 +162,13 @@ def _call(
     apart = width if added is not None and added.dim() == 4 else 0
     shape = (*x.shape, step.kept or first.shape[1], last.shape[0], width, last.shape[2])
     shape = (*shape, matrix is not None, step.transform, apart, torch.get_num_threads())
-    return _Call(_Shape(*shape), _Parameters(*map(at, (*parameters, matrix, shift))), Threads.of_torch(), x=at(x), added=at(added))
+    return _Call(
+        _Shape(*shape),
+        _Parameters(*map(at, (*parameters, matrix, shift))),
+        Threads.of_torch(),
+        x=at(x),
+        added=at(added),
+    )
 
 
 def _packed(call: _Call, part: int, packed: Tensor | None = None) -> Tensor:
@@ -191,7 +195,8 @@ def _forward(step: Step, *inputs: Tensor | None, keep: bool) -> Any:
     n, channels, *space = x.shape
     moved = channels - step.kept
     y = torch.empty_like(x) if matrix is not None else None
-    ladj, h, hidden = None, None, ()
+    ladj, h = None, None
+    hidden: tuple[Tensor, ...] = ()
     if step.transform == NONE:
         h = x.new_empty(n, len(parameters[7]), *space)
     else:
@@ -233,7 +238,9 @@ def _backward(
     else:
         call.by_y = at(given[0])
         call.by_ladj = at(given[1]) if step.transform == AFFINE else None
-    found = [None if t is None else torch.empty_like(t) for t in (x, added, matrix, shift, *parameters)]
+    found = [
+        None if t is None else torch.empty_like(t) for t in (x, added, matrix, shift, *parameters)
+    ]
     by_x, by_added, by_matrix, by_shift, *by_parameters = found
     call.by_x, call.by_added = at(by_x), at(by_added)
     call.gradients = _Parameters(*map(at, (*by_parameters, by_matrix, by_shift)))
