@@ -33,7 +33,9 @@ RESULTS = Path("benchmark-results.json")
 DEPTHS = "4,8,16,32,64"
 
 SECTIONS: dict[str, Callable[[Plan, Path, int, int], None]] = {
-    "steps": lambda plan, out, rounds, threads: record_steps(out, plan.steps, rounds, threads),
+    "steps": lambda plan, out, rounds, threads: record_steps(
+        out, plan.steps, rounds, threads, plan.compiled
+    ),
     "memory": lambda plan, out, *_: record(
         out, "memory", lambda: measure_memory(plan.deep, plan.depths)
     ),
@@ -77,6 +79,7 @@ def steps(
     batch: Batch = 64,
     rounds: Rounds = 20,
     threads: Threads = 2,
+    compiled: Annotated[bool, typer.Option(help="The peers under torch.compile, too.")] = False,
     out: Out = RESULTS,
 ) -> None:
     """Training step, density evaluation and sampling of every subject, in turns."""
@@ -85,7 +88,7 @@ def steps(
         for width in _numbers(widths)
         for precision in precisions.split(",")
     ]
-    record_steps(out, cases, rounds, threads)
+    record_steps(out, cases, rounds, threads, compiled)
 
 
 @app.command()

@@ -9,7 +9,7 @@ from benchmarks.case import Case
 class Plan:
     """Cases of the steps, of memory and drift at several depths, of the two processes, and large.
 
-    The large one has a limit of memory in GiB.
+    The large one has a limit of memory in GiB. `compiled` times the peers under torch.compile, too.
     """
 
     steps: list[Case]
@@ -18,6 +18,7 @@ class Plan:
     processes: Case
     large: Case
     gib: int
+    compiled: bool
 
 
 def _cases(*sizes: tuple[int, int]) -> list[Case]:
@@ -37,6 +38,7 @@ PLANS = {
         processes=Case(),
         large=Case(size=256, levels=6, steps=32, width=512, batch=8),
         gib=16,
+        compiled=True,
     ),
     "quick": Plan(
         steps=[Case(steps=2, width=32, batch=8)],
@@ -45,6 +47,7 @@ PLANS = {
         processes=Case(steps=2, width=32, batch=8),
         large=Case(size=32, steps=2, width=32, batch=4),
         gib=4,
+        compiled=False,
     ),
 }
 """By name; "quick" shows that everything runs, and its figures mean little."""

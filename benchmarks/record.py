@@ -38,12 +38,16 @@ def record(out: Path, name: str, measure: Callable[[], Iterable[dict[str, Any]]]
     console.print(f"{name}: {time.perf_counter() - start:.0f} s, written to {out}")
 
 
-def record_steps(out: Path, cases: list[Case], rounds: int, threads: int) -> None:
+def record_steps(
+    out: Path, cases: list[Case], rounds: int, threads: int, compiled: bool = False
+) -> None:
     """Parameter counts of the first case of every width, then the times of every case."""
     widths = {case.width: case for case in reversed(cases)}.values()
     record(out, "parameters", lambda: (row for case in widths for row in count_parameters(case)))
     record(
-        out, "steps", lambda: (row for case in cases for row in time_steps(case, rounds, threads))
+        out,
+        "steps",
+        lambda: (row for case in cases for row in time_steps(case, rounds, threads, compiled)),
     )
 
 

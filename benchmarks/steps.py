@@ -11,7 +11,13 @@ from benchmarks import limit
 from benchmarks.case import Case
 from benchmarks.floor import LAYOUTS, Floor
 from benchmarks.rounds import take_turns
-from benchmarks.subjects import PEERS, autocast_peers, builders
+from benchmarks.subjects import (
+    PEERS,
+    autocast_peers,
+    builders,
+    compiled_peers,
+    without_kernels,
+)
 from benchmarks.subjects.flow import Flow
 from benchmarks.subjects.ours import PREFIX
 from glowkit.training.config import make_optimizer
@@ -47,27 +53,33 @@ def sampling(model: Flow, images: Tensor) -> Callable[[], object]:
 TASKS = {"training": training, "density": density, "sampling": sampling}
 
 
-def time_steps(case: Case, rounds: int, threads: int) -> list[dict[str, Any]]:
-    """Time every subject, both floors and the matrix product; one row of raw times a task.
+def time_steps(
+    case: Case, rounds: int, threads: int, compiled: bool = False
+) -> list[dict[str, Any]]:
+    """Time every subject, both floors and the arithmetic limit; one row of raw times a task.
 
     Memory modes differ in training only; the other tasks have glowkit once. In bfloat16, the peers
-    are there twice: as they are, in float32, and with their conditioners under autocast.
+    are there twice: as they are, in float32, and with their conditioners under autocast; and,
+    `compiled`, in training once more under torch.compile, which takes a minute each to begin with.
     """
     torch.set_num_threads(threads)
     images = case.images()
     casts = autocast_peers() if case.precision != "float32" else {}
-    models = {name: builder(case) for name, builder in (builders() | casts).items()}
+    others = {**casts, **without_kernels()}
+    compilers = compiled_peers() if compiled else {}
+    every = builders() | others | compilers
+    models = {name: builder(case) for name, builder in every.items()}
     floors = {name: Floor(case, layout) for name, layout in LAYOUTS.items()}
-    product = limit.Product(case.precision)
+    bound = limit.arithmetic(case.precision, threads)
     rows = []
     for task, prepare in TASKS.items():
         trains = task == "training"
-        names = models if trains else [STORED, *PEERS, *casts]
+        names = models if trains else [STORED, *PEERS, *others]
         runs: dict[str, Callable[[], object]] = {
             name: prepare(models[name], images) for name in names
         }
         for name, floor in floors.items():
             runs[name] = floor.forward_and_backward if trains else floor.forward
-        times = take_turns({**runs, limit.NAME: product}, rounds)
+        times = take_turns({**runs, limit.NAME: bound}, rounds)
         rows.append({"task": task, "threads": threads, "case": asdict(case), "times": times})
     return rows

@@ -78,7 +78,7 @@ def _times(row: dict[str, Any], subjects: list[str]) -> list[str]:
     times, case = row["times"], Case(**row["case"])
     floor, peer = (fastest(times, list(others), STORED) for others in (LAYOUTS, PEERS))
     against = ratio(times[peer], times[STORED])
-    bound = [seconds * limit.products(case, row["task"]) for seconds in times[limit.NAME]]
+    bound = [seconds * limit.rounds_of(case, row["task"]) for seconds in times[limit.NAME]]
     return [
         describe(row["case"]),
         f"{1e3 * median(times[STORED]):.1f}",

@@ -5,8 +5,8 @@ from functools import partial
 from importlib import import_module
 
 from benchmarks.case import Case
-from benchmarks.subjects.flow import Builder, Flow
-from benchmarks.subjects.ours import Ours, names_of_ours
+from benchmarks.subjects.flow import Builder, Compiled, Flow
+from benchmarks.subjects.ours import PREFIX, Ours, WithoutKernels, names_of_ours
 from glowkit import GlowkitError
 
 PEERS = {
@@ -18,6 +18,10 @@ PEERS = {
 
 AUTOCAST = " + autocast"
 """After the name of a peer whose conditioners someone has put under autocast; none does it."""
+
+
+COMPILED = " + compile"
+"""After the name of a peer that somebody has put under torch.compile."""
 
 
 def builders() -> dict[str, Builder]:
@@ -32,6 +36,16 @@ def builders() -> dict[str, Builder]:
 def ours() -> dict[str, Builder]:
     """glowkit in each memory mode."""
     return {name: partial(Ours, memory=mode) for name, mode in names_of_ours()}
+
+
+def without_kernels() -> dict[str, Builder]:
+    """glowkit as it is where no compiled kernels are to be had."""
+    return {PREFIX + "without kernels": WithoutKernels}
+
+
+def compiled_peers() -> dict[str, Builder]:
+    """The peers, in the precision of the case, each under torch.compile."""
+    return {name + COMPILED: partial(Compiled, _peer(name)) for name in PEERS}
 
 
 def autocast_peers() -> dict[str, Builder]:

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
 from benchmarks.case import Case
@@ -26,3 +27,19 @@ class Flow(nn.Module, ABC):
 
 Builder = Callable[[Case], Flow]
 """Builds a subject."""
+
+
+class Compiled(Flow):
+    """A flow whose density and sampling are under torch.compile."""
+
+    def __init__(self, builder: Builder, case: Case) -> None:
+        super().__init__()
+        self.flow = builder(case)
+        self.log_prob_of = torch.compile(self.flow.log_prob)
+        self.sample_of = torch.compile(self.flow.sample)
+
+    def log_prob(self, images: Tensor) -> Tensor:
+        return self.log_prob_of(images)
+
+    def sample(self, n: int) -> Tensor:
+        return self.sample_of(n)

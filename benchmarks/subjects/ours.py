@@ -1,7 +1,8 @@
 """glowkit's own Glow."""
 
+import os
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from torch import Tensor
@@ -11,6 +12,7 @@ from benchmarks.subjects.flow import Flow
 from glowkit import GlowConfig, build, frozen, initialize
 from glowkit.core import Density
 from glowkit.core.chain import MEMORY_MODES
+from glowkit.nets.kernels.library import SWITCH
 
 PREFIX = "glowkit "
 
@@ -53,3 +55,27 @@ class Ours(Flow):
 
     def sample(self, n: int) -> Tensor:
         return self.density.sample(n)
+
+
+class WithoutKernels(Ours):
+    """The same by plain torch. Backward passes are of what the forward pass was made by."""
+
+    def log_prob(self, images: Tensor) -> Tensor:
+        with _switched_off():
+            return super().log_prob(images)
+
+    def sample(self, n: int) -> Tensor:
+        with _switched_off():
+            return super().sample(n)
+
+
+@contextmanager
+def _switched_off() -> Iterator[None]:
+    before = os.environ.get(SWITCH)
+    os.environ[SWITCH] = "0"
+    try:
+        yield
+    finally:
+        del os.environ[SWITCH]
+        if before is not None:
+            os.environ[SWITCH] = before

@@ -105,14 +105,16 @@ def find_compiler() -> Compiler:
     raise NoKernels("there is no C compiler: no cc, gcc or clang is found")
 
 
-def compile_library(compiler: Compiler, instructions: str, target: Path) -> None:
-    """Compile all sources into one library.
+def compile_library(
+    compiler: Compiler, instructions: str, target: Path, files: Sequence[Path] | None = None
+) -> None:
+    """Compile files, by default all sources, into one library.
 
     Raises NoKernels with what the compiler said when it fails or takes too long.
     """
-    files = [str(path) for path in sources() if path.suffix == ".c"]
+    files = [path for path in sources() if path.suffix == ".c"] if files is None else files
     options = [*OPTIONS, *INSTRUCTIONS[instructions]]
-    _said([*compiler.command, *options, "-o", str(target), *files, "-lm"], LONGEST)
+    _said([*compiler.command, *options, "-o", str(target), *map(str, files), "-lm"], LONGEST)
 
 
 def _is_a_stub(path: str) -> bool:

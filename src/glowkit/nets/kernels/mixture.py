@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from glowkit.nets.kernels.library import loaded, whatever_switched
-from glowkit.nets.kernels.step import Threads, at, fields
+from glowkit.nets.kernels.step import ELEMENTS, Threads, at, fields, jobs
 
 MOST_COMPONENTS = 32
 
@@ -68,5 +68,6 @@ def _call(x: Tensor, groups: Tensor, floor: float) -> _Mixture:
         raise ValueError(f"parameters {tuple(groups.shape)} do not fit {tuple(x.shape)}")
     rows = x.shape[0] * x.shape[1]
     elements = x.numel() // max(rows, 1)
-    sizes = rows, elements, (groups.shape[2] - 2) // 3, 0, min(torch.get_num_threads(), rows)
+    components = (groups.shape[2] - 2) // 3
+    sizes = rows, elements, components, 0, jobs(x.numel() * components, ELEMENTS)
     return _Mixture(*sizes, floor, Threads.of_torch(), at(x), at(groups))

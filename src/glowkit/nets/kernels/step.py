@@ -143,6 +143,15 @@ def inverse(
     return x, ladj
 
 
+MULTIPLICATIONS, ELEMENTS = 1_000_000, 10_000
+"""Of a conditioner, and of a mixture's components: about what waking a thread takes."""
+
+
+def jobs(work: int, each: int) -> int:
+    """How many threads so much work is for; `each` is what pays for one."""
+    return max(1, min(torch.get_num_threads(), work // each))
+
+
 def _contiguous(*tensors: Tensor | None) -> list[Any]:
     return [None if t is None else t.contiguous() for t in tensors]
 
@@ -160,8 +169,10 @@ def _call(
     assert last is not None
     width = first.shape[0]
     apart = width if added is not None and added.dim() == 4 else 0
-    shape = (*x.shape, step.kept or first.shape[1], last.shape[0], width, last.shape[2])
-    shape = (*shape, matrix is not None, step.transform, apart, torch.get_num_threads())
+    kept, outputs, taps = step.kept or first.shape[1], last.shape[0], last.shape[2] ** 2
+    products = width * (9 * kept + width + taps * outputs)
+    shape = (*x.shape, kept, outputs, width, last.shape[2], matrix is not None, step.transform)
+    shape = (*shape, apart, jobs(x.numel() // max(x.shape[1], 1) * products, MULTIPLICATIONS))
     return _Call(
         _Shape(*shape),
         _Parameters(*map(at, (*parameters, matrix, shift))),
