@@ -32,7 +32,7 @@ DEVICE = typer.Option("--device", help="auto, cpu, cuda, ...")
 
 def _run_own(path: str | None) -> str | None:
     if path is not None:
-        from glowkit.models.families import import_file
+        from glowkit.models.own import import_file
 
         import_file(path)
     return path

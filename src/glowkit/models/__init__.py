@@ -3,20 +3,18 @@
 from typing import TYPE_CHECKING
 
 from glowkit._lazy import lazy_names
-from glowkit.models.build import (
+from glowkit.models.families import (
+    PRESETS,
+    Config,
     build,
     changed,
     count_parameters,
+    family,
     from_settings,
+    preset,
     to_settings,
 )
-from glowkit.models.families import Config, family
-from glowkit.models.presets import (
-    DEFAULT_POINTS_PRESET,
-    DEFAULT_PRESET,
-    PRESETS,
-    preset,
-)
+from glowkit.models.presets import DEFAULT_POINTS_PRESET, DEFAULT_PRESET
 from glowkit.models.store import load, save
 
 if TYPE_CHECKING:

@@ -15,9 +15,8 @@ from torch import Tensor
 
 from glowkit.core import Density, GlowkitError, GlowkitWarning, shown
 from glowkit.core.finite import not_finite
-from glowkit.models.build import from_settings, outline, to_settings
-from glowkit.models.demand import check_against_file
-from glowkit.models.families import Config
+from glowkit.models.checks import check_against_file
+from glowkit.models.families import Config, from_settings, outline, to_settings
 from glowkit.system.files import parse_json, read_small, write_atomically
 
 FORMAT_VERSION = 1

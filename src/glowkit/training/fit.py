@@ -16,8 +16,7 @@ from glowkit.core.chain import fall_back
 from glowkit.core.density import Density
 from glowkit.data.source import Source
 from glowkit.data.toy import PointSource
-from glowkit.models.build import build
-from glowkit.models.families import Config
+from glowkit.models.families import Config, build
 from glowkit.system.errors import GlowkitError
 from glowkit.training.batches import INITIALIZATION, Split, mixed_seed, plan_epochs
 from glowkit.training.companions import Companions, Interruption

@@ -16,8 +16,7 @@ from glowkit.core.finite import broken_examples, broken_sentence, finite_example
 from glowkit.data.levels import check_spread
 from glowkit.data.source import Source
 from glowkit.data.toy import PointSource, PointSplit
-from glowkit.models.build import outline
-from glowkit.models.families import Config
+from glowkit.models.families import Config, outline
 from glowkit.pictures.plots import density_panel, plane_image, save_gif
 from glowkit.pictures.sheet import image_sheet
 from glowkit.system.errors import GlowkitError

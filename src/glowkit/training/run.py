@@ -9,8 +9,7 @@ from typing import Any
 
 import yaml
 
-from glowkit.models.build import from_settings, to_settings
-from glowkit.models.families import Config
+from glowkit.models.families import Config, from_settings, to_settings
 from glowkit.system.errors import GlowkitError, shown
 from glowkit.system.files import check_plain, read_small, remove_abandoned, write_atomically
 from glowkit.system.locks import Lock

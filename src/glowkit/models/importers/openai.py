@@ -7,7 +7,7 @@ from torch import Tensor
 
 from glowkit.bijections import LUMatrix, swap_halves
 from glowkit.core import Density, GlowkitError
-from glowkit.models.build import build
+from glowkit.models.families import build
 from glowkit.models.glow import GlowConfig
 from glowkit.models.importers.files import Contents
 from glowkit.models.importers.parts import Factors, Indices, Level, Scaled, Step, Weights
