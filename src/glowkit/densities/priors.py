@@ -4,6 +4,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -12,6 +13,7 @@ from glowkit.core import (
     Generator,
     GlowkitError,
     NoiseSpec,
+    constant_ladj,
     nan_where_broken,
     sum_per_example,
 )
@@ -42,7 +44,6 @@ class StandardNormal(Prior):
 
     Shapes: (N, *shape).
 
-    >>> import torch
     >>> StandardNormal((2,)).log_prob(torch.zeros(1, 2)).item()
     -1.83787...
     """
@@ -84,6 +85,33 @@ class StandardLogistic(Prior):
 
     def noise_specs(self) -> list[NoiseSpec]:
         return [NoiseSpec(self.shape, "logistic")]
+
+
+class Uniform(Prior):
+    """Independent U(0, 1) in every dimension: log p = 0. Noise eps = Φ⁻¹(x), x = Φ(eps).
+
+    Φ is the normal distribution function, so zero noise is the middle, ½. Outside of the cube
+    log p = −∞, and the noise is NaN. Shapes: (N, *shape).
+
+    >>> Uniform((1,)).decode([torch.zeros(1, 1)])[0].item()
+    0.5
+    """
+
+    reads_context = False
+
+    def encode(
+        self, x: Tensor, context: Tensor | None = None, generator: Generator = None
+    ) -> tuple[list[Tensor], Tensor]:
+        check_shape(x, self.shape)
+        log_p = (0 * x).masked_fill((x < 0) | (x > 1), -torch.inf)
+        return [torch.special.ndtri(x)], sum_per_example(log_p)
+
+    def decode(
+        self, noises: Sequence[Tensor], context: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        (eps,) = noises
+        x = torch.special.ndtr(eps)
+        return x, nan_where_broken(x, constant_ladj(x))
 
 
 def normal_encode(x: Tensor, mean: Tensor, log_std: Tensor) -> tuple[Tensor, Tensor]:
