@@ -7,7 +7,7 @@ from torch import Tensor
 
 from glowkit import Density
 from glowkit.data import Source, open_source
-from glowkit.data.split import ImageSplit
+from glowkit.data.source import ImageSplit
 from glowkit.data.toy import PointSource, PointSplit
 from glowkit.training import TrainConfig, preparation
 

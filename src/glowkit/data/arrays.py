@@ -11,8 +11,7 @@ import numpy as np
 
 from glowkit.data.cache import PackWriter, packed
 from glowkit.data.levels import FEW, whole_levels
-from glowkit.data.source import Source, build_splits
-from glowkit.data.split import divide
+from glowkit.data.source import Source, build_splits, divide
 from glowkit.system.arrays import Stored, npy_array, npz_arrays, sentences
 from glowkit.system.errors import GlowkitError
 

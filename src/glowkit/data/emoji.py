@@ -11,8 +11,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from glowkit.data.cache import PackWriter, packed
-from glowkit.data.source import HAS, LACKS, UNKNOWN, AttributeTable, Source, build_splits
-from glowkit.data.split import complete, shuffled, tenth
+from glowkit.data.source import (
+    HAS,
+    LACKS,
+    UNKNOWN,
+    AttributeTable,
+    Source,
+    build_splits,
+    complete,
+    shuffled,
+    tenth,
+)
 from glowkit.system.errors import GlowkitError
 
 if TYPE_CHECKING:

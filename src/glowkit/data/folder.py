@@ -8,8 +8,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from glowkit.data.packing import Named, facts_bad, packed_pictures, packing_notes
-from glowkit.data.source import Source, build_splits
-from glowkit.data.split import SPLIT_NAMES, complete
+from glowkit.data.source import SPLIT_NAMES, Source, build_splits, complete
 from glowkit.system.errors import GlowkitError
 
 SUFFIXES = (

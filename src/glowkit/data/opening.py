@@ -8,8 +8,7 @@ import numpy as np
 
 from glowkit.data.folder import SUFFIXES
 from glowkit.data.levels import at_levels
-from glowkit.data.source import Source, build_splits, require_shape
-from glowkit.data.split import shuffled
+from glowkit.data.source import Source, build_splits, require_shape, shuffled
 from glowkit.data.toy import POINTS, PointSource, open_points
 from glowkit.system.errors import GlowkitError
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from glowkit.data.levels import requantize
-from glowkit.data.split import ImageSplit
+from glowkit.data.source import ImageSplit
 from glowkit.data.toy import PointSplit
 from glowkit.nets.batchnorm import BatchShare
 from glowkit.system.errors import GlowkitError
