@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from glowkit.core.density import Density
+from glowkit.core.finite import not_finite
 from glowkit.models.importers.files import is_plain, read_torch
 from glowkit.system.errors import GlowkitError
 from glowkit.system.files import replacing
 from glowkit.training.batches import Epochs
 from glowkit.training.config import TrainConfig, ema_decay_at, learning_rate_factor
+from glowkit.training.run import RunFolder
 
 UPDATES = "ema updates"
 """The name of their number in the state dict of averages."""
@@ -227,6 +229,51 @@ def read_checkpoint(path: Path) -> Checkpoint:
         if "newer glowkit" in str(error):
             raise
         raise _damage(path) from error
+
+
+def resume_point(folder: RunFolder, plan: Plan, model: Density) -> Checkpoint | None:
+    """Load the last checkpoint into the model; None for a run killed before it wrote one."""
+    path = folder.checkpoint
+    if not path.exists():
+        return None
+    checkpoint = read_checkpoint(path)
+    state = checkpoint.state
+    if checkpoint.images != plan.epochs.images:
+        raise GlowkitError(
+            f"{folder.path} was trained on {checkpoint.images} images, but the data now has "
+            f"{plan.epochs.images}; resume with the same data, or start a new run"
+        )
+    if state.finished and plan.done(state):
+        raise GlowkitError(
+            f"{folder.path} is finished: its budget was used up at step {state.step}; "
+            "give a larger budget of epochs or minutes to train it further"
+        )
+    state.finished = False
+    try:
+        model.load_state_dict(checkpoint.model)
+        _check_averages(model, checkpoint.ema)
+    except (RuntimeError, KeyError, TypeError) as error:
+        raise GlowkitError(
+            f"{path} does not fit the model in {folder.config}; start a new run"
+        ) from error
+    for tensors in (checkpoint.model, checkpoint.ema):
+        wrong = not_finite({name: t for name, t in tensors.items() if isinstance(t, Tensor)})
+        if wrong:
+            raise GlowkitError(
+                f"{path} holds weights that are not finite, {wrong[0]} among them; the best model"
+                f" so far is in {folder.model}, and a new run can start from the same config.yaml"
+            )
+    return checkpoint
+
+
+def _check_averages(model: Density, averages: dict[str, Any]) -> None:
+    """Raises RuntimeError when the averaged weights are not this model's."""
+    for name, tensor in model.state_dict().items():
+        if not isinstance(averages[name], Tensor) or averages[name].shape != tensor.shape:
+            raise RuntimeError(f"{name} does not fit")
+    updates = averages[UPDATES]
+    if len(averages) != len(model.state_dict()) + 1 or not 0 <= updates < 2**53:
+        raise RuntimeError("there are more averages, or fewer, than weights")
 
 
 def fit_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any], path: Path) -> None:
