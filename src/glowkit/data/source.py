@@ -161,6 +161,13 @@ def divide(count: int, name: str) -> dict[str, np.ndarray]:
     return complete({"train": np.arange(count)}, name)
 
 
+def rows_of(split_of: np.ndarray) -> dict[str, np.ndarray]:
+    """The rows of each split that has any, and of "train", from the name of each row's split."""
+    return {
+        split: np.flatnonzero(split_of == split) for split in sorted({"train", *split_of.tolist()})
+    }
+
+
 def complete(given: dict[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
     """Three splits out of those given ("train" at least), rows in a fixed shuffled order.
 
