@@ -124,11 +124,6 @@ MOST_BYTES = 10 * 2**20
 MOST_PIXELS = 2**24  # 4096 x 4096
 
 
-def read_upload(path: Path, image_shape: tuple[int, int, int], levels: int) -> Tensor:
-    """The image of `upload`, without what was lost."""
-    return upload(path, image_shape, levels).image
-
-
 def upload(path: Path, image_shape: tuple[int, int, int], levels: int) -> Picture:
     """Read an image file as `glowkit.data.read_picture` does, (1, C, H, W) integers below `levels`.
 

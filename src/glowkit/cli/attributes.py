@@ -91,10 +91,9 @@ def weights_of(opened: Opened) -> str:
     """A digest of a model's weights, so that directions are not taken for another's."""
     import hashlib
 
-    from glowkit.training import RunFolder
+    from glowkit.models.store import model_folder
 
-    folder = RunFolder(opened.folder).model if opened.run else opened.folder
-    with open(folder / "model.safetensors", "rb") as file:
+    with open(model_folder(opened.folder) / "model.safetensors", "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -135,21 +135,15 @@ class Opened:
 
 def open_model(run: Path, device: str = "auto") -> Opened:
     """Load the best model of a run folder, or a model folder."""
-    import torch
 
     from glowkit.models import load
-    from glowkit.training import RunFolder, read_run
+    from glowkit.training import read_run
 
     if not run.exists():
         raise GlowkitError(f"no such run or model folder: {run}")
     place = _device(device)
-    if (run / "config.json").exists():
-        return Opened(load(run).to(place), place, None, run)
-    settings = read_run(run)
-    folder = RunFolder(run).model
-    if not folder.exists():
-        raise GlowkitError(f"{run} holds no model yet; train it until its first evaluation")
-    return Opened(load(folder).to(torch.device(place)), place, settings, run)
+    settings = None if (run / "config.json").exists() else read_run(run)
+    return Opened(load(run).to(place), place, settings, run)
 
 
 def open_image_model(run: Path, device: str = "auto") -> Opened:

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -261,14 +261,7 @@ def check_noises(noises: Any, specs: Sequence[NoiseSpec], anchor: Tensor) -> Non
         check_device(noise, anchor)
 
 
-class Reader(Protocol):
-    """What says whether it reads a context."""
-
-    @property
-    def reads_context(self) -> bool: ...
-
-
-def check_context(density: Reader, context: object) -> None:
+def check_context(density: Density, context: object) -> None:
     """Refuse a context where nothing reads one; labels that change nothing would mislead."""
     if context is not None and not density.reads_context:
         raise GlowkitError(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from glowkit.core import MIDPOINT, Density, Generator, GlowkitError, frozen
 from glowkit.core.finite import broken_examples, warn_of_broken
-from glowkit.tasks.likelihood import bits_per_dim, levels_of, to_bits_per_dim
+from glowkit.tasks.likelihood import bits_per_dim, levels_of, mean_and_error, to_bits_per_dim
 
 REMEDY = "use float64, or train the model longer"
 """What helps where the reconstruction of a real image overflows."""
@@ -171,10 +171,10 @@ def summary(
     model: Density, bits: Tensor, error: Tensor, broken: Tensor, importance_samples: int
 ) -> Evaluation:
     """The figures of what `measure` returned."""
-    spread = bits.std().item() if len(bits) > 1 else math.nan
+    mean, standard_error = mean_and_error(bits)
     return Evaluation(
-        bits_per_dim=bits.mean().item(),
-        standard_error=spread / math.sqrt(len(bits)),
+        bits_per_dim=mean,
+        standard_error=standard_error,
         images=len(bits),
         levels=levels_of(model),
         importance_samples=importance_samples,

@@ -78,11 +78,12 @@ class Objective(ABC):
     def prepare(self, source: Source | PointSource, model: Density) -> Preparation:
         """How a source's batches become a model's. Raises GlowkitError where they cannot."""
 
-    @abstractmethod
     def loss(
         self, model: Density, x: Tensor, context: Tensor | None, generator: Generator
     ) -> tuple[Tensor, Tensor]:
         """Of a batch: what training minimises, and the figure alone, two scalars."""
+        mean = self.each(model, x, context, generator).mean()
+        return mean, mean
 
     @abstractmethod
     def each(
@@ -255,12 +256,6 @@ class Points(Objective):
         if shape is not None and tuple(shape) != (2,):
             raise _not_in_the_plane(source)
         return take_points
-
-    def loss(
-        self, model: Density, x: Tensor, context: Tensor | None, generator: Generator
-    ) -> tuple[Tensor, Tensor]:
-        mean = points.nll(model, x, context).mean()
-        return mean, mean
 
     def each(
         self, model: Density, x: Tensor, context: Tensor | None, generator: Generator
