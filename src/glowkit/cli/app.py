@@ -16,9 +16,11 @@ from glowkit.cli.common import (
     draw,
     open_image_model,
     open_images,
+    prepared,
     refuse_given,
     say_broken,
     show_json,
+    split_of,
 )
 from glowkit.cli.speech import QUIET, warn
 from glowkit.system.errors import GlowkitError
@@ -109,7 +111,8 @@ def _exhibit(opened: Opened, source: str | None, split: str | None, seed: int) -
             attributes=attributes,
         )
     split = split or "test"
-    images, context = _first(opened, data, split)
+    first = split_of(data, split)
+    images, context = prepared(opened, data, first, range(min(SHOWN, len(first))))
     bits = _bits(opened, data, split, seed)
     origin = f"the {split} split of {data.name}"
     return Exhibit(
@@ -157,18 +160,10 @@ def _samples(opened: Opened, seed: int) -> "tuple[Tensor, Tensor | None]":
     return images[whole], None if context is None else context[whole]
 
 
-def _first(opened: Opened, data: "Source", split: str) -> "tuple[Tensor, Tensor | None]":
-    from glowkit.cli.common import prepared, split_of
-
-    images = split_of(data, split)
-    return prepared(opened, data, images, range(min(SHOWN, len(images))))
-
-
 def _bits(opened: Opened, data: "Source", split: str, seed: int) -> "Tensor":
     """Bits/dim of the first images of a split, (M,)."""
     import torch
 
-    from glowkit.cli.common import prepared
     from glowkit.tasks import bits_per_dim
 
     generator = torch.Generator(opened.device).manual_seed(seed)

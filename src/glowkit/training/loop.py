@@ -274,18 +274,20 @@ def draw_samples(run: Training) -> None:
 
 def log(run: Training, validation: float | None = None) -> None:
     """One row: means since the last one, NaN where a step of them was."""
-    state, plan, subject = run.state, run.plan, run.subject
-    row = {
-        "epoch": plan.epoch(state),
-        "elapsed_seconds": state.elapsed,
-        f"train_{subject.figure}": state.window_figure,
-        "learning_rate": run.optimizer.param_groups[0]["lr"],
-        "gradient_norm": state.window_gradient_norm,
-        f"{subject.things}_per_second": plan.images_per_second(state),
-        "skipped_steps": state.skipped_steps,
-    }
+    state, plan = run.state, run.plan
+    values = (
+        plan.epoch(state),
+        state.elapsed,
+        state.window_figure,
+        validation,
+        run.optimizer.param_groups[0]["lr"],
+        state.window_gradient_norm,
+        plan.images_per_second(state),
+        state.skipped_steps,
+    )
+    named = zip(run.subject.columns[1:], values, strict=True)  # all but the step
+    row = {name: value for name, value in named if value is not None}
     if validation is not None:
-        row[f"validation_{subject.figure}"] = validation
         run.report.evaluation(plan, state, validation)
     for logger in run.loggers:
         with sentences(run.folder.path):

@@ -66,14 +66,8 @@ def write_part(run: Path, part: Part) -> None:
     Raises:
         GlowkitError: when it cannot be written.
     """
-    content = {
-        "format": _FORMAT,
-        "kind": part.kind,
-        "content": part.content,
-        "about": part.about,
-        "weights": part.weights,
-        "png": part.png and base64.b64encode(part.png).decode(),
-    }
+    png = part.png and base64.b64encode(part.png).decode()
+    content = {"format": _FORMAT, **vars(part), "png": png}
     write_atomically(run / "report" / f"{part.name}.json", json.dumps(content).encode())
 
 

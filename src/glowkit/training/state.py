@@ -196,14 +196,7 @@ class Checkpoint:
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Replace the checkpoint; GlowkitError, and the former one in its place, if that fails."""
-    content = {
-        "version": _VERSION,
-        "state": checkpoint.state.to_dict(),
-        "images": checkpoint.images,
-        "model": checkpoint.model,
-        "ema": checkpoint.ema,
-        "optimizer": checkpoint.optimizer,
-    }
+    content = {"version": _VERSION, **vars(checkpoint), "state": checkpoint.state.to_dict()}
     # Through a file object: given a path, torch reports a full disk as an internal error.
     with replacing(path) as temporary, open(temporary, "wb") as file:
         torch.save(content, file)
