@@ -12,8 +12,6 @@ from glowkit.cli.common import (
     SEED,
     Opened,
     bar,
-    classes_in_turn,
-    draw,
     open_image_model,
     open_images,
     prepared,
@@ -145,19 +143,17 @@ def _attributes(opened: Opened) -> "Attributes | None":
 
 def _samples(opened: Opened, seed: int) -> "tuple[Tensor, Tensor | None]":
     """Samples to choose from, without those that could not be computed."""
-    import torch
+    from glowkit.tasks.latent import classes_in_turn, sampled
 
-    generator = torch.Generator(opened.device).manual_seed(seed)
-    context = classes_in_turn(opened, SHOWN)
-    images, broken = draw(opened, SHOWN, 0.7, context, generator)
+    context = classes_in_turn(opened.model, SHOWN)
+    images, broken = sampled(opened.model, SHOWN, 0.7, context, opened.generator(seed))
     if broken.all():
         raise GlowkitError(
             "the page has no images: no sample of the model can be computed; name DATA, or train"
             " the model longer"
         )
     say_broken([broken], shown="they are left out")
-    whole = (~broken).to(images.device)
-    return images[whole], None if context is None else context[whole]
+    return images[~broken], None if context is None else context[~broken]
 
 
 def _bits(opened: Opened, data: "Source", split: str, seed: int) -> "Tensor":
@@ -166,7 +162,7 @@ def _bits(opened: Opened, data: "Source", split: str, seed: int) -> "Tensor":
 
     from glowkit.tasks import bits_per_dim
 
-    generator = torch.Generator(opened.device).manual_seed(seed)
+    generator = opened.generator(seed)
     images = data.splits[split]
     rows = torch.arange(min(MEASURED, len(images))).split(50)
     with torch.no_grad():

@@ -142,7 +142,7 @@ def _fit(
     auroc = separation(
         found.directions, _latents(opened, data, "test", held_out, enough, batch_size)
     )
-    generator = torch.Generator(opened.device).manual_seed(seed)
+    generator = opened.generator(seed)
     with torch.no_grad():
         bits = torch.cat(
             [

@@ -73,6 +73,12 @@ class Opened:
 
         self.at_rest.enter_context(frozen(self.model))
 
+    def generator(self, seed: int) -> "torch.Generator":
+        """A source of randomness where the model is."""
+        import torch
+
+        return torch.Generator(self.device).manual_seed(seed)
+
     @cached_property
     def objective(self) -> "Objective":
         """What is asked of the model, which is of images or of points."""
@@ -202,32 +208,6 @@ def _device(name: str) -> "torch.device":
         return torch.zeros(0, device=name).device
     except (RuntimeError, AssertionError) as error:
         raise GlowkitError(f"device {name!r} cannot be used here; try --device cpu") from error
-
-
-def classes_in_turn(opened: Opened, count: int) -> "torch.Tensor | None":
-    """The context of so many samples: the classes in turn, None for a model without any."""
-    import torch
-
-    classes = opened.model.classes
-    return torch.arange(count, device=opened.device) % classes if classes else None
-
-
-def draw(
-    opened: Opened,
-    count: int,
-    temperature: float,
-    context: "torch.Tensor | None",
-    generator: "torch.Generator",
-) -> "tuple[torch.Tensor, torch.Tensor]":
-    """Samples, and which of them are broken, (N,), which `say_broken` is to be told of."""
-    import torch
-
-    from glowkit.core.finite import broken_examples
-
-    with torch.no_grad():
-        noises = opened.model.draw_noises(count, temperature, generator)
-        images, log_p = opened.model.decode(noises, context)
-    return images, broken_examples(images, log_p).cpu()
 
 
 HATCHED = "they are hatched in the picture"

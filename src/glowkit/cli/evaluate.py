@@ -44,11 +44,9 @@ def assess(
     seed: int,
 ) -> dict[str, Any]:
     """Evaluate a model on one split of the data; the figures by their plain names."""
-    import torch
-
-    generator = torch.Generator(opened.device).manual_seed(seed)
     batches = split_batches(opened, data, split, batch_size)
-    figures = opened.objective.evaluate(opened.model, data, batches, importance, generator)
+    noise = opened.generator(seed)
+    figures = opened.objective.evaluate(opened.model, data, batches, importance, noise)
     say_figures(opened, figures)
     return figures
 

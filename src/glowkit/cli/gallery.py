@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from glowkit.cli.common import Opened, classes_in_turn, draw, prepared, split_batches
+from glowkit.cli.common import Opened, prepared, split_batches
 from glowkit.core import MIDPOINT
 from glowkit.core.finite import LESS_HEAT, broken_examples, broken_sentence
 from glowkit.data import Source
@@ -16,6 +16,7 @@ from glowkit.pictures.plots import histogram
 from glowkit.pictures.sheet import image_sheet
 from glowkit.tasks import interpolate, largest_pixel_error, nearest
 from glowkit.tasks.evaluation import REMEDY, error_text, reconstruction
+from glowkit.tasks.latent import classes_in_turn, sampled
 from glowkit.training.report import Section
 
 if TYPE_CHECKING:
@@ -66,13 +67,13 @@ _NO_BASELINES = Section(
 
 
 def _temperatures(opened: Opened, seed: int) -> Section:
-    context = classes_in_turn(opened, COLUMNS)
+    context = classes_in_turn(opened.model, COLUMNS)
     rows, broken = [], []
     for temperature in TEMPERATURES:
-        generator = torch.Generator(opened.device).manual_seed(seed)
-        images, lost = draw(opened, COLUMNS, temperature, context, generator)
+        generator = opened.generator(seed)
+        images, lost = sampled(opened.model, COLUMNS, temperature, context, generator)
         rows.append((f"temperature {temperature:g}", images.cpu()))
-        broken.append(lost)
+        broken.append(lost.cpu())
     return Section(
         "Temperatures",
         "Samples, each column from the same noise times the temperature of its row. At 1 the model"
@@ -102,9 +103,9 @@ def _neighbours(opened: Opened, data: Source, split: str, batch_size: int, seed:
         return Section(
             title, "Left out: they say something beside images that were not trained on."
         )
-    generator = torch.Generator(opened.device).manual_seed(seed)
-    samples, broken = draw(opened, ASKED, 1.0, classes_in_turn(opened, ASKED), generator)
-    samples = samples[~broken.to(samples.device)]
+    context = classes_in_turn(opened.model, ASKED)
+    samples, broken = sampled(opened.model, ASKED, 1.0, context, opened.generator(seed))
+    samples = samples[~broken]
     if not len(samples):
         text = f"Left out: {broken_sentence(ASKED, ASKED, 'samples')}."
         return Section(title, text, broken=ASKED)

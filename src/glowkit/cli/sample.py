@@ -14,8 +14,6 @@ from glowkit.cli.common import (
     SEED,
     Opened,
     bar,
-    classes_in_turn,
-    draw,
     open_model,
     refuse_given,
     say_broken,
@@ -45,7 +43,7 @@ class _Asked:
 
 def _draw_points(opened: Opened, asked: _Asked) -> None:
     """Draw points into pictures beside the density (.png), or into an array (.npy)."""
-    import torch
+    from glowkit.tasks.latent import sampled
 
     if asked.label is not None or asked.each:
         raise GlowkitError("points have no classes; leave out --class and --each-class")
@@ -59,10 +57,10 @@ def _draw_points(opened: Opened, asked: _Asked) -> None:
         raise GlowkitError("an array takes the points of one temperature; give --temperature one")
     drawn, broken = [], []
     for temperature in temperatures:
-        generator = torch.Generator(opened.device).manual_seed(asked.seed)
-        points, lost = draw(opened, count, temperature, None, generator)
+        generator = opened.generator(asked.seed)
+        points, lost = sampled(opened.model, count, temperature, None, generator)
         drawn.append(points.cpu())
-        broken.append(lost)
+        broken.append(lost.cpu())
     said = say_broken(
         broken,
         shown="these points are not finite, and so not drawn",
@@ -231,13 +229,14 @@ def _stream(
     starts: Iterable[int],
 ) -> "Iterator[tuple[Tensor, Tensor]]":
     """The samples in batches from these on, and which are broken, all from one generator."""
-    import torch
+    from glowkit.tasks.latent import sampled
 
-    generator = torch.Generator(opened.device).manual_seed(seed)
+    generator = opened.generator(seed)
     for start in starts:
         number = min(batch_size, count - start)
         own = None if context is None else context[start : start + number]
-        yield draw(opened, number, temperature, own, generator)
+        images, broken = sampled(opened.model, number, temperature, own, generator)
+        yield images, broken.cpu()
 
 
 def _temperatures(text: str) -> list[float]:
@@ -259,6 +258,8 @@ def _contexts(
     """How the label of a row of samples begins, and their context."""
     import torch
 
+    from glowkit.tasks.latent import classes_in_turn
+
     classes = opened.model.classes
 
     def all_of(number: int) -> "Tensor":
@@ -274,4 +275,4 @@ def _contexts(
         return [(f"{name}, ", all_of(number)) for number, name in enumerate(opened.class_names)]
     if label is not None:
         return [("", all_of(opened.class_number(label)))]
-    return [("", classes_in_turn(opened, count))]
+    return [("", classes_in_turn(opened.model, count))]

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from glowkit.core.finite import warn_of_broken
+from glowkit.core.finite import broken_examples, warn_of_broken
 from glowkit.system.errors import GlowkitError
 
 
@@ -175,7 +175,7 @@ class Density(nn.Module, ABC):
         or zeros in images; `decode` tells which they are.
         """
         x, log_p = self.decode(self.draw_noises(n, temperature, generator), context)
-        warn_of_broken(x, log_p)
+        warn_of_broken(x, broken_examples(x, log_p))
         return x
 
 

@@ -65,9 +65,8 @@ def broken_sentence(
     return f"{broken} of {total} {things} could not be computed (overflow): {remedy}"
 
 
-def warn_of_broken(x: Tensor, log_p: Tensor, remedy: str = LESS_HEAT) -> None:
+def warn_of_broken(x: Tensor, broken: Tensor, remedy: str = LESS_HEAT) -> None:
     """Warn, of a function under `torch.no_grad()` that returns x alone, of its broken examples."""
-    broken = broken_examples(x, log_p)
     if bool(broken.any()):
         things = "examples" if x.is_floating_point() else "images"
         sentence = broken_sentence(int(broken.sum()), broken.numel(), things, remedy)
