@@ -193,11 +193,8 @@ def edited(
 
 def _said(broken: torch.Tensor, remedy: str) -> str:
     """How many images are hatched, as HTML; nothing where none is."""
-    number = int(broken.sum())
-    if not number:
-        return ""
-    sentence = broken_sentence(number, broken.numel(), "image(s)", remedy)
-    return f'<p class="broken" role="status">{sentence}. Such images are hatched.</p>'
+    sentence = broken_sentence(int(broken.sum()), broken.numel(), "image(s)", remedy)
+    return sentence and f'<p class="broken" role="status">{sentence}. Such images are hatched.</p>'
 
 
 def _number(what: str, value: object, low: float, high: float) -> float:

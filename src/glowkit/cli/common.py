@@ -238,8 +238,7 @@ def say_number(number: int, total: int, remedy: str, shown: str, things: str = "
     """Tell the user how many of the things could not be computed, if any."""
     from glowkit.core.finite import LESS_HEAT, broken_sentence
 
-    if number:
-        sentence = broken_sentence(number, total, things, remedy or LESS_HEAT)
+    if sentence := broken_sentence(number, total, things, remedy or LESS_HEAT):
         warn(f"note: {sentence}; {shown}")
 
 

@@ -104,7 +104,9 @@ def model_folder(folder: Path) -> Path:
     if os.path.isfile(folder / "model" / "config.json"):
         return folder / "model"
     if os.path.isfile(folder / "config.yaml"):
-        raise GlowkitError(f"{folder} holds no model yet; train it until its first evaluation")
+        if not os.path.isdir(folder / "model"):
+            raise GlowkitError(f"{folder} holds no model yet; train it until its first evaluation")
+        folder = folder / "model"
     if not os.path.isdir(folder):
         what = "not a folder" if os.path.exists(folder) else "no such folder"
         raise GlowkitError(f"{folder} is {what}; give that of a run or of a model")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations  # PIL's types are named without importing it
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -182,6 +183,13 @@ def write_gif(frames: Sequence[Image], milliseconds: Sequence[int], path: Path) 
             duration=list(milliseconds),
             loop=0,
         )
+
+
+def png_of(image: Image) -> bytes:
+    """The image as a PNG file holds it."""
+    drawn = io.BytesIO()
+    image.save(drawn, format="PNG")
+    return drawn.getvalue()
 
 
 def save_png(image: Image, path: Path) -> None:

@@ -178,7 +178,8 @@ class Images(Objective):
             rows.append((f"temperature {temperature:g}", images.cpu()))
             broken.append(lost.cpu())
         sheet = image_sheet(rows, likelihood.levels_of(model), broken=broken)
-        return sheet, _said(torch.cat(broken), self.things)
+        lost = torch.cat(broken)
+        return sheet, broken_sentence(int(lost.sum()), len(lost), self.things)
 
     def evaluate(
         self,
@@ -268,7 +269,7 @@ class Points(Objective):
         samples, broken = sampled(model, _POINTS, 1.0, None, generator)
         half_side = 1.1 * float(shown.points.abs().max())
         picture = plane_image([("samples", samples), density_panel(model)], half_side)
-        return picture, _said(broken, self.things)
+        return picture, broken_sentence(int(broken.sum()), _POINTS, self.things)
 
     def evaluate(
         self,
@@ -339,8 +340,3 @@ def _not_in_the_plane(source: PointSource) -> GlowkitError:
 
 def _by(shape: Iterable[int]) -> str:
     return "x".join(map(str, shape))
-
-
-def _said(broken: Tensor, things: str) -> str:
-    number = int(broken.sum())
-    return broken_sentence(number, broken.numel(), things) if number else ""
