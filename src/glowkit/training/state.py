@@ -90,12 +90,9 @@ class RunState:
     window_seconds: float = 0.0
     window_steps: int = 0
 
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "RunState":
-        """What `to_dict` gave; TypeError for a value that no run has, KeyError for no step."""
+        """Of a checkpoint; TypeError for a value that no run has, KeyError for no step."""
         known = {field.name: type(field.default) for field in fields(cls)}
         found = {name: value for name, value in values.items() if name in known}
         for name, value in found.items():
@@ -137,7 +134,8 @@ class Plan:
     def progress(self, state: RunState) -> float:
         """The part of the budget used, in [0, 1]."""
         if self.config.epochs is not None:
-            return min(1.0, state.step / self.total_steps(self.config.epochs))
+            steps = max(1, round(self.config.epochs * self.epochs.steps_an_epoch))
+            return min(1.0, state.step / steps)
         assert self.config.minutes is not None
         return min(1.0, state.elapsed / (60 * self.config.minutes))
 
@@ -149,9 +147,6 @@ class Plan:
         """Of the next step."""
         factor = learning_rate_factor(state.step, self.progress(state), self.config.warmup_steps)
         return self.config.learning_rate * factor
-
-    def total_steps(self, epochs: float) -> int:
-        return max(1, round(epochs * self.epochs.steps_an_epoch))
 
     def seconds_left(self, state: RunState) -> float:
         """Until the budget is used up: known by minutes, extrapolated by epochs."""
@@ -196,7 +191,7 @@ class Checkpoint:
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Replace the checkpoint; GlowkitError, and the former one in its place, if that fails."""
-    content = {"version": _VERSION, **vars(checkpoint), "state": checkpoint.state.to_dict()}
+    content = {"version": _VERSION, **vars(checkpoint), "state": asdict(checkpoint.state)}
     # Through a file object: given a path, torch reports a full disk as an internal error.
     with replacing(path) as temporary, open(temporary, "wb") as file:
         torch.save(content, file)
