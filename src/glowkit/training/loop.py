@@ -226,18 +226,13 @@ def evaluate(run: Training) -> None:
     state, plan = run.state, run.plan
     run.average.copy_buffers()
     check_weights(run)
-    batches = validation_batches(
-        run.splits["validation"],
-        run.prepare,
-        plan.epochs.batch_size,
-        run.fabric.device,
-        run.fabric.global_rank,
-        run.fabric.world_size,
-    )
+    fabric, split, size = run.fabric, run.splits["validation"], plan.epochs.batch_size
+    rank, ranks = fabric.global_rank, fabric.world_size
+    batches = validation_batches(split, run.prepare, size, fabric.device, rank, ranks)
 
     def stop() -> bool:
         # Several ranks finish the evaluation: they could not agree on where to break it off.
-        return run.fabric.world_size == 1 and run.interruption.received > 0
+        return ranks == 1 and run.interruption.received > 0
 
     total = share_of_figures(run.average.model, batches, stop)
     if total is None:
