@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from glowkit.cli.common import (
+    DATA,
     DEVICE,
     JSON,
     OWN,
@@ -36,10 +37,7 @@ MEASURED = 500  # images in the histogram
 
 def app(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or model folder.")],
-    source: Annotated[
-        str | None,
-        typer.Argument(metavar="DATA", help="Data; by default what the run was trained on."),
-    ] = None,
+    source: Annotated[str | None, DATA] = None,
     split: Annotated[
         str | None, typer.Option(help="train, validation or test (by default test).")
     ] = None,

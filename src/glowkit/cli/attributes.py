@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from glowkit.cli.common import (
+    DATA,
     DEVICE,
     JSON,
     OWN,
@@ -32,10 +33,7 @@ FILE = "attributes.safetensors"
 
 def attributes(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or model folder.")],
-    source: Annotated[
-        str | None,
-        typer.Argument(metavar="DATA", help="Data; by default what the run was trained on."),
-    ] = None,
+    source: Annotated[str | None, DATA] = None,
     labels: Annotated[
         Path | None,
         typer.Option(metavar="CSV", help="Attributes of image files; CelebA's list, for example."),

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from glowkit.training.batches import Split
     from glowkit.training.objective import Objective
 
+DATA = typer.Argument(metavar="DATA", help="Data; by default what the run was trained on.")
 JSON = typer.Option("--json", help="Print one JSON object instead of text.")
 SEED = typer.Option("--seed", min=0, max=2**63 - 1, help="Seed of all randomness.")
 DEVICE = typer.Option("--device", help="auto, cpu, cuda, ...")

@@ -9,6 +9,7 @@ import typer
 
 from glowkit.cli.common import (
     BASELINES,
+    DATA,
     DEVICE,
     IMPORTANCE,
     JSON,
@@ -105,10 +106,7 @@ def figures_text(
 
 def evaluate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or model folder.")],
-    source: Annotated[
-        str | None,
-        typer.Argument(metavar="DATA", help="Data; by default what the run was trained on."),
-    ] = None,
+    source: Annotated[str | None, DATA] = None,
     split: Annotated[str, SPLIT] = "test",
     importance: Annotated[int, IMPORTANCE] = 1,
     baselines: Annotated[bool, BASELINES] = False,
