@@ -10,7 +10,7 @@ from PIL import Image
 from glowkit import GlowkitError
 from glowkit.app import exhibit as uploads
 from glowkit.app.answers import shown, uploaded
-from glowkit.app.exhibit import Exhibit, read_upload
+from glowkit.app.exhibit import Exhibit, upload
 from glowkit.pictures.sheet import to_pil
 
 
@@ -26,7 +26,7 @@ def test_a_saved_image_comes_back(exhibit: Exhibit, tmp_path: Path) -> None:
 def test_every_level_comes_back(levels: int, tmp_path: Path) -> None:
     image = torch.arange(256).reshape(1, 16, 16) % levels
     to_pil(image, levels).save(tmp_path / "a.png")
-    assert torch.equal(read_upload(tmp_path / "a.png", (1, 16, 16), levels)[0].long(), image)
+    assert torch.equal(upload(tmp_path / "a.png", (1, 16, 16), levels).image[0].long(), image)
 
 
 @pytest.mark.parametrize(("mode", "size"), [("RGB", (40, 30)), ("L", (3, 3)), ("RGBA", (8, 8))])
@@ -34,7 +34,7 @@ def test_other_sizes_and_colours_are_brought_to_the_models(
     exhibit: Exhibit, mode: str, size: tuple[int, int], tmp_path: Path
 ) -> None:
     Image.new(mode, size, 255 if mode == "L" else "white").save(tmp_path / "a.png")
-    image = read_upload(tmp_path / "a.png", exhibit.image_shape, exhibit.levels)
+    image = upload(tmp_path / "a.png", exhibit.image_shape, exhibit.levels).image
     assert image.shape == (1, *exhibit.image_shape)
     assert (image == exhibit.levels - 1).all()
 

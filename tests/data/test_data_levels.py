@@ -172,12 +172,14 @@ def test_idx_files_of_zeros_and_ones(tmp_path: Path) -> None:
 def test_a_range_is_read_only_as_far_as_it_matters(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from glowkit.data.arrays import Member
+    from glowkit.data import arrays
 
     np.save(tmp_path / "a.npy", whole(255).repeat(50, 0))
     monkeypatch.setattr("glowkit.data.arrays.BLOCK_BYTES", 36)
     read = []
-    blocks = Member.blocks
-    monkeypatch.setattr(Member, "blocks", lambda self: (read.append(b) or b for b in blocks(self)))
+    blocks = arrays.blocks
+    monkeypatch.setattr(
+        arrays, "blocks", lambda array: (read.append(b) or b for b in blocks(array))
+    )
     open_source(str(tmp_path / "a.npy"))
     assert len(read) == 1

@@ -40,8 +40,15 @@ from glowkit.training.config import make_optimizer
 from glowkit.training.metrics import read_rows, rows_until
 from glowkit.training.report import Part, read_parts, write_part
 from glowkit.training.run import RunFolder, read_settings, write_settings
-from glowkit.training.start import resume_point
-from glowkit.training.state import Checkpoint, Ema, Plan, RunState, fit_optimizer, write_checkpoint
+from glowkit.training.state import (
+    Checkpoint,
+    Ema,
+    Plan,
+    RunState,
+    fit_optimizer,
+    resume_point,
+    write_checkpoint,
+)
 from models.importers.test_likelihood import LAYOUTS, write
 
 GLOW = glowkit.GlowConfig((1, 4, 4), levels=1, steps=1, width=4, pixel_levels=8)

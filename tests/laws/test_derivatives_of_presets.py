@@ -10,12 +10,12 @@ from torch.func import functional_call, grad, stack_module_state
 
 from glowkit.core import MIDPOINT, Density, GlowkitError, initialize
 from glowkit.core.chain import MEMORY_MODES
-from glowkit.models.build import build
+from glowkit.models import PRESETS, Config
+from glowkit.models.families import build
 from glowkit.models.flowpp import FlowPPConfig
 from glowkit.models.glow import GlowConfig
 from glowkit.models.nice import NICEConfig
 from glowkit.models.points import PointsConfig
-from glowkit.models.presets import PRESETS, Config
 from glowkit.models.realnvp import RealNVPConfig
 from laws.derivatives import (
     Function,

@@ -16,7 +16,7 @@ from glowkit.bijections import (
 )
 from glowkit.core import Chain, Density
 from glowkit.core.chain import MEMORY_MODES
-from glowkit.models.build import build
+from glowkit.models.families import build
 from glowkit.models.glow import GlowConfig
 from glowkit.nets import GlowNet
 from glowkit.nets.fast import set_precision

@@ -11,9 +11,9 @@ from safetensors.torch import load_file, save_file
 
 import glowkit
 from glowkit import GlowConfig, GlowkitError, GlowkitWarning, build, load, save
-from glowkit.models import presets, store
-from glowkit.models.build import count_parameters
-from glowkit.models.demand import MOST_LAYERS, check_buildable, demand
+from glowkit.models import Config, preset, store
+from glowkit.models.checks import MOST_LAYERS, check_buildable, demand
+from glowkit.models.families import count_parameters
 
 CONFIG = GlowConfig((1, 8, 8), levels=2, steps=2, width=8, pixel_levels=17, permutation="shuffle")
 WEIGHT = "density.density.bijection.bijections.1.bijections.0.bijections.2.net.first.weight"
@@ -106,7 +106,7 @@ def test_broken_weights_are_named(folder: Path, value: float) -> None:
 
 
 def test_broken_buffers_are_named(folder: Path) -> None:
-    model = build(presets.preset("realnvp-tiny"))
+    model = build(preset("realnvp-tiny"))
     name = next(name for name, _ in model.named_buffers() if name.endswith("variance"))
     model.get_buffer(name).fill_(float("nan"))
     with pytest.raises(GlowkitError, match=name):
@@ -246,8 +246,8 @@ def test_weights_that_are_none(folder: Path) -> None:
         load(folder)
 
 
-def configs() -> Iterator[tuple[str, presets.Config]]:
-    yield from presets.PRESETS.items()
+def configs() -> Iterator[tuple[str, Config]]:
+    yield from glowkit.PRESETS.items()
     for coupling in ("additive", "mixture", "spline", "tanh-affine"):
         yield coupling, GlowConfig((1, 8, 8), levels=2, steps=2, width=8, coupling=coupling)
     for permutation in ("conv1x1-plain", "shuffle", "reverse"):
@@ -286,7 +286,7 @@ def test_the_demand_of_a_config_is_a_bound(name: str) -> None:
         (glowkit.FlowPPConfig((3, 32, 32), width=4 * 10**7), "GiB"),
     ],
 )
-def test_a_model_that_nobody_could_build(config: presets.Config, words: str) -> None:
+def test_a_model_that_nobody_could_build(config: Config, words: str) -> None:
     with pytest.raises(GlowkitError, match=words):
         build(config)
 
@@ -302,11 +302,11 @@ def test_what_nobody_could_build_is_not_counted_either() -> None:
 
 
 def test_a_bound_that_does_not_tell_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = presets.preset("flowpp-tiny")
-    monkeypatch.setattr("glowkit.models.demand._free_memory", lambda: 4.0 * 100_000)
+    config = preset("flowpp-tiny")
+    monkeypatch.setattr("glowkit.models.checks._free_memory", lambda: 4.0 * 100_000)
     with pytest.raises(GlowkitError, match="170,048 weights"):
         build(config)
-    monkeypatch.setattr("glowkit.models.demand._free_memory", lambda: 4.0 * 200_000)
+    monkeypatch.setattr("glowkit.models.checks._free_memory", lambda: 4.0 * 200_000)
     build(config)
 
 
@@ -314,7 +314,7 @@ def test_nothing_is_counted_where_the_bound_tells() -> None:
     def count() -> int:
         raise AssertionError("counted")
 
-    check_buildable(presets.preset("glow-tiny"), count)
+    check_buildable(preset("glow-tiny"), count)
 
 
 def test_only_configs_are_built() -> None:

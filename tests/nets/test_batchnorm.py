@@ -6,7 +6,7 @@ import torch.distributed as dist
 
 from glowkit.bijections import MaskedBatchNorm, checkerboard
 from glowkit.core import initialize
-from glowkit.models.build import build
+from glowkit.models.families import build
 from glowkit.models.points import PointsConfig
 from glowkit.nets import BatchNorm, following_moments
 from glowkit.nets.batchnorm import BatchShare, batch_moments, shared_moments

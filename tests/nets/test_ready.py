@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from glowkit.core import GlowkitError, initialize
-from glowkit.models.build import build
+from glowkit.models.families import build
 from glowkit.models.glow import GlowConfig
 
 CONFIG = GlowConfig((1, 4, 4), levels=1, steps=1, width=4)

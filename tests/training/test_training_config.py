@@ -11,7 +11,7 @@ import pytest
 import torch
 from training_runs import CONFIG, MODEL, tiny_run, tiny_source
 
-from glowkit.data.split import ImageSplit
+from glowkit.data.source import ImageSplit
 from glowkit.nets.batchnorm import BatchShare
 from glowkit.system.errors import GlowkitError
 from glowkit.training import TrainConfig, read_run, train

@@ -10,7 +10,7 @@ from training_runs import MODEL, tiny_run, tiny_source
 from glowkit.core.initialization import initialize
 from glowkit.models import build, load
 from glowkit.nets.fast import PrecisionNet
-from glowkit.training.batches import Prepare
+from glowkit.training.batches import Prepare, validation_batches
 from glowkit.training.config import ema_decay_at
 from glowkit.training.loop import share_of_figures
 from glowkit.training.metrics import read_rows
@@ -62,9 +62,8 @@ def test_saved_model_is_the_average_and_gives_the_reported_figure(tmp_path: Path
     name = next(n for n, p in model.named_parameters() if p.requires_grad)
     assert torch.equal(model.state_dict()[name], checkpoint.ema[name])
     assert not torch.equal(model.state_dict()[name], checkpoint.model[name])
-    total = share_of_figures(
-        model, tiny_source().splits["validation"], Prepare(8, 8, 0), 16, torch.device("cpu")
-    )
+    split, cpu = tiny_source().splits["validation"], torch.device("cpu")
+    total = share_of_figures(model, validation_batches(split, Prepare(8, 8, 0), 16, cpu))
     assert total is not None
     assert total[1] == 21
     assert float(total[0] / total[1]) == pytest.approx(result.best_figure, abs=1e-6)

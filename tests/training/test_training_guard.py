@@ -114,7 +114,7 @@ def test_weights_that_are_not_finite_are_never_the_best(
         return bits(*args).nan_to_num() * 0 + next(figures)
 
     monkeypatch.setattr(likelihood, "bits_per_dim", hiding)
-    monkeypatch.setattr(loop, "share_of_figures", one_batch(loop.share_of_figures))
+    monkeypatch.setattr(loop, "validation_batches", one_batch(loop.validation_batches))
     poison(monkeypatch, 8, value, average)
     named = FIRST_WEIGHT.replace(".", r"\.")
     with pytest.raises(GlowkitError, match=rf"at step 8 weights are not finite.*{named}"):
@@ -126,11 +126,11 @@ def test_weights_that_are_not_finite_are_never_the_best(
         assert all(torch.as_tensor(tensor).isfinite().all() for tensor in state.values())
 
 
-def one_batch(share: Any) -> Any:
+def one_batch(batches: Any) -> Any:
     """The evaluation with the whole split as one batch."""
 
-    def whole(model: Any, split: Any, prepare: Any, batch_size: int, *others: Any) -> Any:
-        return share(model, split, prepare, len(split), *others)
+    def whole(split: Any, prepare: Any, batch_size: int, *others: Any) -> Any:
+        return batches(split, prepare, len(split), *others)
 
     return whole
 

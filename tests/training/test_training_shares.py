@@ -9,7 +9,7 @@ import torch
 from training_runs import start_ranks, tiny_source
 
 from glowkit.data.toy import PointSource, PointSplit, open_points
-from glowkit.models.build import build
+from glowkit.models.families import build
 from glowkit.models.flowpp import FlowPPConfig
 from glowkit.models.glow import GlowConfig
 from glowkit.models.points import PointsConfig

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from glowkit.data.source import Source
-from glowkit.data.split import ImageSplit
+from glowkit.data.source import ImageSplit, Source
 from glowkit.models.glow import GlowConfig
 from glowkit.training import TrainConfig, TrainResult, train
 from glowkit.training.metrics import read_rows

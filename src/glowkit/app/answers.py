@@ -10,13 +10,14 @@ from torch import Tensor
 
 from glowkit.app.exhibit import Exhibit, figures, plain, plot, samples, upload
 from glowkit.core import MIDPOINT
-from glowkit.core.finite import LESS_HEAT, broken_examples, broken_sentence
+from glowkit.core.finite import LESS_HEAT, broken_sentence
 from glowkit.pictures.plots import histogram
 from glowkit.system.errors import GlowkitError
 from glowkit.tasks import Attributes, bits_per_dim, join, largest_pixel_error, part
 from glowkit.tasks.attributes import SMALLER, edit_latents
 from glowkit.tasks.evaluation import REMEDY, explain_error
-from glowkit.tasks.latent import spherical
+from glowkit.tasks.latent import classes_in_turn, decoded, spherical
+from glowkit.tasks.latent import sampled as samples_of
 
 SEED = 0  # of the dequantization noise under a likelihood, so that an image always has the same
 
@@ -43,14 +44,11 @@ def draw(
     exhibit: Exhibit, count: int, temperature: float, seed: int, label: int | None = None
 ) -> Drawn:
     """Samples (count, C, H, W), of one class or, without `label`, of the classes in turn."""
-    device, classes = exhibit.images.device, len(exhibit.class_names)
-    context = None
-    if classes:
-        context = torch.arange(count, device=device) % classes
-        if label is not None:
-            context = torch.full_like(context, label)
-    generator = torch.Generator(device).manual_seed(seed)
-    return _decoded(exhibit, exhibit.model.draw_noises(count, temperature, generator), context)
+    context = classes_in_turn(exhibit.model, count)
+    if context is not None and label is not None:
+        context = torch.full_like(context, label)
+    generator = torch.Generator(exhibit.images.device).manual_seed(seed)
+    return samples_of(exhibit.model, count, temperature, context, generator)
 
 
 @torch.no_grad()
@@ -70,7 +68,7 @@ def pick(exhibit: Exhibit, row: int) -> Chosen:
 @torch.no_grad()
 def rebuild(exhibit: Exhibit, chosen: Chosen) -> Drawn:
     """decode(encode(x)), (1, C, H, W): the image itself, if all is well."""
-    return _decoded(exhibit, part(exhibit.model, chosen.latents), chosen.context)
+    return decoded(exhibit.model, part(exhibit.model, chosen.latents), chosen.context)
 
 
 @torch.no_grad()
@@ -81,7 +79,7 @@ def between(exhibit: Exhibit, a: Chosen, b: Chosen, t: float) -> Drawn:
     """
     latents = spherical(a.latents, b.latents, a.latents.new_full((1, 1), t))
     context = (a if t < 0.5 else b).context
-    return _decoded(exhibit, part(exhibit.model, latents), context)
+    return decoded(exhibit.model, part(exhibit.model, latents), context)
 
 
 def edit(
@@ -92,8 +90,7 @@ def edit(
     Raises:
         GlowkitError: for an unknown attribute.
     """
-    after, log_p = edit_latents(exhibit.model, chosen.latents, attributes, amounts, chosen.context)
-    return after, broken_examples(after, log_p)
+    return edit_latents(exhibit.model, chosen.latents, attributes, amounts, chosen.context)
 
 
 @torch.no_grad()
@@ -101,11 +98,6 @@ def likelihood(exhibit: Exhibit, chosen: Chosen) -> float:
     """Bits/dim of an image, from one draw of dequantization noise, always the same."""
     generator = torch.Generator(chosen.image.device).manual_seed(SEED)
     return bits_per_dim(exhibit.model, chosen.image, chosen.context, generator).item()
-
-
-def _decoded(exhibit: Exhibit, noises: list[Tensor], context: Tensor | None) -> Drawn:
-    images, log_p = exhibit.model.decode(noises, context)
-    return images, broken_examples(images, log_p)
 
 
 MOST_SAMPLES = 24
@@ -201,11 +193,8 @@ def edited(
 
 def _said(broken: torch.Tensor, remedy: str) -> str:
     """How many images are hatched, as HTML; nothing where none is."""
-    number = int(broken.sum())
-    if not number:
-        return ""
-    sentence = broken_sentence(number, broken.numel(), "image(s)", remedy)
-    return f'<p class="broken" role="status">{sentence}. Such images are hatched.</p>'
+    sentence = broken_sentence(int(broken.sum()), broken.numel(), "image(s)", remedy)
+    return sentence and f'<p class="broken" role="status">{sentence}. Such images are hatched.</p>'
 
 
 def _number(what: str, value: object, low: float, high: float) -> float:

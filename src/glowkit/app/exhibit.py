@@ -1,7 +1,6 @@
 """What the page shows: the model with its data, uploads, and charts."""
 
 import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from glowkit.core import Density
 from glowkit.data import Picture, read_picture
-from glowkit.pictures.sheet import image_sheet, picture
+from glowkit.pictures.sheet import image_sheet, picture, png_of
 from glowkit.system.errors import GlowkitError
 from glowkit.tasks import Attributes
 from glowkit.tasks.likelihood import levels_of
@@ -62,9 +61,8 @@ def samples(images: Tensor, levels: int, name: str, broken: Tensor) -> str:
         for i, (image, lost) in enumerate(zip(images, broken.tolist(), strict=True))
     )
     rows = [("", row) for row in images.cpu().split(COLUMNS)]
-    sheet = io.BytesIO()
-    image_sheet(rows, levels, broken=broken.cpu().split(COLUMNS)).save(sheet, format="PNG")
-    link = f'<a href="{_uri(sheet.getvalue())}" download="{plain(name)}.png">'
+    sheet = png_of(image_sheet(rows, levels, broken=broken.cpu().split(COLUMNS)))
+    link = f'<a href="{_uri(sheet)}" download="{plain(name)}.png">'
     return f'<div class="flow many">{single}</div><p>{link}Save all as one sheet</a></p>'
 
 
@@ -74,9 +72,7 @@ def plot(png: bytes, about: str) -> str:
 
 
 def _image(name: str, image: Tensor, levels: int, broken: bool, caption: str = "") -> str:
-    drawn = io.BytesIO()
-    picture(image, levels, broken).save(drawn, format="PNG")
-    uri, name = _uri(drawn.getvalue()), plain(name)
+    uri, name = _uri(png_of(picture(image, levels, broken))), plain(name)
     return (
         f'<figure><a href="{uri}" download="{name}.png" title="Save">'
         f'<img alt="{name}" src="{uri}"></a>{caption}</figure>'
@@ -122,11 +118,6 @@ class Exhibit:
 
 MOST_BYTES = 10 * 2**20
 MOST_PIXELS = 2**24  # 4096 x 4096
-
-
-def read_upload(path: Path, image_shape: tuple[int, int, int], levels: int) -> Tensor:
-    """The image of `upload`, without what was lost."""
-    return upload(path, image_shape, levels).image
 
 
 def upload(path: Path, image_shape: tuple[int, int, int], levels: int) -> Picture:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from glowkit.cli.common import (
+    DATA,
     DEVICE,
     JSON,
     NO_KERNELS,
@@ -13,13 +14,13 @@ from glowkit.cli.common import (
     SEED,
     Opened,
     bar,
-    classes_in_turn,
-    draw,
     open_image_model,
     open_images,
+    prepared,
     refuse_given,
     say_broken,
     show_json,
+    split_of,
 )
 from glowkit.cli.speech import QUIET, warn
 from glowkit.system.errors import GlowkitError
@@ -37,10 +38,7 @@ MEASURED = 500  # images in the histogram
 
 def app(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or model folder.")],
-    source: Annotated[
-        str | None,
-        typer.Argument(metavar="DATA", help="Data; by default what the run was trained on."),
-    ] = None,
+    source: Annotated[str | None, DATA] = None,
     split: Annotated[
         str | None, typer.Option(help="train, validation or test (by default test).")
     ] = None,
@@ -111,7 +109,8 @@ def _exhibit(opened: Opened, source: str | None, split: str | None, seed: int) -
             attributes=attributes,
         )
     split = split or "test"
-    images, context = _first(opened, data, split)
+    first = split_of(data, split)
+    images, context = prepared(opened, data, first, range(min(SHOWN, len(first))))
     bits = _bits(opened, data, split, seed)
     origin = f"the {split} split of {data.name}"
     return Exhibit(
@@ -144,36 +143,26 @@ def _attributes(opened: Opened) -> "Attributes | None":
 
 def _samples(opened: Opened, seed: int) -> "tuple[Tensor, Tensor | None]":
     """Samples to choose from, without those that could not be computed."""
-    import torch
+    from glowkit.tasks.latent import classes_in_turn, sampled
 
-    generator = torch.Generator(opened.device).manual_seed(seed)
-    context = classes_in_turn(opened, SHOWN)
-    images, broken = draw(opened, SHOWN, 0.7, context, generator)
+    context = classes_in_turn(opened.model, SHOWN)
+    images, broken = sampled(opened.model, SHOWN, 0.7, context, opened.generator(seed))
     if broken.all():
         raise GlowkitError(
             "the page has no images: no sample of the model can be computed; name DATA, or train"
             " the model longer"
         )
     say_broken([broken], shown="they are left out")
-    whole = (~broken).to(images.device)
-    return images[whole], None if context is None else context[whole]
-
-
-def _first(opened: Opened, data: "Source", split: str) -> "tuple[Tensor, Tensor | None]":
-    from glowkit.cli.common import prepared, split_of
-
-    images = split_of(data, split)
-    return prepared(opened, data, images, range(min(SHOWN, len(images))))
+    return images[~broken], None if context is None else context[~broken]
 
 
 def _bits(opened: Opened, data: "Source", split: str, seed: int) -> "Tensor":
     """Bits/dim of the first images of a split, (M,)."""
     import torch
 
-    from glowkit.cli.common import prepared
     from glowkit.tasks import bits_per_dim
 
-    generator = torch.Generator(opened.device).manual_seed(seed)
+    generator = opened.generator(seed)
     images = data.splits[split]
     rows = torch.arange(min(MEASURED, len(images))).split(50)
     with torch.no_grad():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from glowkit.cli.common import (
+    DATA,
     DEVICE,
     JSON,
     NO_KERNELS,
@@ -33,10 +34,7 @@ FILE = "attributes.safetensors"
 
 def attributes(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or model folder.")],
-    source: Annotated[
-        str | None,
-        typer.Argument(metavar="DATA", help="Data; by default what the run was trained on."),
-    ] = None,
+    source: Annotated[str | None, DATA] = None,
     labels: Annotated[
         Path | None,
         typer.Option(metavar="CSV", help="Attributes of image files; CelebA's list, for example."),
@@ -93,10 +91,9 @@ def weights_of(opened: Opened) -> str:
     """A digest of a model's weights, so that directions are not taken for another's."""
     import hashlib
 
-    from glowkit.training import RunFolder
+    from glowkit.models.store import model_folder
 
-    folder = RunFolder(opened.folder).model if opened.run else opened.folder
-    with open(folder / "model.safetensors", "rb") as file:
+    with open(model_folder(opened.folder) / "model.safetensors", "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -145,7 +142,7 @@ def _fit(
     auroc = separation(
         found.directions, _latents(opened, data, "test", held_out, enough, batch_size)
     )
-    generator = torch.Generator(opened.device).manual_seed(seed)
+    generator = opened.generator(seed)
     with torch.no_grad():
         bits = torch.cat(
             [

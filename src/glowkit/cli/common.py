@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from glowkit.training.batches import Split
     from glowkit.training.objective import Objective
 
+DATA = typer.Argument(metavar="DATA", help="Data; by default what the run was trained on.")
 JSON = typer.Option("--json", help="Print one JSON object instead of text.")
 SEED = typer.Option("--seed", min=0, max=2**63 - 1, help="Seed of all randomness.")
 DEVICE = typer.Option("--device", help="auto, cpu, cuda, ...")
@@ -45,7 +46,7 @@ NO_KERNELS = typer.Option(
 
 def _run_own(path: str | None) -> str | None:
     if path is not None:
-        from glowkit.models.families import import_file
+        from glowkit.models.own import import_file
 
         import_file(path)
     return path
@@ -85,6 +86,12 @@ class Opened:
         from glowkit.core import frozen
 
         self.at_rest.enter_context(frozen(self.model))
+
+    def generator(self, seed: int) -> "torch.Generator":
+        """A source of randomness where the model is."""
+        import torch
+
+        return torch.Generator(self.device).manual_seed(seed)
 
     @cached_property
     def objective(self) -> "Objective":
@@ -148,21 +155,15 @@ class Opened:
 
 def open_model(run: Path, device: str = "auto") -> Opened:
     """Load the best model of a run folder, or a model folder."""
-    import torch
 
     from glowkit.models import load
-    from glowkit.training import RunFolder, read_run
+    from glowkit.training import read_run
 
     if not run.exists():
         raise GlowkitError(f"no such run or model folder: {run}")
     place = _device(device)
-    if (run / "config.json").exists():
-        return Opened(load(run).to(place), place, None, run)
-    settings = read_run(run)
-    folder = RunFolder(run).model
-    if not folder.exists():
-        raise GlowkitError(f"{run} holds no model yet; train it until its first evaluation")
-    return Opened(load(folder).to(torch.device(place)), place, settings, run)
+    settings = None if (run / "config.json").exists() else read_run(run)
+    return Opened(load(run).to(place), place, settings, run)
 
 
 def open_image_model(run: Path, device: str = "auto") -> Opened:
@@ -223,32 +224,6 @@ def _device(name: str) -> "torch.device":
         raise GlowkitError(f"device {name!r} cannot be used here; try --device cpu") from error
 
 
-def classes_in_turn(opened: Opened, count: int) -> "torch.Tensor | None":
-    """The context of so many samples: the classes in turn, None for a model without any."""
-    import torch
-
-    classes = opened.model.classes
-    return torch.arange(count, device=opened.device) % classes if classes else None
-
-
-def draw(
-    opened: Opened,
-    count: int,
-    temperature: float,
-    context: "torch.Tensor | None",
-    generator: "torch.Generator",
-) -> "tuple[torch.Tensor, torch.Tensor]":
-    """Samples, and which of them are broken, (N,), which `say_broken` is to be told of."""
-    import torch
-
-    from glowkit.core.finite import broken_examples
-
-    with torch.no_grad():
-        noises = opened.model.draw_noises(count, temperature, generator)
-        images, log_p = opened.model.decode(noises, context)
-    return images, broken_examples(images, log_p).cpu()
-
-
 HATCHED = "they are hatched in the picture"
 
 
@@ -277,8 +252,7 @@ def say_number(number: int, total: int, remedy: str, shown: str, things: str = "
     """Tell the user how many of the things could not be computed, if any."""
     from glowkit.core.finite import LESS_HEAT, broken_sentence
 
-    if number:
-        sentence = broken_sentence(number, total, things, remedy or LESS_HEAT)
+    if sentence := broken_sentence(number, total, things, remedy or LESS_HEAT):
         warn(f"note: {sentence}; {shown}")
 
 

@@ -12,8 +12,6 @@ from glowkit.cli.common import (
     OWN,
     SEED,
     Opened,
-    classes_in_turn,
-    draw,
     open_image_model,
     open_images,
     say_broken,
@@ -51,16 +49,14 @@ def compare(
     models = [open_image_model(run, device) for run in runs]
     _check(models)
 
-    import torch
-
     from glowkit.pictures.sheet import image_sheet, save_png
+    from glowkit.tasks.latent import classes_in_turn, sampled
 
     rows, figures, every = [], [], []
     for opened in models:
-        generator = torch.Generator(opened.device).manual_seed(seed)
-        context = classes_in_turn(opened, count)
-        images, broken = draw(opened, count, temperature, context, generator)
-        every.append(broken)
+        context, generator = classes_in_turn(opened.model, count), opened.generator(seed)
+        images, broken = sampled(opened.model, count, temperature, context, generator)
+        every.append(broken.cpu())
         name = opened.folder.resolve().name
         about: dict[str, Any] = {"run": str(opened.folder), "bits_per_dim": None}
         about["broken_samples"] = int(broken.sum())

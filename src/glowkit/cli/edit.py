@@ -77,7 +77,6 @@ def edit(
 
     from glowkit.cli.attributes import FILE, weights_of
     from glowkit.core import MIDPOINT
-    from glowkit.core.finite import broken_examples
     from glowkit.pictures.sheet import image_sheet, save_png
     from glowkit.tasks import bits_per_dim, join, load_attributes
     from glowkit.tasks.attributes import SMALLER, edit_latents
@@ -91,11 +90,10 @@ def edit(
     with torch.no_grad():
         latents = join(opened.model.encode(batch, context, MIDPOINT)[0])
         for _, amounts in columns:
-            after, log_p = edit_latents(opened.model, latents, known, amounts, context)
+            after, lost = edit_latents(opened.model, latents, known, amounts, context)
             drawn.append(after)
-            broken.append(broken_examples(after, log_p).cpu())
-            generator = torch.Generator(opened.device).manual_seed(seed)
-            each = bits_per_dim(opened.model, after, context, generator).cpu()
+            broken.append(lost.cpu())
+            each = bits_per_dim(opened.model, after, context, opened.generator(seed)).cpu()
             bits.append(each.masked_fill(broken[-1], torch.nan))
     names, headings = name_each(images), [heading for heading, _ in columns]
     rows = list(zip(names, torch.stack(drawn, 1).cpu(), strict=True))

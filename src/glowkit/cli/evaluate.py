@@ -9,6 +9,7 @@ import typer
 
 from glowkit.cli.common import (
     BASELINES,
+    DATA,
     DEVICE,
     IMPORTANCE,
     JSON,
@@ -45,11 +46,9 @@ def assess(
     seed: int,
 ) -> dict[str, Any]:
     """Evaluate a model on one split of the data; the figures by their plain names."""
-    import torch
-
-    generator = torch.Generator(opened.device).manual_seed(seed)
     batches = split_batches(opened, data, split, batch_size)
-    figures = opened.objective.evaluate(opened.model, data, batches, importance, generator)
+    noise = opened.generator(seed)
+    figures = opened.objective.evaluate(opened.model, data, batches, importance, noise)
     say_figures(opened, figures)
     return figures
 
@@ -108,10 +107,7 @@ def figures_text(
 
 def evaluate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or model folder.")],
-    source: Annotated[
-        str | None,
-        typer.Argument(metavar="DATA", help="Data; by default what the run was trained on."),
-    ] = None,
+    source: Annotated[str | None, DATA] = None,
     split: Annotated[str, SPLIT] = "test",
     importance: Annotated[int, IMPORTANCE] = 1,
     baselines: Annotated[bool, BASELINES] = False,

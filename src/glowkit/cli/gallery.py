@@ -1,25 +1,21 @@
 """The pictures of a full report, each with how to read it."""
 
-import io
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from glowkit.cli.common import Opened, classes_in_turn, draw, prepared, split_batches
+from glowkit.cli.common import Opened, prepared, split_batches
 from glowkit.core import MIDPOINT
 from glowkit.core.finite import LESS_HEAT, broken_examples, broken_sentence
 from glowkit.data import Source
 from glowkit.pictures.plots import histogram
-from glowkit.pictures.sheet import image_sheet
+from glowkit.pictures.sheet import image_sheet, png_of
 from glowkit.tasks import interpolate, largest_pixel_error, nearest
 from glowkit.tasks.evaluation import REMEDY, error_text, reconstruction
+from glowkit.tasks.latent import classes_in_turn, sampled
 from glowkit.training.report import Section
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 COLUMNS = 10
 TEMPERATURES = (0.0, 0.25, 0.5, 0.7, 0.85, 1.0)
@@ -66,18 +62,18 @@ _NO_BASELINES = Section(
 
 
 def _temperatures(opened: Opened, seed: int) -> Section:
-    context = classes_in_turn(opened, COLUMNS)
+    context = classes_in_turn(opened.model, COLUMNS)
     rows, broken = [], []
     for temperature in TEMPERATURES:
-        generator = torch.Generator(opened.device).manual_seed(seed)
-        images, lost = draw(opened, COLUMNS, temperature, context, generator)
+        generator = opened.generator(seed)
+        images, lost = sampled(opened.model, COLUMNS, temperature, context, generator)
         rows.append((f"temperature {temperature:g}", images.cpu()))
-        broken.append(lost)
+        broken.append(lost.cpu())
     return Section(
         "Temperatures",
         "Samples, each column from the same noise times the temperature of its row. At 1 the model"
         f" is as it was trained; lower ones trade variety for likeliness.{_said(broken)}",
-        _png(image_sheet(rows, opened.pixel_levels, broken=broken)),
+        png_of(image_sheet(rows, opened.pixel_levels, broken=broken)),
         f"{COLUMNS} samples a temperature, seed {seed}.",
         _count(broken),
     )
@@ -89,11 +85,9 @@ def _count(broken: "Sequence[Tensor]") -> int:
 
 def _said(broken: "Sequence[Tensor]", remedy: str = LESS_HEAT) -> str:
     """What to say of broken images in a text, nothing where there is none."""
-    number = _count(broken)
-    if not number:
-        return ""
     total = sum(mask.numel() for mask in broken)
-    return f" {broken_sentence(number, total, remedy=remedy)}; they are hatched."
+    sentence = broken_sentence(_count(broken), total, remedy=remedy)
+    return sentence and f" {sentence}; they are hatched."
 
 
 def _neighbours(opened: Opened, data: Source, split: str, batch_size: int, seed: int) -> Section:
@@ -102,9 +96,9 @@ def _neighbours(opened: Opened, data: Source, split: str, batch_size: int, seed:
         return Section(
             title, "Left out: they say something beside images that were not trained on."
         )
-    generator = torch.Generator(opened.device).manual_seed(seed)
-    samples, broken = draw(opened, ASKED, 1.0, classes_in_turn(opened, ASKED), generator)
-    samples = samples[~broken.to(samples.device)]
+    context = classes_in_turn(opened.model, ASKED)
+    samples, broken = sampled(opened.model, ASKED, 1.0, context, opened.generator(seed))
+    samples = samples[~broken]
     if not len(samples):
         text = f"Left out: {broken_sentence(ASKED, ASKED, 'samples')}."
         return Section(title, text, broken=ASKED)
@@ -126,7 +120,7 @@ def _neighbours(opened: Opened, data: Source, split: str, batch_size: int, seed:
         f" Half of {len(samples)} samples are nearer than {ours:.3g} levels (root mean square) to a"
         f" training image, and half of {len(held_out)} images of the {split} split nearer than"
         f" {theirs:.3g}. {copies} of the samples equal a training image." + without,
-        _png(image_sheet(rows, opened.pixel_levels, headings=("sample", *order))),
+        png_of(image_sheet(rows, opened.pixel_levels, headings=("sample", *order))),
         f"{ASKED} samples, seed {seed};"
         f" {len(data.splits['train'])} training images of {data.name}.",
         lost,
@@ -146,7 +140,7 @@ def _interpolation(opened: Opened, data: Source, split: str) -> Section:
         "Interpolation",
         f"Ways from one image of the {split} split to the next through the latents, spherical; the"
         f" first and the last of each row are the images themselves.{_said([broken], REMEDY)}",
-        _png(
+        png_of(
             image_sheet(
                 [("", strip) for strip in strips.cpu()],
                 opened.pixel_levels,
@@ -168,7 +162,7 @@ def _reconstruction(opened: Opened, data: Source, split: str) -> Section:
         "Reconstruction",
         f"Images of the {split} split, and what is decoded from their latents: the largest"
         f" difference of any value, in levels, is {known}.{_said([broken], REMEDY)}",
-        _png(
+        png_of(
             image_sheet(
                 rows,
                 opened.pixel_levels,
@@ -196,7 +190,7 @@ def _extremes(opened: Opened, data: Source, split: str, bits: Tensor) -> Section
         f"Of the {split} split, by bits/dim: from {known.min():.3f} to {known.max():.3f}. The least"
         " likely are often odd ones, and sometimes mistakes in the data; plain images are likely"
         f" whatever they show.{_unknown(bits)}",
-        _png(image_sheet(rows, opened.pixel_levels)),
+        png_of(image_sheet(rows, opened.pixel_levels)),
     )
 
 
@@ -218,9 +212,3 @@ def _images(
     opened: Opened, data: Source, split: str, rows: "range | list[int]"
 ) -> tuple[Tensor, Tensor | None]:
     return prepared(opened, data, data.splits[split], rows)
-
-
-def _png(image: "Image") -> bytes:
-    drawn = io.BytesIO()
-    image.save(drawn, format="PNG")
-    return drawn.getvalue()

@@ -149,11 +149,6 @@ def is_sheet(out: Path) -> bool:
     return out.suffix.lower() == ".png"
 
 
-def is_array(out: Path) -> bool:
-    """Whether images go into an array."""
-    return out.suffix.lower() in (".npy", ".npz")
-
-
 def check_sheet(tiles: int, instead: str = "ask for fewer") -> None:
     """Refuse a sheet of so many images that nobody could look at it; `instead` says what to do."""
     if tiles > MOST_TILES:
@@ -193,7 +188,7 @@ def write_images(
     """
     number, digits = 0, len(str(count - 1))
     broken: list[bool] = []
-    if is_array(out):
+    if out.suffix.lower() in (".npy", ".npz"):
         from glowkit.tasks.latent import writing_rows
 
         dtype = "uint8" if levels <= 256 else "int32"

@@ -54,15 +54,10 @@ def import_(
     model = import_model(file, format, levels, size, precision)
     save(model, out)
     config = model.config
+    told = ("pixel_levels", "levels", "steps", "width", "coupling", "permutation", "classes")
     figures = {
         "image_shape": list(config.image_shape),
-        "pixel_levels": config.pixel_levels,
-        "levels": config.levels,
-        "steps": config.steps,
-        "width": config.width,
-        "coupling": config.coupling,
-        "permutation": config.permutation,
-        "classes": config.classes,
+        **{name: getattr(config, name) for name in told},
         "parameters": sum(p.numel() for p in model.parameters()),
         "path": str(out),
     }

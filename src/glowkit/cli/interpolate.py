@@ -13,7 +13,6 @@ from glowkit.cli.common import (
     OWN,
     SEED,
     Opened,
-    classes_in_turn,
     open_image_model,
     refuse_given,
     say_broken,
@@ -142,7 +141,7 @@ def _ends(
     import torch
 
     from glowkit.core import MIDPOINT
-    from glowkit.core.finite import broken_examples
+    from glowkit.tasks.latent import classes_in_turn, decoded
 
     model = opened.model
     with torch.no_grad():
@@ -151,14 +150,12 @@ def _ends(
             noises, _ = model.encode(keys, context, MIDPOINT)
             whole = torch.zeros(len(keys), dtype=torch.bool)
             return name_each(images), keys, whole, noises, context
-        generator = torch.Generator(opened.device).manual_seed(seed)
-        noises = model.draw_noises(random, temperature, generator)
-        context = classes_in_turn(opened, random)
+        noises = model.draw_noises(random, temperature, opened.generator(seed))
+        context = classes_in_turn(model, random)
         if label is not None:
             context = torch.full((random,), opened.class_number(label), device=opened.device)
-        keys, log_p = model.decode(noises, context)
-        broken = broken_examples(keys, log_p).cpu()
-        return [f"sample {i}" for i in range(random)], keys, broken, noises, context
+        keys, broken = decoded(model, noises, context)
+        return [f"sample {i}" for i in range(random)], keys, broken.cpu(), noises, context
 
 
 def _at_images(strips: "Tensor", square: bool) -> "Tensor":

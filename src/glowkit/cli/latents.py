@@ -68,10 +68,9 @@ def encode(
     import torch
 
     from glowkit.core import MIDPOINT
-    from glowkit.core.finite import broken_examples
     from glowkit.tasks import join, largest_pixel_error
     from glowkit.tasks.evaluation import error_text
-    from glowkit.tasks.latent import noise_sizes, writing_rows
+    from glowkit.tasks.latent import decoded, noise_sizes, writing_rows
 
     if images and not (len(images) == 1 and names_data(images[0])):
         refuse_given("these images are of no other split than they say", split=split)
@@ -87,8 +86,8 @@ def encode(
     ):
         for batch, context in batches:
             noises, _ = model.encode(batch, context, MIDPOINT)
-            again, log_p = model.decode(noises, context)
-            broken.append(broken_examples(again, log_p).cpu())
+            again, lost = decoded(model, noises, context)
+            broken.append(lost.cpu())
             error = max(error, int(largest_pixel_error(batch, again)))
             append(join(noises).cpu().numpy())
             contexts += [] if context is None else context.tolist()
@@ -187,8 +186,8 @@ def _decoded(
     """The images in batches, and which could not be computed."""
     import torch
 
-    from glowkit.core.finite import broken_examples
     from glowkit.tasks import part
+    from glowkit.tasks.latent import decoded
 
     model = opened.model
     starts = range(0, rows.shape[0], batch_size)
@@ -201,5 +200,5 @@ def _decoded(
             )
         own = None if context is None else context[start : start + len(batch)]
         with torch.no_grad():
-            images, log_p = model.decode(part(model, latents), own)
-        yield images, broken_examples(images, log_p).cpu()
+            images, broken = decoded(model, part(model, latents), own)
+        yield images, broken.cpu()

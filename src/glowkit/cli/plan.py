@@ -79,7 +79,7 @@ class Planned:
     def model_for(self, source: "Source | PointSource") -> "Config":
         """The model's config, fitted to the images; points and models of them are as they are."""
         from glowkit.data import Source
-        from glowkit.models.build import config_of
+        from glowkit.models.families import config_of
 
         known = {field.name for field in fields(self.family.config)}
         settings = dict(self.settings)
@@ -123,7 +123,8 @@ def plan(request: Request, resumed: Path | None) -> Planned:
     Raises GlowkitError for options that contradict each other or do not exist.
     """
     from glowkit.models import changed, preset
-    from glowkit.models.families import family_of, of_file
+    from glowkit.models.families import family_of
+    from glowkit.models.own import of_file
     from glowkit.training import TrainConfig
 
     given = {name: value for name, value in request.training.items() if value is not None}

@@ -54,13 +54,10 @@ def report(
     data = open_images(opened, None)
     fitted = baseline_figures(opened, data, split, seed, asked=baselines)
 
-    import torch
-
     from glowkit.tasks.evaluation import measure, summary
 
-    generator = torch.Generator(opened.device).manual_seed(seed)
     batches = split_batches(opened, data, split, batch_size)
-    each = measure(opened.model, batches, importance, generator)
+    each = measure(opened.model, batches, importance, opened.generator(seed))
     bits, figures = each[0], asdict(summary(opened.model, *each, importance))
     say_figures(opened, figures)
     sections = gallery(opened, data, split, bits, importance, batch_size, seed, bool(fitted))

@@ -1,6 +1,6 @@
 """glowkit sample: images or points drawn from a model."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,8 +15,6 @@ from glowkit.cli.common import (
     SEED,
     Opened,
     bar,
-    classes_in_turn,
-    draw,
     open_model,
     refuse_given,
     say_broken,
@@ -30,61 +28,61 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def sample_points(
-    opened: "Opened",
-    count: int,
-    temperatures: Sequence[float],
-    out: Path | None,
-    seed: int,
-    as_json: bool,
-) -> None:
+@dataclass(frozen=True)
+class _Asked:
+    """The options of `glowkit sample`."""
+
+    count: int | None
+    temperature: str | None
+    label: str | None
+    each: bool
+    out: Path | None
+    batch_size: int | None
+    seed: int
+    as_json: bool
+
+
+def _draw_points(opened: Opened, asked: _Asked) -> None:
     """Draw points into pictures beside the density (.png), or into an array (.npy)."""
-    import torch
+    from glowkit.tasks.latent import sampled
 
-    from glowkit.core.finite import finite_examples
-
-    out = out or opened.folder / "samples" / "samples.png"
-    if count < 1:
-        raise GlowkitError(f"cannot draw {count} samples; give --count 1 or more")
+    if asked.label is not None or asked.each:
+        raise GlowkitError("points have no classes; leave out --class and --each-class")
+    refuse_given("points are drawn at once", batch_size=asked.batch_size)
+    count = _count(asked, 5000)
+    temperatures = _temperatures(asked.temperature or "1.0")
+    out = asked.out or opened.folder / "samples" / "samples.png"
     if out.suffix not in (".png", ".npy"):
         raise GlowkitError(f"{out} is of no known kind; give --out a name in .png or .npy")
     if out.suffix == ".npy" and len(temperatures) > 1:
         raise GlowkitError("an array takes the points of one temperature; give --temperature one")
-    drawn = []
+    drawn, broken = [], []
     for temperature in temperatures:
-        generator = torch.Generator(opened.device).manual_seed(seed)
-        noises = opened.model.draw_noises(count, temperature, generator)
-        with torch.no_grad():
-            drawn.append(opened.model.decode(noises)[0].cpu())
+        generator = opened.generator(asked.seed)
+        points, lost = sampled(opened.model, count, temperature, None, generator)
+        drawn.append(points.cpu())
+        broken.append(lost.cpu())
     said = say_broken(
-        [~finite_examples(points) for points in drawn],
+        broken,
         shown="these points are not finite, and so not drawn",
         things="points",
     )
     if out.suffix == ".npy":
-        _save_array(drawn[0], out)
+        import numpy as np
+
+        from glowkit.system.files import replacing
+
+        with replacing(out) as temporary:
+            np.save(temporary, drawn[0].numpy())
     else:
         _save_picture(opened, temperatures, drawn, out)
-    if as_json:
-        total = count * len(temperatures)
-        about = {"points": total, "temperatures": list(temperatures)}
-        own = {"run": str(opened.folder), "seed": seed}
-        show_json(own | about | said | {"path": str(out)})
-    else:
-        say(f"{count} points at each of {len(temperatures)} temperature(s): {out}")
-
-
-def _save_array(points: "Tensor", out: Path) -> None:
-    import numpy as np
-
-    from glowkit.system.files import replacing
-
-    with replacing(out) as temporary:
-        np.save(temporary, points.numpy())
+    about = {"points": count * len(temperatures), "temperatures": temperatures}
+    shown = f"{count} points at each of {len(temperatures)} temperature(s): {out}"
+    _say(opened, asked, about | said, out, shown)
 
 
 def _save_picture(
-    opened: "Opened", temperatures: Sequence[float], drawn: "Sequence[Tensor]", out: Path
+    opened: Opened, temperatures: Sequence[float], drawn: "Sequence[Tensor]", out: Path
 ) -> None:
     import torch
 
@@ -154,45 +152,20 @@ def sample(
     _DRAWN[opened.objective.things](opened, asked)
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """The options of `glowkit sample`."""
-
-    count: int | None
-    temperature: str | None
-    label: str | None
-    each: bool
-    out: Path | None
-    batch_size: int | None
-    seed: int
-    as_json: bool
-
-
-def _draw_points(opened: Opened, asked: _Asked) -> None:
-    if asked.label is not None or asked.each:
-        raise GlowkitError("points have no classes; leave out --class and --each-class")
-    refuse_given("points are drawn at once", batch_size=asked.batch_size)
-    count = 5000 if asked.count is None else asked.count
-    temperatures = _temperatures(asked.temperature or "1.0")
-    sample_points(opened, count, temperatures, asked.out, asked.seed, asked.as_json)
-
-
 def _draw_images(opened: Opened, asked: _Asked) -> None:
     from glowkit.cli.images import OFF_A_SHEET, check_out, check_sheet, is_sheet, write_images
 
-    count = 10 if asked.count is None else asked.count
-    label, each, batch_size, seed = asked.label, asked.each, asked.batch_size, asked.seed
+    count = _count(asked, 10)
+    each, batch_size, seed = asked.each, asked.batch_size, asked.seed
     out = asked.out or opened.folder / "samples" / "samples.png"
     temperatures = _temperatures(asked.temperature or ("0.7,1.0" if is_sheet(out) else "1.0"))
-    if count < 1:
-        raise GlowkitError(f"cannot draw {count} samples; give --count 1 or more")
     rows_each = len(opened.class_names) if each else 1
     if is_sheet(out):
         check_sheet(count * len(temperatures) * rows_each, OFF_A_SHEET)
     elif len(temperatures) > 1:
         raise GlowkitError("several temperatures make a sheet; give one, or a .png as --out")
     check_out(out)
-    contexts = _contexts(opened, label, each, count)
+    contexts = _contexts(opened, asked.label, each, count)
 
     if not is_sheet(out):
         if each:
@@ -203,11 +176,9 @@ def _draw_images(opened: Opened, asked: _Asked) -> None:
         starts = bar(range(0, count, batch), "sampling")
         batches = _stream(opened, count, temperatures[0], context, seed, batch, starts)
         said = write_images(batches, out, count, opened.image_shape, levels)
-        if asked.as_json:
-            about = {"samples": count, "temperatures": temperatures, "levels": levels}
-            show_json({"run": str(opened.folder), "seed": seed} | about | said | {"path": str(out)})
-        else:
-            say(f"{count} samples at temperature {temperatures[0]:g}: {out}")
+        about = {"samples": count, "temperatures": temperatures, "levels": levels}
+        shown = f"{count} samples at temperature {temperatures[0]:g}: {out}"
+        _say(opened, asked, about | said, out, shown)
         return
 
     import torch
@@ -226,15 +197,28 @@ def _draw_images(opened: Opened, asked: _Asked) -> None:
     levels = opened.pixel_levels
     save_png(image_sheet(rows, levels, broken=every), out)
     said = say_broken(every)
-    if asked.as_json:
-        about = {"samples": count * len(rows), "temperatures": temperatures, "levels": levels}
-        show_json({"run": str(opened.folder), "seed": seed} | about | said | {"path": str(out)})
-    else:
-        of_each = f", of each of {len(contexts)} classes" if each else ""
-        say(f"{count} samples at each of {len(temperatures)} temperature(s){of_each}: {out}")
+    about = {"samples": count * len(rows), "temperatures": temperatures, "levels": levels}
+    of_each = f", of each of {len(contexts)} classes" if each else ""
+    shown = f"{count} samples at each of {len(temperatures)} temperature(s){of_each}: {out}"
+    _say(opened, asked, about | said, out, shown)
 
 
 _DRAWN = {"images": _draw_images, "points": _draw_points}
+
+
+def _count(asked: _Asked, usual: int) -> int:
+    count = usual if asked.count is None else asked.count
+    if count < 1:
+        raise GlowkitError(f"cannot draw {count} samples; give --count 1 or more")
+    return count
+
+
+def _say(opened: Opened, asked: _Asked, about: Mapping[str, object], out: Path, shown: str) -> None:
+    if asked.as_json:
+        own = {"run": str(opened.folder), "seed": asked.seed}
+        show_json(own | dict(about) | {"path": str(out)})
+    else:
+        say(shown)
 
 
 def _stream(
@@ -247,13 +231,14 @@ def _stream(
     starts: Iterable[int],
 ) -> "Iterator[tuple[Tensor, Tensor]]":
     """The samples in batches from these on, and which are broken, all from one generator."""
-    import torch
+    from glowkit.tasks.latent import sampled
 
-    generator = torch.Generator(opened.device).manual_seed(seed)
+    generator = opened.generator(seed)
     for start in starts:
         number = min(batch_size, count - start)
         own = None if context is None else context[start : start + number]
-        yield draw(opened, number, temperature, own, generator)
+        images, broken = sampled(opened.model, number, temperature, own, generator)
+        yield images, broken.cpu()
 
 
 def _temperatures(text: str) -> list[float]:
@@ -275,6 +260,8 @@ def _contexts(
     """How the label of a row of samples begins, and their context."""
     import torch
 
+    from glowkit.tasks.latent import classes_in_turn
+
     classes = opened.model.classes
 
     def all_of(number: int) -> "Tensor":
@@ -290,4 +277,4 @@ def _contexts(
         return [(f"{name}, ", all_of(number)) for number, name in enumerate(opened.class_names)]
     if label is not None:
         return [("", all_of(opened.class_number(label)))]
-    return [("", classes_in_turn(opened, count))]
+    return [("", classes_in_turn(opened.model, count))]

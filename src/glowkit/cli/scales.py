@@ -57,21 +57,21 @@ def scales(
     import torch
 
     from glowkit.core import MIDPOINT
-    from glowkit.core.finite import broken_examples
     from glowkit.pictures.sheet import image_sheet, save_png
     from glowkit.tasks import keep_coarse
+    from glowkit.tasks.latent import decoded
 
     model = opened.model
     columns, headings, broken = [], [], []
     with torch.no_grad():
         noises, _ = model.encode(batch, context, MIDPOINT)
         for kept in range(len(noises), -1, -1):
-            generator = torch.Generator(opened.device).manual_seed(seed)
+            generator = opened.generator(seed)
             for _ in range(count if kept < len(noises) else 1):
                 changed = keep_coarse(model, noises, kept, temperature, generator)
-                drawn, log_p = model.decode(changed, context)
+                drawn, lost = decoded(model, changed, context)
                 columns.append(drawn.cpu())
-                broken.append(broken_examples(drawn, log_p).cpu())
+                broken.append(lost.cpu())
                 headings.append(f"keep {kept}")
     rows = list(zip(name_each(names), torch.stack(columns, 1), strict=True))
     out = out or run / "samples" / "scales.png"

@@ -1,6 +1,7 @@
 """`glowkit train`: from data to a run folder."""
 
 import os
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -90,28 +91,18 @@ def train(
 
     Example: `glowkit train photos/ --size 64 --preset glow-imagenet64 --epochs 20`
     """
+    options = locals()  # those of training are called as the fields of TrainConfig
+
     from glowkit.cli.common import open_model
     from glowkit.cli.evaluate import assess, baseline_figures, figures_text
     from glowkit.cli.plan import Request, free_folder, plan
     from glowkit.cli.reporting import report_of
     from glowkit.data import open_source
     from glowkit.models import count_parameters
+    from glowkit.training import TrainConfig
     from glowkit.training import train as run_training
 
-    changes = {
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "optimizer": optimizer,
-        "warmup_steps": warmup_steps,
-        "weight_decay": weight_decay,
-        "clip_norm": clip_norm,
-        "precision": precision,
-        "ema_decay": ema_decay,
-        "evaluate_every": evaluate_every,
-        "seed": seed,
-        "epochs": epochs,
-        "minutes": minutes,
-    }
+    changes = {field.name: options[field.name] for field in fields(TrainConfig)}
     data = {"size": size, "channels": channels, "skip_bad": skip_bad or None}
     request = Request(source, preset, own, config, settings or [], conditional, changes, data)
     if resume and out is None:

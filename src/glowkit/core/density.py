@@ -5,12 +5,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from glowkit.core.finite import warn_of_broken
+from glowkit.core.finite import broken_examples, warn_of_broken
 from glowkit.system.errors import GlowkitError
 
 
@@ -175,7 +175,7 @@ class Density(nn.Module, ABC):
         or zeros in images; `decode` tells which they are.
         """
         x, log_p = self.decode(self.draw_noises(n, temperature, generator), context)
-        warn_of_broken(x, log_p)
+        warn_of_broken(x, broken_examples(x, log_p))
         return x
 
 
@@ -261,14 +261,7 @@ def check_noises(noises: Any, specs: Sequence[NoiseSpec], anchor: Tensor) -> Non
         check_device(noise, anchor)
 
 
-class Reader(Protocol):
-    """What says whether it reads a context."""
-
-    @property
-    def reads_context(self) -> bool: ...
-
-
-def check_context(density: Reader, context: object) -> None:
+def check_context(density: Density, context: object) -> None:
     """Refuse a context where nothing reads one; labels that change nothing would mislead."""
     if context is not None and not density.reads_context:
         raise GlowkitError(

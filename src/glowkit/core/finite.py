@@ -57,20 +57,20 @@ def broken_examples(x: Tensor, log_p: Tensor) -> Tensor:
 def broken_sentence(
     broken: int, total: int, things: str = "images", remedy: str = LESS_HEAT
 ) -> str:
-    """How many could not be computed, and what to do.
+    """How many could not be computed, and what to do; empty where all could.
 
     >>> broken_sentence(3, 36, remedy="train longer")
     '3 of 36 images could not be computed (overflow): train longer'
     """
+    if not broken:
+        return ""
     return f"{broken} of {total} {things} could not be computed (overflow): {remedy}"
 
 
-def warn_of_broken(x: Tensor, log_p: Tensor, remedy: str = LESS_HEAT) -> None:
+def warn_of_broken(x: Tensor, broken: Tensor, remedy: str = LESS_HEAT) -> None:
     """Warn, of a function under `torch.no_grad()` that returns x alone, of its broken examples."""
-    broken = broken_examples(x, log_p)
-    if bool(broken.any()):
-        things = "examples" if x.is_floating_point() else "images"
-        sentence = broken_sentence(int(broken.sum()), broken.numel(), things, remedy)
+    things = "examples" if x.is_floating_point() else "images"
+    if sentence := broken_sentence(int(broken.sum()), broken.numel(), things, remedy):
         if not x.is_floating_point():
             sentence += "; their values that are not finite are zeros"
         warnings.warn(sentence, GlowkitWarning, stacklevel=4)

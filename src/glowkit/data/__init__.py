@@ -4,8 +4,7 @@ from glowkit.data.labelled import attributes_of
 from glowkit.data.levels import requantize, to_levels
 from glowkit.data.opening import list_sources, open_source
 from glowkit.data.picture import Picture, read_picture
-from glowkit.data.source import AttributeTable, Source
-from glowkit.data.split import ImageSplit
+from glowkit.data.source import AttributeTable, ImageSplit, Source
 from glowkit.data.toy import PointSource
 
 __all__ = [

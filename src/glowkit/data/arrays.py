@@ -2,8 +2,6 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -11,77 +9,36 @@ import numpy as np
 
 from glowkit.data.cache import PackWriter, packed
 from glowkit.data.levels import FEW, whole_levels
-from glowkit.data.source import Source, build_splits
-from glowkit.data.split import divide
+from glowkit.data.source import Source, build_splits, divide
 from glowkit.system.arrays import Stored, npy_array, npz_arrays, sentences
 from glowkit.system.errors import GlowkitError
 
 BLOCK_BYTES = 1 << 24  # read at once: large enough to be fast, small beside any memory
 
 
-@dataclass(frozen=True)
-class Member:
-    """An array in a file whose header, and nothing else, has been read and checked."""
-
-    stored: Stored
-
-    @property
-    def path(self) -> Path:
-        return self.stored.path
-
-    @property
-    def name(self) -> str:
-        """The key in an .npz, "" in an .npy."""
-        return self.stored.name
-
-    @property
-    def title(self) -> str:
-        """How sentences call it."""
-        return self.stored.title
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.stored.shape
-
-    @cached_property
-    def dtype(self) -> np.dtype:
-        return np.dtype(self.stored.type)
-
-    @property
-    def order(self) -> Literal["F", "C"]:
-        return "F" if self.stored.fortran_order else "C"
-
-    def mapped(self) -> np.ndarray:
-        """The array of an .npy file, memory-mapped read-only."""
-        with sentences(self.title, ".npy"):
-            return np.memmap(
-                self.path, self.dtype, "r", self.stored.offset, self.shape, order=self.order
-            )
-
-    def blocks(self) -> Iterator[np.ndarray]:
-        """Consecutive rows, some 16 MB at a time; the end of the file is checked too.
-
-        Raises GlowkitError when the file is truncated or damaged.
-        """
-        row = max(1, math.prod(self.shape[1:]) * self.dtype.itemsize)
-        step = max(1, BLOCK_BYTES // row)
-        if not self.name:
-            whole = self.mapped()
-            yield from (whole[i : i + step] for i in range(0, len(whole), step))
-            return
-        for data in self.stored.pieces(step):
-            shape = self.shape if self.order == "F" else (len(data) // row, *self.shape[1:])
-            yield np.ndarray(shape, self.dtype, data, order=self.order)
+def mapped(array: Stored) -> np.ndarray:
+    """The array of an .npy file, memory-mapped read-only."""
+    order: Literal["F", "C"] = "F" if array.fortran_order else "C"
+    with sentences(array.title, ".npy"):
+        return np.memmap(array.path, array.type, "r", array.offset, array.shape, order=order)
 
 
-def npy_member(path: Path) -> Member:
-    """The array of an .npy file. Raises GlowkitError as `npy_array` does."""
-    return Member(npy_array(path))
+def blocks(array: Stored) -> Iterator[np.ndarray]:
+    """Consecutive rows, some 16 MB at a time; the end of the file is checked too.
 
-
-def npz_members(path: Path) -> dict[str, Member]:
-    """The arrays of an .npz file by name. Raises GlowkitError as `npz_arrays` does."""
-    return {name: Member(stored) for name, stored in npz_arrays(path).items()}
+    Raises GlowkitError when the file is truncated or damaged.
+    """
+    row = max(1, math.prod(array.shape[1:]) * array.itemsize)
+    step = max(1, BLOCK_BYTES // row)
+    if not array.name:
+        whole = mapped(array)
+        yield from (whole[i : i + step] for i in range(0, len(whole), step))
+        return
+    for data in array.pieces(step):
+        if array.fortran_order:
+            yield np.ndarray(array.shape, array.type, data, order="F")
+        else:
+            yield np.ndarray((len(data) // row, *array.shape[1:]), array.type, data)
 
 
 class Layout(NamedTuple):
@@ -97,7 +54,7 @@ class Layout(NamedTuple):
         return np.moveaxis(array, self.channel_axis, 1)
 
 
-def find_layout(member: Member, channels: int | None) -> Layout:
+def find_layout(member: Stored, channels: int | None) -> Layout:
     """The one layout that the shape and the channels asked for (or None) permit.
 
     Raises GlowkitError when there is none, or more than one.
@@ -139,21 +96,21 @@ class Values(NamedTuple):
     high: float
 
 
-def find_values(member: Member, enough: int = 65536) -> Values:
+def find_values(member: Stored, enough: int = 65536) -> Values:
     """The range of an array's values, which must be pixels.
 
     Of uint8 and uint16 only as much is read as tells whether a value reaches `enough`. Raises
     GlowkitError for values outside 0..1 (floats) or 0..65535 (integers), NaN, and dtypes that are
     not numbers.
     """
-    if member.dtype.kind not in "iuf":
+    if member.kind not in "iuf":
         raise GlowkitError(
-            f"{member.title} holds {member.dtype.name}, which are not pixels: save whole numbers "
-            "(uint8 or uint16), or floats in 0..1"
+            f"{member.title} holds {np.dtype(member.type).name}, which are not pixels: save whole"
+            " numbers (uint8 or uint16), or floats in 0..1"
         )
     low, high = np.inf, -np.inf
-    cannot_fail = member.dtype.kind == "u" and member.dtype.itemsize <= 2
-    for block in member.blocks():
+    cannot_fail = member.kind == "u" and member.itemsize <= 2
+    for block in blocks(member):
         smallest, largest = float(block.min()), float(block.max())
         if np.isnan(smallest):
             raise GlowkitError(
@@ -162,7 +119,7 @@ def find_values(member: Member, enough: int = 65536) -> Values:
         low, high = min(low, smallest), max(high, largest)
         if cannot_fail and high >= enough:
             break
-    if member.dtype.kind == "f":
+    if member.kind == "f":
         _check_floats(member, low, high)
     elif low < 0 or high > 65535:
         raise GlowkitError(
@@ -172,7 +129,7 @@ def find_values(member: Member, enough: int = 65536) -> Values:
     return Values(low, high)
 
 
-def _check_floats(member: Member, low: float, high: float) -> None:
+def _check_floats(member: Stored, low: float, high: float) -> None:
     if low < 0 or high > 1:
         raise GlowkitError(
             f"{member.title} holds floats from {low:g} to {high:g}, but floats must lie in "
@@ -202,24 +159,25 @@ def open_arrays(
     """
     declared = labels = None
     if path.suffix.lower() == ".npy":
-        images = npy_member(path)
+        images = npy_array(path)
     else:
-        members = npz_members(path)
+        members = npz_arrays(path)
         images = _choose(path, members, member)
         labels = _labels(members, images)
         declared = _declared(members)
     layout = find_layout(images, channels)
     rows = divide(images.shape[0], str(path))
     # What a value must reach to settle the levels; most arrays do with their first images.
-    most = 256 if images.dtype.itemsize == 1 else 65536
+    most = 256 if images.itemsize == 1 else 65536
     counting = levels if levels is not None and levels < most else 0
     enough = max(FEW, declared or 0, counting, 256 if most > 256 else 0)
-    mapped = not images.name and images.dtype in (np.uint8, np.uint16)
-    if mapped:
+    dtype = np.dtype(images.type)
+    as_it_lies = not images.name and dtype in (np.uint8, np.uint16)
+    if as_it_lies:
         highest = int(find_values(images, enough).high)
-        mapped = images.dtype == np.uint8 or highest > 255
-    if mapped:
-        pixels = layout.view(images.mapped())
+        as_it_lies = dtype == np.uint8 or highest > 255
+    if as_it_lies:
+        pixels = layout.view(mapped(images))
     else:
         pack = packed(
             str(path.resolve()),
@@ -229,14 +187,14 @@ def open_arrays(
         )
         highest = int(pack.facts["highest"])
         pixels = layout.view(pack.images)
-    if images.dtype.kind == "f":
+    if images.kind == "f":
         own, note = 256, f"floats in 0..1 of {images.title} were rounded to 256 levels."
     else:
         if declared is not None and highest >= declared:
             raise GlowkitError(
                 f"{images.title} has values up to {highest}, but its array levels says {declared}"
             )
-        own, note = whole_levels(images.dtype, highest, declared, levels)
+        own, note = whole_levels(dtype, highest, declared, levels)
     classes = () if labels is None else tuple(str(k) for k in range(int(labels.max()) + 1))
     _, c, h, w = pixels.shape
     return Source(
@@ -249,28 +207,28 @@ def open_arrays(
     )
 
 
-def _fill(writer: PackWriter, images: Member) -> None:
+def _fill(writer: PackWriter, images: Stored) -> None:
     """Write the array, axes as they are, in the smallest type that holds its values."""
     high = find_values(images).high
-    is_float = images.dtype.kind == "f"
+    is_float = images.kind == "f"
     writer.facts["highest"] = 255 if is_float else int(high)
-    for block in images.blocks():
+    for block in blocks(images):
         whole = np.rint(255 * block.astype(np.float64)) if is_float else block
         writer.append(whole.astype(np.uint8 if is_float or high < 256 else np.uint16))
 
 
-def _declared(members: dict[str, Member]) -> int | None:
+def _declared(members: dict[str, Stored]) -> int | None:
     """What a single whole number called `levels` says, if there is one."""
     member = members.get("levels")
     if member is None or member.shape not in ((), (1,)):
         return None
-    (value,) = next(member.blocks()).ravel().tolist()
-    if member.dtype.kind not in "iu" or not 2 <= value <= 65536:
+    (value,) = next(blocks(member)).ravel().tolist()
+    if member.kind not in "iu" or not 2 <= value <= 65536:
         raise GlowkitError(f"{member.title} is {value!r}: levels are a whole number, 2 to 65536")
     return int(value)
 
 
-def _choose(path: Path, members: dict[str, Member], wanted: str | None) -> Member:
+def _choose(path: Path, members: dict[str, Stored], wanted: str | None) -> Stored:
     """The array of images: the one named, or the only one with three axes or more."""
     listing = ", ".join(f"{name} {member.shape}" for name, member in members.items()) or "nothing"
     if wanted is not None:
@@ -290,7 +248,7 @@ def _choose(path: Path, members: dict[str, Member], wanted: str | None) -> Membe
     return candidates[0]
 
 
-def _labels(members: dict[str, Member], images: Member) -> np.ndarray | None:
+def _labels(members: dict[str, Stored], images: Stored) -> np.ndarray | None:
     """Class numbers (N,) int64 from the array `labels` or `y`, None when there is neither."""
     found = [members[name] for name in LABEL_NAMES if name in members]
     if not found:
@@ -298,17 +256,17 @@ def _labels(members: dict[str, Member], images: Member) -> np.ndarray | None:
     if len(found) > 1:
         raise GlowkitError(f"{images.path} holds both labels and y: keep the one that is meant")
     member = found[0]
-    if len(member.shape) != 1 or member.dtype.kind not in "iu":
+    if len(member.shape) != 1 or member.kind not in "iu":
         raise GlowkitError(
-            f"{member.title} has shape {member.shape} and dtype {member.dtype.name}: labels must "
-            "be whole numbers, one an image"
+            f"{member.title} has shape {member.shape} and dtype {np.dtype(member.type).name}:"
+            " labels must be whole numbers, one an image"
         )
     if member.shape[0] != images.shape[0]:
         raise GlowkitError(
             f"{member.title} has {member.shape[0]} labels for the {images.shape[0]} images of "
             f"{images.name}: there must be one an image"
         )
-    labels = np.concatenate([block.astype(np.int64) for block in member.blocks()])
+    labels = np.concatenate([block.astype(np.int64) for block in blocks(member)])
     if labels.min() < 0 or labels.max() >= MOST_CLASSES:
         raise GlowkitError(
             f"{member.title} has labels from {labels.min()} to {labels.max()}: number the classes "

@@ -132,7 +132,9 @@ def _make(target: Path, identity: str, fill: Callable[[PackWriter], None]) -> No
             _publish(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    _remove_stale(target.parent, identity, target)
+    for other in target.parent.glob(f"{identity}-*"):  # packs of an earlier state
+        if other != target and other.suffix != ".tmp":
+            shutil.rmtree(other, ignore_errors=True)  # another process may be removing it too
 
 
 def _write(folder: Path, fill: Callable[[PackWriter], None]) -> None:
@@ -155,13 +157,6 @@ def _publish(temporary: Path, target: Path) -> None:
     except OSError as error:
         if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
             raise
-
-
-def _remove_stale(folder: Path, identity: str, keep: Path) -> None:
-    """Remove packs of an earlier state."""
-    for other in folder.glob(f"{identity}-*"):
-        if other != keep and other.suffix != ".tmp":
-            shutil.rmtree(other, ignore_errors=True)  # another process may be removing it too
 
 
 def _remove_abandoned(folder: Path) -> None:

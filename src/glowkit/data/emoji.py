@@ -11,8 +11,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from glowkit.data.cache import PackWriter, packed
-from glowkit.data.source import HAS, LACKS, UNKNOWN, AttributeTable, Source, build_splits
-from glowkit.data.split import complete, shuffled, tenth
+from glowkit.data.source import (
+    HAS,
+    LACKS,
+    UNKNOWN,
+    AttributeTable,
+    Source,
+    build_splits,
+    complete,
+    shuffled,
+    tenth,
+)
 from glowkit.system.errors import GlowkitError
 
 if TYPE_CHECKING:
@@ -91,41 +100,34 @@ def emoji_attributes(emoji: list[Emoji]) -> AttributeTable:
     return AttributeTable(tuple(ask), np.array(values, dtype=np.int8).reshape(-1, len(ask)))
 
 
+def _told(known: bool, has: bool) -> int:
+    return UNKNOWN if not known else HAS if has else LACKS
+
+
 def _dark(one: Emoji) -> int:
-    if not one.tones:
-        return UNKNOWN
-    return HAS if min(one.tones) > 3 else LACKS if max(one.tones) < 3 else UNKNOWN
+    darker = bool(one.tones) and min(one.tones) > 3
+    return _told(darker or (bool(one.tones) and max(one.tones) < 3), darker)
 
 
 def _tone(tone: int) -> Callable[[Emoji], int]:
-    def ask(one: Emoji) -> int:
-        if len(one.tones) != 1:
-            return UNKNOWN
-        return HAS if one.tones == (tone,) else LACKS
-
-    return ask
+    return lambda one: _told(len(one.tones) == 1, one.tones == (tone,))
 
 
 def _woman(one: Emoji) -> int:
-    if one.category != "People & Body":
-        return UNKNOWN
     female = _FEMALE_SIGN in one.text[1:] or bool(_FEMALE.search(one.name))
     male = _MALE_SIGN in one.text[1:] or bool(_MALE.search(one.name))
-    return UNKNOWN if female == male else HAS if female else LACKS
+    return _told(one.category == "People & Body" and female != male, female)
 
 
 def _smiling(one: Emoji) -> int:
-    if one.category != "Smileys & Emotion" or "face" not in one.name:
-        return UNKNOWN
-    return HAS if _SMILE.search(one.name) else LACKS
+    face = one.category == "Smileys & Emotion" and "face" in one.name
+    return _told(face, bool(_SMILE.search(one.name)))
 
 
 def _hair(words: str) -> Callable[[Emoji], int]:
     def ask(one: Emoji) -> int:
         person = re.match(r"(man|woman|person|adult|boy|girl|child|bearded)\b", one.name)
-        if words in one.name:
-            return HAS
-        return LACKS if person else UNKNOWN
+        return _told(words in one.name or bool(person), words in one.name)
 
     return ask
 

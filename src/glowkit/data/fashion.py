@@ -10,8 +10,7 @@ from typing import IO
 import numpy as np
 
 from glowkit.data.levels import whole_levels
-from glowkit.data.source import Source
-from glowkit.data.split import ImageSplit
+from glowkit.data.source import ImageSplit, Source
 from glowkit.system.arrays import check_expansion
 from glowkit.system.errors import GlowkitError
 

@@ -7,9 +7,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from glowkit.data.packing import Named, facts_bad, packed_pictures, packing_notes
-from glowkit.data.source import Source, build_splits
-from glowkit.data.split import SPLIT_NAMES, complete
+from glowkit.data.packing import Named, Wanted, facts_bad, packed_pictures, packing_notes
+from glowkit.data.source import SPLIT_NAMES, Source, build_splits, complete, rows_of
 from glowkit.system.errors import GlowkitError
 
 SUFFIXES = (
@@ -86,21 +85,12 @@ class _Files:
         return ((str(file), file) for file in self.files)
 
 
-def open_folder(
-    name: str,
-    root: Path,
-    *,
-    size: int | None,
-    channels: int | None,
-    skip_bad: bool,
-    levels: int | None = None,
-) -> Source:
+def open_folder(name: str, root: Path, wanted: Wanted) -> Source:
     """Image files at any depth below `root`, packed into the cache and mapped from there.
 
     Splits are the top-level sub-folders train, val (valid, validation) and test where there are
     such, else 80/10/10 by a fixed permutation of the sorted paths; a split that is missing is
     taken from train. Classes are the names of the folders right above the images, sorted.
-    size, channels, skip_bad, levels: as in `open_source`.
     Raises GlowkitError when there are too few images, for an ambiguous arrangement of folders,
     and for everything that `packed_pictures` refuses.
     """
@@ -109,15 +99,8 @@ def open_folder(
         raise GlowkitError(f"no image in {root}: looked at any depth for {', '.join(SUFFIXES)}")
     given = _given_splits(root, listing.paths)
     complete(_rows(listing.paths, given), str(root))  # refuse too few images before a long pass
-    pack = packed_pictures(
-        str(root.resolve()),
-        listing.state,
-        _Files(root, listing.paths),
-        size=size,
-        channels=channels,
-        skip_bad=skip_bad,
-        levels=levels,
-    )
+    files = _Files(root, listing.paths)
+    pack = packed_pictures(str(root.resolve()), listing.state, files, wanted)
     bad = {one.place for one in facts_bad(pack.facts)}
     paths = [path for index, path in enumerate(listing.paths) if index not in bad]
     given_rows = _rows(paths, given)
@@ -166,10 +149,7 @@ def _rows(paths: list[PurePosixPath], given: dict[str, str]) -> dict[str, np.nda
     """The rows of each split that the folders give; all of them in "train" when they give none."""
     if not given:
         return {"train": np.arange(len(paths))}
-    split_of = np.array([given[path.parts[0]] for path in paths])
-    return {
-        split: np.flatnonzero(split_of == split) for split in sorted({"train", *split_of.tolist()})
-    }
+    return rows_of(np.array([given[path.parts[0]] for path in paths]))
 
 
 def _labels(

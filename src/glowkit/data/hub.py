@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from glowkit.data.packing import Named, facts_bad, packed_pictures, packing_notes
-from glowkit.data.source import Source, build_splits
-from glowkit.data.split import SPLIT_NAMES, complete
+from glowkit.data.packing import Named, Wanted, facts_bad, packed_pictures, packing_notes
+from glowkit.data.source import SPLIT_NAMES, Source, build_splits, complete, rows_of
 from glowkit.system.errors import GlowkitError
 
 
@@ -29,14 +28,12 @@ class _Images:
                 yield f"{self.name}, {split}, row {number}", _data(image)
 
 
-def open_hub(
-    spec: str, *, size: int | None, channels: int | None, skip_bad: bool, levels: int | None = None
-) -> Source:
+def open_hub(spec: str, wanted: Wanted) -> Source:
     """The data set "hf:NAME" or "hf:NAME:CONFIG", packed into the cache and mapped from there.
 
     NAME is a data set on the hub, or a local folder that `datasets` understands. Images are the
     column of type Image, labels that of type ClassLabel. Splits that are missing are taken from
-    train. size, channels, skip_bad, levels: as in `open_source`.
+    train.
     Raises GlowkitError when `datasets` is not installed, the data set cannot be reached or has
     no images, and for everything that `packed_pictures` refuses.
     """
@@ -52,21 +49,18 @@ def open_hub(
                 f"{what} are taken from column {columns[0]}; {', '.join(columns[1:])} left out"
             )
     split_of = np.concatenate([np.full(len(part), split) for split, part in parts.items()])
-    complete(_rows(split_of), spec)  # refuse too few images before a long pass
+    complete(rows_of(split_of), spec)  # refuse too few images before a long pass
     encoded = {split: _encoded(part, images[0]) for split, part in parts.items()}
     pack = packed_pictures(
         spec,
         # `datasets` gives every state of its data a fingerprint, but has no public name for it.
         [(split, len(part), part._fingerprint) for split, part in parts.items()],
         _Images(spec, images[0], encoded),
-        size=size,
-        channels=channels,
-        skip_bad=skip_bad,
-        levels=levels,
+        wanted,
     )
     kept = np.ones(len(split_of), dtype=bool)
     kept[[one.place for one in facts_bad(pack.facts)]] = False
-    rows = complete(_rows(split_of[kept]), spec)
+    rows = complete(rows_of(split_of[kept]), spec)
     labels = None
     if classes:
         labels = np.concatenate([_numbers(part, classes[0]) for part in parts.values()])[kept]
@@ -121,13 +115,6 @@ def _splits(spec: str, loaded: Any) -> tuple[dict[str, Any], list[str]]:
         raise GlowkitError(f"{spec} has no split called train: it has {', '.join(loaded)}")
     others = [name for name in loaded if name not in SPLIT_NAMES]
     return parts, [f"split(s) left out: {', '.join(others)}"] if others else []
-
-
-def _rows(split_of: np.ndarray) -> dict[str, np.ndarray]:
-    """The rows of each split that has any, and of "train"."""
-    return {
-        split: np.flatnonzero(split_of == split) for split in sorted({"train", *split_of.tolist()})
-    }
 
 
 def _encoded(part: Any, column: str) -> Any:

@@ -7,8 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from glowkit.data.source import Source
-from glowkit.data.split import ImageSplit
+from glowkit.data.source import ImageSplit, Source
 from glowkit.system.errors import GlowkitError
 
 

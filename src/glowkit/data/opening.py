@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from glowkit.data.folder import SUFFIXES
+from glowkit.data.folder import SUFFIXES, open_folder
 from glowkit.data.levels import at_levels
-from glowkit.data.source import Source, build_splits, require_shape
-from glowkit.data.split import shuffled
+from glowkit.data.packing import Wanted
+from glowkit.data.source import Source, build_splits, require_shape, shuffled
 from glowkit.data.toy import POINTS, PointSource, open_points
 from glowkit.system.errors import GlowkitError
 
@@ -160,16 +160,11 @@ def open_source(
     if kind == "hf" and rest:
         from glowkit.data.hub import open_hub
 
-        found = open_hub(spec, size=size, channels=channels, skip_bad=skip_bad, levels=levels)
-        return at_levels(found, levels)
+        return at_levels(open_hub(spec, Wanted(size, channels, skip_bad, levels)), levels)
     path = _path(spec)
     if spec and os.path.isdir(path):  # of os, because those of Path raise for names too long
-        from glowkit.data.folder import open_folder
-
-        found = open_folder(
-            spec, path, size=size, channels=channels, skip_bad=skip_bad, levels=levels
-        )
-        return at_levels(found, levels)
+        wanted = Wanted(size, channels, skip_bad, levels)
+        return at_levels(open_folder(spec, path, wanted), levels)
     array = _array_file(path)
     if array is not None:
         from glowkit.data.arrays import open_arrays

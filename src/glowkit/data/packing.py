@@ -134,23 +134,23 @@ class Pictures(Protocol):
     def __iter__(self) -> Iterator[Named]: ...
 
 
+class Wanted(NamedTuple):
+    """What `open_source` was asked for beside the name of the data."""
+
+    size: int | None
+    channels: int | None
+    skip_bad: bool
+    levels: int | None
+
+
 class _Depths(GlowkitError):
     """Some images have 16 bits, where none or all should, or in colours that they do not have."""
 
 
-def packed_pictures(
-    place: str,
-    state: object,
-    pictures: Pictures,
-    *,
-    size: int | None,
-    channels: int | None,
-    skip_bad: bool,
-    levels: int | None,
-) -> Pack:
+def packed_pictures(place: str, state: object, pictures: Pictures, wanted: Wanted) -> Pack:
     """The pictures of a place in a state, decoded once: packed as `packed` has it.
 
-    levels: of the model that they are for. Up to 256, images of 16 bits are taken at 8 bits where
+    Where a model of up to 256 levels wants them, images of 16 bits are taken at 8 bits where
     they stand among others or are wanted in colour. Facts: "levels"; "bad", a `Broken` for each
     picture skipped; "marks", how often each of MARKS applied. Raises GlowkitError, in one sentence
     about all of them, for images that cannot be decoded (unless skip_bad), for several sizes
@@ -158,30 +158,25 @@ def packed_pictures(
     """
 
     def fill(eight: bool) -> Callable[[PackWriter], None]:
-        return lambda writer: _fill(writer, pictures, size, channels, skip_bad, eight)
+        return lambda writer: _fill(writer, pictures, wanted, eight)
 
+    options = [wanted.size, wanted.channels]
     try:
-        pack = packed(place, [size, channels], state, fill(False))
+        pack = packed(place, options, state, fill(False))
     except _Depths:
-        if levels is None or levels > 256:
+        if wanted.levels is None or wanted.levels > 256:
             raise
-        pack = packed(place, [size, channels, 8], state, fill(True))
-    refuse_bad(facts_bad(pack.facts), skip_bad)
+        pack = packed(place, [*options, 8], state, fill(True))
+    refuse_bad(facts_bad(pack.facts), wanted.skip_bad)
     return pack
 
 
-def _fill(
-    writer: PackWriter,
-    pictures: Pictures,
-    size: int | None,
-    channels: int | None,
-    skip_bad: bool,
-    eight: bool,
-) -> None:
+def _fill(writer: PackWriter, pictures: Pictures, wanted: Wanted, eight: bool) -> None:
     """Decode `pictures` in order into `writer`, all of them at 8 bits if `eight`."""
     bad: list[Broken] = []
+    skip_bad = wanted.skip_bad
     with strict_about_bombs():
-        request = _plan(pictures, size, channels, skip_bad, eight, bad)
+        request = _plan(pictures, wanted, eight, bad)
         marks: Counter[str] = Counter()
         highest = 0
         first: tuple[str, tuple[int, ...]] | None = None
@@ -241,15 +236,9 @@ def facts_bad(facts: dict) -> list[Broken]:
     return [Broken(*one) for one in facts["bad"]]
 
 
-def _plan(
-    pictures: Pictures,
-    size: int | None,
-    channels: int | None,
-    skip_bad: bool,
-    eight: bool,
-    bad: list[Broken],
-) -> Request:
+def _plan(pictures: Pictures, wanted: Wanted, eight: bool, bad: list[Broken]) -> Request:
     """What every picture is to become, from their headers alone, so that errors come early."""
+    size, channels, skip_bad, _ = wanted
 
     def look(item: Named) -> tuple[str, Header | BadImage]:
         return item[0], _attempt(lambda: read_header(item[1]))

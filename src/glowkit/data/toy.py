@@ -67,7 +67,7 @@ class GaussianMixture(PointDensity):
     """p(x) = Σ w_k N(x; c_k, σ² I).
 
     A curve with Gaussian noise is the same integral instead of the sum; nodes of a quadrature
-    rule closer than σ make the two equal to about nine digits (`curves.py`).
+    rule closer than σ make the two equal to about nine digits (as in `moons`).
 
     centres: c, (K, 2). weights: w, (K,), of sum 1. std: σ.
     """

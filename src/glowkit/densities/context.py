@@ -1,5 +1,6 @@
 """Densities that are given something: class labels, vectors, or what a network makes of them."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -12,7 +13,30 @@ from glowkit.core.density import check_device, check_tensor
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
-class WithLabels(Density):
+class _Given(Density):
+    """Another density, which sees what `given` makes of the context."""
+
+    density: Density
+
+    @abstractmethod
+    def given(self, context: Tensor | None, examples: int) -> Tensor:
+        """What the density inside sees, for so many examples."""
+
+    def encode(
+        self, x: Tensor, context: Tensor | None = None, generator: Generator = None
+    ) -> tuple[list[Tensor], Tensor]:
+        return self.density.encode(x, self.given(context, len(x)), generator)
+
+    def decode(
+        self, noises: Sequence[Tensor], context: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        return self.density.decode(noises, self.given(context, len(noises[0])))
+
+    def noise_specs(self) -> list[NoiseSpec]:
+        return self.density.noise_specs()
+
+
+class WithLabels(_Given):
     """Turn integer labels (N,) into one-hot vectors (N, classes) for everything inside.
 
     Raises:
@@ -25,23 +49,22 @@ class WithLabels(Density):
         self.density = density
         self.shape, self.levels = density.shape, density.levels
 
-    def one_hot(self, labels: Tensor | None, examples: int) -> Tensor:
+    def given(self, context: Tensor | None, examples: int) -> Tensor:
         """One-hot vectors of the labels, (N, classes), in the model's dtype."""
-        last = self.classes - 1
-        if labels is not None:
-            check_tensor(labels, "class labels")
+        labels, last = context, self.classes - 1
         if labels is None:
             raise GlowkitError(
                 f"this model is conditional: give each image a class label from 0 to {last}"
             )
+        check_tensor(labels, "class labels")
         if tuple(labels.shape) != (examples,) or labels.dtype not in INTEGERS:
             raise GlowkitError(
                 f"class labels must be one integer for each of {examples} image(s), not"
                 f" {tuple(labels.shape)} of {labels.dtype}"
             )
         check_device(labels, self.anchor)
-        given = whole(labels)
-        wrong = given[(given < 0) | (given > last)]
+        numbers = whole(labels)
+        wrong = numbers[(numbers < 0) | (numbers > last)]
         if len(wrong):
             raise GlowkitError(
                 f"class {int(wrong[0])} does not exist; this model has {self.classes} classes,"
@@ -50,24 +73,11 @@ class WithLabels(Density):
         # `F.one_hot` looks at values, which `torch.vmap` does not let it do.
         return (labels[:, None] == torch.arange(self.classes, device=labels.device)).to(self.anchor)
 
-    def encode(
-        self, x: Tensor, context: Tensor | None = None, generator: Generator = None
-    ) -> tuple[list[Tensor], Tensor]:
-        return self.density.encode(x, self.one_hot(context, len(x)), generator)
-
-    def decode(
-        self, noises: Sequence[Tensor], context: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        return self.density.decode(noises, self.one_hot(context, len(noises[0])))
-
-    def noise_specs(self) -> list[NoiseSpec]:
-        return self.density.noise_specs()
-
     def extra_repr(self) -> str:
         return f"{self.classes} classes"
 
 
-class WithVectors(Density):
+class WithVectors(_Given):
     """Check context vectors (N, features), such as angles or attributes, for everything inside.
 
     log p(x | c) is that of the density inside. Scale each feature to be of order one: they reach
@@ -88,8 +98,9 @@ class WithVectors(Density):
         self.density = density
         self.shape, self.levels = density.shape, density.levels
 
-    def checked(self, vectors: Tensor | None, examples: int) -> Tensor:
+    def given(self, context: Tensor | None, examples: int) -> Tensor:
         """The vectors in the model's dtype."""
+        vectors = context
         if vectors is None:
             raise GlowkitError(
                 f"this model is conditional: give each image a context of {self.features} number(s)"
@@ -105,24 +116,11 @@ class WithVectors(Density):
             raise GlowkitError("the context holds NaN or infinity; every number must be finite")
         return vectors.to(self.anchor)
 
-    def encode(
-        self, x: Tensor, context: Tensor | None = None, generator: Generator = None
-    ) -> tuple[list[Tensor], Tensor]:
-        return self.density.encode(x, self.checked(context, len(x)), generator)
-
-    def decode(
-        self, noises: Sequence[Tensor], context: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        return self.density.decode(noises, self.checked(context, len(noises[0])))
-
-    def noise_specs(self) -> list[NoiseSpec]:
-        return self.density.noise_specs()
-
     def extra_repr(self) -> str:
         return f"{self.features} features"
 
 
-class WithContext(Density):
+class WithContext(_Given):
     """Give everything inside net(context) as its context: p(x | net(context)).
 
     The network is evaluated once a call, however many couplings read its features. Shapes and cost
@@ -138,21 +136,7 @@ class WithContext(Density):
         self.density = density
         self.shape, self.levels = density.shape, density.levels
 
-    def features(self, context: Tensor | None) -> Tensor:
-        """What the density inside is given for a context."""
+    def given(self, context: Tensor | None, examples: int) -> Tensor:
         if context is None:
             raise GlowkitError("this density needs a context and got none")
         return self.net(context)
-
-    def encode(
-        self, x: Tensor, context: Tensor | None = None, generator: Generator = None
-    ) -> tuple[list[Tensor], Tensor]:
-        return self.density.encode(x, self.features(context), generator)
-
-    def decode(
-        self, noises: Sequence[Tensor], context: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        return self.density.decode(noises, self.features(context))
-
-    def noise_specs(self) -> list[NoiseSpec]:
-        return self.density.noise_specs()

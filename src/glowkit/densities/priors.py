@@ -4,6 +4,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -12,6 +13,7 @@ from glowkit.core import (
     Generator,
     GlowkitError,
     NoiseSpec,
+    constant_ladj,
     nan_where_broken,
     sum_per_example,
 )
@@ -37,70 +39,83 @@ class Prior(Density):
         return f"{self.shape}"
 
 
-class StandardNormal(Prior):
-    """Independent N(0, 1) in every dimension: log p = −½ Σ (x² + ln 2π). The noise is x itself.
-
-    Shapes: (N, *shape).
-
-    >>> import torch
-    >>> StandardNormal((2,)).log_prob(torch.zeros(1, 2)).item()
-    -1.83787...
-    """
+class _Standard(Prior):
+    """One without parameters, whose noise is x itself."""
 
     reads_context = False
+
+    @abstractmethod
+    def _log_p(self, x: Tensor) -> Tensor:
+        """log p(x), (N,)."""
 
     def encode(
         self, x: Tensor, context: Tensor | None = None, generator: Generator = None
     ) -> tuple[list[Tensor], Tensor]:
         check_shape(x, self.shape)
-        return [x], -0.5 * sum_per_example(x.square() + LOG_2PI)
+        return [x], self._log_p(x)
 
     def decode(
         self, noises: Sequence[Tensor], context: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         (x,) = noises
-        return x, -0.5 * sum_per_example(x.square() + LOG_2PI)
+        return x, self._log_p(x)
 
 
-class StandardLogistic(Prior):
+class StandardNormal(_Standard):
+    """Independent N(0, 1) in every dimension: log p = −½ Σ (x² + ln 2π). The noise is x itself.
+
+    Shapes: (N, *shape).
+
+    >>> StandardNormal((2,)).log_prob(torch.zeros(1, 2)).item()
+    -1.83787...
+    """
+
+    def _log_p(self, x: Tensor) -> Tensor:
+        return -0.5 * sum_per_example(x.square() + LOG_2PI)
+
+
+class StandardLogistic(_Standard):
     """Independent standard logistic dimensions: log p = −Σ [sp(x) + sp(−x)], sp the softplus.
 
     The noise is x itself, and logistic. Shapes: (N, *shape). Source: NICE, section 3.4.
     """
 
+    def _log_p(self, x: Tensor) -> Tensor:
+        return -sum_per_example(F.softplus(x) + F.softplus(-x))
+
+    def noise_specs(self) -> list[NoiseSpec]:
+        return [NoiseSpec(self.shape, "logistic")]
+
+
+class Uniform(Prior):
+    """Independent U(0, 1) in every dimension: log p = 0. Noise eps = Φ⁻¹(x), x = Φ(eps).
+
+    Φ is the normal distribution function, so zero noise is the middle, ½. Outside of the cube
+    log p = −∞, and the noise is NaN. Shapes: (N, *shape).
+
+    >>> Uniform((1,)).decode([torch.zeros(1, 1)])[0].item()
+    0.5
+    """
+
     reads_context = False
 
     def encode(
         self, x: Tensor, context: Tensor | None = None, generator: Generator = None
     ) -> tuple[list[Tensor], Tensor]:
         check_shape(x, self.shape)
-        return [x], -sum_per_example(F.softplus(x) + F.softplus(-x))
+        log_p = (0 * x).masked_fill((x < 0) | (x > 1), -torch.inf)
+        return [torch.special.ndtri(x)], sum_per_example(log_p)
 
     def decode(
         self, noises: Sequence[Tensor], context: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        (x,) = noises
-        return x, -sum_per_example(F.softplus(x) + F.softplus(-x))
-
-    def noise_specs(self) -> list[NoiseSpec]:
-        return [NoiseSpec(self.shape, "logistic")]
-
-
-def normal_encode(x: Tensor, mean: Tensor, log_std: Tensor) -> tuple[Tensor, Tensor]:
-    """Whiten x under N(mean, exp(log_std)²): eps = (x − mean) · exp(−log_std), and log p (N,)."""
-    eps = (x - mean) * (-log_std).exp()
-    return eps, -0.5 * sum_per_example(eps.square() + LOG_2PI + 2 * log_std)
-
-
-def normal_decode(eps: Tensor, mean: Tensor, log_std: Tensor) -> tuple[Tensor, Tensor]:
-    """Undo `normal_encode`: x = mean + exp(log_std) · eps, and log p(x), (N,)."""
-    log_p = -0.5 * sum_per_example(eps.square() + LOG_2PI + 2 * log_std)
-    x = mean + log_std.exp() * eps
-    return x, nan_where_broken(x, log_p)
+        (eps,) = noises
+        x = torch.special.ndtr(eps)
+        return x, nan_where_broken(x, constant_ladj(x))
 
 
 class _Normal(Prior):
-    """N(m, s²) for every value, with m and ln s from `_mean_and_log_std`."""
+    """N(m, s²) for every value, with m and ln s from `_mean_and_log_std`; eps = (x − m) / s."""
 
     @abstractmethod
     def _mean_and_log_std(self, context: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -110,14 +125,18 @@ class _Normal(Prior):
         self, x: Tensor, context: Tensor | None = None, generator: Generator = None
     ) -> tuple[list[Tensor], Tensor]:
         check_shape(x, self.shape)
-        eps, log_p = normal_encode(x, *self._mean_and_log_std(context))
-        return [eps], log_p
+        mean, log_std = self._mean_and_log_std(context)
+        eps = (x - mean) * (-log_std).exp()
+        return [eps], -0.5 * sum_per_example(eps.square() + LOG_2PI + 2 * log_std)
 
     def decode(
         self, noises: Sequence[Tensor], context: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         (eps,) = noises
-        return normal_decode(eps, *self._mean_and_log_std(context))
+        mean, log_std = self._mean_and_log_std(context)
+        x = mean + log_std.exp() * eps
+        log_p = -0.5 * sum_per_example(eps.square() + LOG_2PI + 2 * log_std)
+        return x, nan_where_broken(x, log_p)
 
 
 class ConditionalNormal(_Normal):

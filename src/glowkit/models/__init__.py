@@ -3,20 +3,18 @@
 from typing import TYPE_CHECKING
 
 from glowkit._lazy import lazy_names
-from glowkit.models.build import (
+from glowkit.models.families import (
+    PRESETS,
+    Config,
     build,
     changed,
     count_parameters,
+    family,
     from_settings,
+    preset,
     to_settings,
 )
-from glowkit.models.families import Config, family
-from glowkit.models.presets import (
-    DEFAULT_POINTS_PRESET,
-    DEFAULT_PRESET,
-    PRESETS,
-    preset,
-)
+from glowkit.models.presets import DEFAULT_POINTS_PRESET, DEFAULT_PRESET
 from glowkit.models.store import load, save
 
 if TYPE_CHECKING:
@@ -49,13 +47,4 @@ __all__ = [
 
 if not TYPE_CHECKING:
     # A command needs one family of five.
-    __getattr__ = lazy_names(
-        __name__,
-        {
-            "glowkit.models.flowpp": ["FlowPPConfig"],
-            "glowkit.models.glow": ["GlowConfig"],
-            "glowkit.models.nice": ["NICEConfig"],
-            "glowkit.models.points": ["PointsConfig"],
-            "glowkit.models.realnvp": ["RealNVPConfig"],
-        },
-    )
+    __getattr__ = lazy_names(__name__, __file__)

@@ -1,20 +1,26 @@
-"""The register of families: a name, a config and a recipe each, a user's own like those here."""
+"""Families of models: their register, and the ways between a config, its settings and a model."""
 
+import json
 import os
 import re
 import shlex
 import sys
-import traceback
-import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from functools import cache
 from importlib import import_module
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
+
 from glowkit.core import Density, GlowkitError, shown
-from glowkit.models.checks import check_choice
+from glowkit.models.checks import (
+    check_at_least,
+    check_buildable,
+    check_choice,
+    check_countable,
+)
+from glowkit.models.presets import SETTINGS
 
 Config = Any
 """The settings of a model of any family: a frozen dataclass, which `family` has registered."""
@@ -48,10 +54,14 @@ class Family:
         return "cpu" if self.defined_in else "meta"
 
     @property
+    def file(self) -> str:
+        """In which a user's own is defined; empty for those of this package."""
+        return self.defined_in.rpartition(":")[0]
+
+    @property
     def option(self) -> str:
         """What commands need beside the name of a run; nothing for families of this package."""
-        file = self.defined_in.rpartition(":")[0]
-        return f" --model {shlex.quote(file)}" if file else ""
+        return f" --model {shlex.quote(self.file)}" if self.file else ""
 
 
 _FAMILIES: dict[type, Family] = {}
@@ -134,9 +144,14 @@ def family_of(config: object) -> Family:
     )
 
 
+def registered() -> list[Family]:
+    """The families of users that there are."""
+    return [found for found in _FAMILIES.values() if found.defined_in]
+
+
 def names() -> list[str]:
     """Of all families that there are."""
-    return [*OURS, *sorted(found.name for found in _FAMILIES.values() if found.defined_in)]
+    return [*OURS, *sorted(found.name for found in registered())]
 
 
 def named(name: object, defined_in: object = None) -> Family:
@@ -160,72 +175,155 @@ def named(name: object, defined_in: object = None) -> Family:
     raise AssertionError(name)
 
 
-def of_file(text: str) -> Family:
-    """The family that FILE.py[:CONFIG] names, whose code is run.
+def build(config: Config | str) -> Density:
+    """Build a model with fresh weights from a config or a preset's name.
 
-    Raises GlowkitError for a file that cannot be run, and where it does not say which family.
+    The model must see data once, `glowkit.initialize(model, images)`, before it is used. It is in
+    evaluation mode, as a loaded one is; `model.train()` is for training. Its `config` is kept as
+    `model.config`.
+
+    Raises:
+        GlowkitError: when there is no such preset, when this is no config of a family, or when the
+            model would need more memory than there is.
+
+    >>> from glowkit.models.glow import GlowConfig
+    >>> model = build(GlowConfig((1, 8, 8), levels=1, steps=1, width=8))
+    >>> model.noise_specs()[0].shape
+    (4, 4, 4)
     """
-    whole = text.endswith(".py") or ":" not in text
-    path, name = (text, "") if whole else text.rpartition(":")[::2]
-    found = import_file(path)
-    wanted = [one for one in found if name in ("", one.config.__name__)]
-    if len(wanted) == 1:
-        return wanted[0]
-    choices = ", ".join(f"{path}:{one.config.__name__}" for one in found)
-    what = f"has no family whose config is {name}" if name else "has several families"
-    raise GlowkitError(f"{path} {what}; choose one of {choices}")
-
-
-def import_file(path: str | Path) -> list[Family]:
-    """Run a Python file, once a process, and return the families that it registers.
-
-    Its folder joins the places that it can import from.
-
-    Raises GlowkitError for what is no such file, for whatever goes wrong in it, and where it
-    registers no family.
-    """
-    file = Path(os.path.realpath(os.path.expanduser(path)))
-    if file.suffix != ".py" or not os.path.isfile(file):
-        raise GlowkitError(f"{path} is no Python file; give FILE.py, or FILE.py:CONFIG to train")
-    name = f"own_{file.stem}_{zlib.crc32(os.fsencode(file)):08x}"
-    if name not in sys.modules:
-        if str(file.parent) not in sys.path:
-            sys.path.append(str(file.parent))
-        spec = spec_from_file_location(name, file)
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[name] = module = module_from_spec(spec)
-        try:
-            spec.loader.exec_module(module)
-        except (Exception, SystemExit) as error:
-            del sys.modules[name]
-            raise GlowkitError(f"{path} does not run: {_said(error, file)}") from error
-    found = [one for one in _FAMILIES.values() if one.defined_in.rpartition(":")[0] == str(file)]
-    if not found:
-        raise GlowkitError(
-            f"{path} registers no family; put @glowkit.family(NAME, CONFIG) before the function"
-            " that builds its model"
-        )
-    return found
-
-
-def _said(error: BaseException, file: Path) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if frame.filename == str(file)]
-    line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
-    said = str(error) if isinstance(error, GlowkitError) else f"{type(error).__name__}: {error}"
-    return said + (f" (line {line})" if line else "")
-
-
-def settings_of(config: Config) -> dict[str, Any]:
-    """What files say of the family of a config, beside its settings."""
+    config = preset(config) if isinstance(config, str) else config
     found = family_of(config)
-    return {"family": found.name} | ({"defined_in": found.defined_in} if found.defined_in else {})
+    check_countable(config)
+    if torch.get_default_device().type != "meta":
+        check_buildable(config, lambda: count_parameters(config))
+    model = found.build(config)
+    if not isinstance(model, Density):
+        raise GlowkitError(
+            f"family {found.name!r} made a {type(model).__name__} of its config, and not a Density"
+        )
+    model.config = config
+    return model.eval()
 
 
-def nested_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings with the tuples that they had before a file made lists of them."""
-    return {name: _tuple(value) for name, value in values.items()}
+def outline(config: Config) -> Density:
+    """A model that is only asked for its names and shapes, or filled.
+
+    On the meta device, where the family allows it: no weights are drawn only to be thrown away.
+    """
+    with torch.random.fork_rng(devices=[]), torch.device(family_of(config).place):
+        return build(config)
+
+
+@cache
+def count_parameters(config: Config | str) -> int:
+    """Number of trainable parameters, for families of this package without allocating any."""
+    config = preset(config) if isinstance(config, str) else config
+    return sum(p.numel() for p in outline(config).parameters())
+
+
+BY_HAND = {"family": None}
+"""The settings of a density that no config made."""
+
+
+def to_settings(config: Config | None) -> dict[str, Any]:
+    """A config as plain settings for a file; `from_settings` undoes it. None is one made by hand.
+
+    Raises:
+        GlowkitError: for what is no config of a family, or holds what no file can.
+    """
+    if config is None:
+        return dict(BY_HAND)
+    found = family_of(config)
+    about = {"family": found.name} | ({"defined_in": found.defined_in} if found.defined_in else {})
+    settings = {**about, **asdict(config)}
+    try:
+        json.dumps(settings, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise GlowkitError(
+            f"the settings of a {type(config).__name__} cannot be written to a file ({error}); use"
+            " finite numbers, text, truth values and tuples of these"
+        ) from error
+    return settings
+
+
+def from_settings(settings: Mapping[str, Any]) -> Config | None:
+    """The config that `to_settings` wrote, or that a person wrote by hand.
+
+    Raises:
+        GlowkitError: for an unknown family, an unknown or missing setting, or a wrong value.
+    """
+    if settings == BY_HAND:
+        return None
+    found = named(settings.get("family"), settings.get("defined_in"))
+    about = ("family", "defined_in") if found.defined_in else ("family",)
+    rest = {name: value for name, value in settings.items() if name not in about}
+    return config_of(found, rest)
+
+
+def config_of(found: Family, settings: Mapping[str, Any], start: Config | None = None) -> Config:
+    """The config of these settings, others being as in `start` or as they come.
+
+    Raises:
+        GlowkitError: for an unknown or missing setting, or a wrong value.
+    """
+    known = [field.name for field in fields(found.config)]
+    for name in settings:
+        if name not in known:
+            raise GlowkitError(
+                f"{found.name} has no setting {shown(name)}; it has {', '.join(known)}"
+            )
+    values = dict(settings)
+    if found.defined_in:  # a file made lists of the tuples that they had
+        values = {name: _tuple(value) for name, value in values.items()}
+    try:
+        config = found.config(**values) if start is None else replace(start, **values)
+        if found.defined_in:
+            check_at_least(config)
+            hash(config)
+    except GlowkitError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise GlowkitError(f"these settings do not make a {found.name}: {error}") from error
+    return config
+
+
+class _Presets(Mapping[str, Config]):
+    """Configs by the names of their presets, each made, and so checked, when it is asked for."""
+
+    def __getitem__(self, name: str) -> Config:
+        return from_settings(SETTINGS[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(SETTINGS)
+
+    def __len__(self) -> int:
+        return len(SETTINGS)
+
+
+PRESETS: Mapping[str, Config] = _Presets()
+
+
+def preset(name: str) -> Config:
+    """The config of a preset.
+
+    Raises:
+        GlowkitError: when there is none of that name.
+
+    >>> preset("nice-mnist").depth
+    5
+    """
+    if name not in PRESETS:
+        raise GlowkitError(f"there is no preset {name!r}; choose one of {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def changed(config: Config, changes: Mapping[str, Any]) -> Config:
+    """A config with other values of some settings; errors are those of `from_settings`.
+
+    >>> changed(preset("glow-tiny"), {"steps": 2}).steps
+    2
+    """
+    return config_of(family_of(config), changes, config) if changes else config
 
 
 def _tuple(value: Any) -> Any:

@@ -15,9 +15,8 @@ from torch import Tensor
 
 from glowkit.core import Density, GlowkitError, GlowkitWarning, shown
 from glowkit.core.finite import not_finite
-from glowkit.models.build import from_settings, outline, to_settings
-from glowkit.models.demand import check_against_file
-from glowkit.models.families import Config
+from glowkit.models.checks import check_against_file
+from glowkit.models.families import Config, from_settings, outline, to_settings
 from glowkit.system.files import parse_json, read_small, write_atomically
 
 FORMAT_VERSION = 1
@@ -105,7 +104,9 @@ def model_folder(folder: Path) -> Path:
     if os.path.isfile(folder / "model" / "config.json"):
         return folder / "model"
     if os.path.isfile(folder / "config.yaml"):
-        raise GlowkitError(f"{folder} holds no model yet; train it until its first evaluation")
+        if not os.path.isdir(folder / "model"):
+            raise GlowkitError(f"{folder} holds no model yet; train it until its first evaluation")
+        folder = folder / "model"
     if not os.path.isdir(folder):
         what = "not a folder" if os.path.exists(folder) else "no such folder"
         raise GlowkitError(f"{folder} is {what}; give that of a run or of a model")

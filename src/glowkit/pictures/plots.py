@@ -29,11 +29,9 @@ def histogram(bits: Tensor, marks: Mapping[str, float]) -> bytes:
     >>> histogram(torch.tensor([2.0, 2.1, 2.5]), {"mean": 2.2})[1:4]
     b'PNG'
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure((5.5, 2.6), dpi=200, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
     axes = figure.subplots()
     # Rules that follow the spread ask for millions of bins where one image is far out.
     drawn = bits[bits.isfinite()]
@@ -50,7 +48,7 @@ def histogram(bits: Tensor, marks: Mapping[str, float]) -> bytes:
     axes.set(xlabel=f"bits/dim{without}", ylabel="images")
     axes.spines[["top", "right"]].set_visible(False)
     picture = io.BytesIO()
-    canvas.print_png(picture)
+    figure.savefig(picture, format="png")
     return picture.getvalue()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations  # PIL's types are named without importing it
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ TILE = 56  # pixels: the side that small images are enlarged to, about
 GAP = 2  # pixels between tiles
 MARGIN = 8  # pixels around the sheet, and between a label and its row
 FONT_SIZE = 15  # pixels
+FRAME = 80  # milliseconds of an animation
 PAPER, INK = (255, 255, 255), (34, 34, 34)
 HATCH_PAPER, HATCH_INK = (252, 240, 238), (205, 70, 55)
 
@@ -143,8 +145,6 @@ def save_gif(
     frames: Tensor,
     levels: int,
     path: Path,
-    milliseconds: int = 80,
-    tile: int = 4 * TILE,
     broken: Tensor | None = None,
 ) -> None:
     """Write the images (N, C, H, W) as an animation that goes there and back without end.
@@ -156,15 +156,15 @@ def save_gif(
     from PIL.Image import Resampling
 
     drawn = [to_pil(image, levels) for image in frames]
-    scale = enlargement(*drawn[0].size, tile)
+    scale = enlargement(*drawn[0].size, 4 * TILE)
     size = (drawn[0].width * scale, drawn[0].height * scale)
     lost = [False] * len(drawn) if broken is None else broken.tolist()
     large = [
         hatched(*size) if hatch else frame.resize(size, Resampling.NEAREST)
         for frame, hatch in zip(drawn, lost, strict=True)
     ]
-    durations = [milliseconds] * len(large)
-    durations[0] = durations[-1] = 8 * milliseconds
+    durations = [FRAME] * len(large)
+    durations[0] = durations[-1] = 8 * FRAME
     write_gif(large + large[-2:0:-1], durations + durations[-2:0:-1], path)
 
 
@@ -183,6 +183,13 @@ def write_gif(frames: Sequence[Image], milliseconds: Sequence[int], path: Path) 
             duration=list(milliseconds),
             loop=0,
         )
+
+
+def png_of(image: Image) -> bytes:
+    """The image as a PNG file holds it."""
+    drawn = io.BytesIO()
+    image.save(drawn, format="PNG")
+    return drawn.getvalue()
 
 
 def save_png(image: Image, path: Path) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 from glowkit.core import MIDPOINT, Density, GlowkitError
 from glowkit.core.finite import warn_of_broken
 from glowkit.system.files import parse_json, write_atomically
-from glowkit.tasks.latent import check_latents, join, part
+from glowkit.tasks.latent import check_latents, decoded, join, part
 
 SMALLER = "use smaller amounts"
 """What helps where edits overflow."""
@@ -94,8 +94,8 @@ def edit(
         GlowkitError: for an unknown attribute.
     """
     noises, _ = model.encode(images, context, MIDPOINT)
-    after, log_p = edit_latents(model, join(noises), attributes, amounts, context)
-    warn_of_broken(after, log_p, SMALLER)
+    after, broken = edit_latents(model, join(noises), attributes, amounts, context)
+    warn_of_broken(after, broken, SMALLER)
     return after
 
 
@@ -107,12 +107,12 @@ def edit_latents(
     amounts: Mapping[str, float],
     context: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """`edit` of images that are encoded already: from their `join`ed latents (N, D), as `decode`.
+    """`edit` of images that are encoded already: from their `join`ed latents (N, D).
 
-    Returns the images (N, C, H, W) and log p, NaN for those that could not be computed.
+    Returns the images (N, C, H, W), and which of them could not be computed, (N,) bool.
     """
     moved = latents + attributes.shift(amounts).to(latents)
-    return model.decode(part(model, moved), context)
+    return decoded(model, part(model, moved), context)
 
 
 def orthogonal(attributes: Attributes, to: Sequence[str]) -> Attributes:

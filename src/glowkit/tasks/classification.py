@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from glowkit.core import Density, GlowkitError, frozen
-from glowkit.tasks.likelihood import head_logits, to_bits_per_dim
-from glowkit.tasks.points import mean_and_error
+from glowkit.tasks.likelihood import head_logits, mean_and_error, to_bits_per_dim
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from glowkit.core import MIDPOINT, Density, Generator, GlowkitError, frozen
-from glowkit.core.finite import broken_examples, warn_of_broken
-from glowkit.tasks.likelihood import bits_per_dim, levels_of, to_bits_per_dim
+from glowkit.core.finite import warn_of_broken
+from glowkit.tasks.latent import decoded
+from glowkit.tasks.likelihood import bits_per_dim, levels_of, mean_and_error, to_bits_per_dim
 
 REMEDY = "use float64, or train the model longer"
 """What helps where the reconstruction of a real image overflows."""
@@ -24,9 +25,8 @@ def reconstruct(model: Density, images: Tensor, context: Tensor | None = None) -
     measures how invertible a trained model is in its dtype. Warns (GlowkitWarning) of images that
     could not be computed, which hold zeros.
     """
-    noises, _ = model.encode(images, context, MIDPOINT)
-    again, log_p = model.decode(noises, context)
-    warn_of_broken(again, log_p, REMEDY)
+    again, broken = reconstruction(model, images, context)
+    warn_of_broken(again, broken, REMEDY)
     return again
 
 
@@ -36,8 +36,7 @@ def reconstruction(
 ) -> tuple[Tensor, Tensor]:
     """`reconstruct`, and which of the images could not be computed, (N,) bool."""
     noises, _ = model.encode(images, context, MIDPOINT)
-    again, log_p = model.decode(noises, context)
-    return again, broken_examples(again, log_p)
+    return decoded(model, noises, context)
 
 
 def largest_pixel_error(
@@ -171,10 +170,10 @@ def summary(
     model: Density, bits: Tensor, error: Tensor, broken: Tensor, importance_samples: int
 ) -> Evaluation:
     """The figures of what `measure` returned."""
-    spread = bits.std().item() if len(bits) > 1 else math.nan
+    mean, standard_error = mean_and_error(bits)
     return Evaluation(
-        bits_per_dim=bits.mean().item(),
-        standard_error=spread / math.sqrt(len(bits)),
+        bits_per_dim=mean,
+        standard_error=standard_error,
         images=len(bits),
         levels=levels_of(model),
         importance_samples=importance_samples,

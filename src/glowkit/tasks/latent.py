@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from glowkit.core import Density, Generator, GlowkitError
 from glowkit.core.density import check_count
-from glowkit.core.finite import finite_examples
+from glowkit.core.finite import broken_examples, finite_examples
 from glowkit.system.arrays import npz_arrays
 from glowkit.system.files import replacing
 
@@ -53,6 +53,32 @@ def part(model: Density, latents: Tensor) -> list[Tensor]:
 def noise_sizes(model: Density) -> list[int]:
     """How many dimensions each noise of a model has, the finest scale first."""
     return [math.prod(spec.shape) for spec in model.noise_specs()]
+
+
+def decoded(
+    model: Density, noises: Sequence[Tensor], context: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """What `decode` makes of the noises, and which of it could not be computed, (N,) bool."""
+    x, log_p = model.decode(noises, context)
+    return x, broken_examples(x, log_p)
+
+
+@torch.no_grad()
+def sampled(
+    model: Density,
+    count: int,
+    temperature: float,
+    context: Tensor | None,
+    generator: Generator,
+) -> tuple[Tensor, Tensor]:
+    """Samples, and which of them could not be computed, (N,) bool."""
+    return decoded(model, model.draw_noises(count, temperature, generator), context)
+
+
+def classes_in_turn(model: Density, count: int) -> Tensor | None:
+    """The context of so many samples: the classes in turn, None for a model without any."""
+    classes = model.classes
+    return torch.arange(count, device=model.anchor.device) % classes if classes else None
 
 
 def check_latents(latents: Tensor) -> None:

@@ -17,6 +17,16 @@ def to_bits_per_dim(log_p: Tensor, images: Tensor) -> Tensor:
     return -log_p / (math.prod(images.shape[1:]) * math.log(2))
 
 
+def mean_and_error(values: Tensor) -> tuple[float, float]:
+    """The mean of values (N,) and its standard error, NaN for a single one.
+
+    >>> mean_and_error(torch.tensor([1.0, 3.0], dtype=torch.float64))
+    (2.0, 1.0)
+    """
+    spread = values.std().item() if len(values) > 1 else math.nan
+    return values.mean().item(), spread / math.sqrt(len(values))
+
+
 def levels_of(model: Density) -> int:
     """How many whole numbers a value can be, without which bits/dim mean nothing.
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from glowkit.core import Density, GlowkitError, frozen
 from glowkit.core.finite import finite_examples
+from glowkit.tasks.likelihood import mean_and_error
 
 
 def nll(model: Density, points: Tensor, context: Tensor | None = None) -> Tensor:
@@ -94,16 +95,6 @@ def evaluate_points(
         broken_points=broken,
         not_finite_points=unknown,
     )
-
-
-def mean_and_error(values: Tensor) -> tuple[float, float]:
-    """The mean of values (N,) and its standard error, NaN for a single one.
-
-    >>> mean_and_error(torch.tensor([1.0, 3.0], dtype=torch.float64))
-    (2.0, 1.0)
-    """
-    spread = values.std().item() if len(values) > 1 else math.nan
-    return values.mean().item(), spread / math.sqrt(len(values))
 
 
 @torch.no_grad()

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from glowkit.core.density import Generator, Portion
 from glowkit.data.levels import requantize
-from glowkit.data.split import ImageSplit
+from glowkit.data.source import ImageSplit
 from glowkit.data.toy import PointSplit
 from glowkit.nets.batchnorm import BatchShare
 from glowkit.system.errors import GlowkitError
@@ -108,18 +109,6 @@ def take_points(points: Tensor) -> Batch:
     return points, None
 
 
-@dataclass(frozen=True)
-class _Stream:
-    """A batch sampler without a length."""
-
-    epochs: Epochs
-    step: int
-    share: BatchShare
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        return self.epochs.from_step(self.step, self.share)
-
-
 def train_loader(
     split: Split,
     epochs: Epochs,
@@ -131,12 +120,51 @@ def train_loader(
     """Endless batches from `step` on. Workers read ahead without changing what is read."""
     return DataLoader(
         split,  # type: ignore[arg-type]
-        batch_sampler=_Stream(epochs, step, share),  # type: ignore[arg-type]
+        batch_sampler=epochs.from_step(step, share),  # type: ignore[arg-type]
         collate_fn=prepare,
         num_workers=workers,
         worker_init_fn=_leave_interrupts_to_parent if workers else None,
         pin_memory=workers > 0 and torch.cuda.is_available(),
     )
+
+
+def noise_of_step(seed: int, step: int, device: torch.device, share: BatchShare) -> Generator:
+    """Seed all randomness by the step, so that a step taken again is the same.
+
+    Of the dequantization by what is returned, of dropout by torch's own generator. Every rank draws
+    for the whole batch and keeps what belongs to its examples.
+    """
+    seed = mixed_seed(TRAIN_NOISE, seed, step, 0)
+    # Not torch.manual_seed, which takes milliseconds to seed devices that are not there.
+    torch.default_generator.manual_seed(seed)
+    if device.type != "cpu":
+        torch.get_device_module(device).manual_seed(seed)
+    whole = torch.Generator(device).manual_seed(seed)
+    return Portion(whole, share.rows, share.size) if share.ranks > 1 else whole
+
+
+Noisy = tuple[Tensor, Tensor | None, torch.Generator]
+"""Examples, their context, and where their noise is drawn."""
+
+
+def validation_batches(
+    split: Split,
+    prepare: Preparation,
+    batch_size: int,
+    device: torch.device,
+    rank: int = 0,
+    ranks: int = 1,
+) -> Iterator[Noisy]:
+    """Every `ranks`-th batch of a split: those of all ranks are the whole split, without padding.
+
+    The noise is the same at every evaluation and for any number of ranks, so that their differences
+    are the model's.
+    """
+    for number in range(rank, -(-len(split) // batch_size), ranks):
+        rows = range(len(split))[number * batch_size : (number + 1) * batch_size]
+        x, context = prepare(split.__getitems__(list(rows)))
+        noise = torch.Generator(device).manual_seed(mixed_seed(VALIDATION_NOISE, number, 0))
+        yield x.to(device), None if context is None else context.to(device), noise
 
 
 def _leave_interrupts_to_parent(worker: int) -> None:

@@ -3,6 +3,7 @@
 import io
 import logging
 import math
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -10,32 +11,33 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric import Fabric
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
 from glowkit.core.chain import fall_back
 from glowkit.core.density import Density
+from glowkit.core.initialization import initialize
 from glowkit.data.source import Source
 from glowkit.data.toy import PointSource
-from glowkit.models.build import build
-from glowkit.models.families import Config
+from glowkit.models.families import Config, build
+from glowkit.nets.fast import precision_nets
 from glowkit.system.errors import GlowkitError
-from glowkit.training.batches import INITIALIZATION, Split, mixed_seed, plan_epochs
+from glowkit.training.batches import (
+    INITIALIZATION,
+    Preparation,
+    Split,
+    mixed_seed,
+    permutation,
+    plan_epochs,
+)
 from glowkit.training.companions import Companions, Interruption
 from glowkit.training.config import TrainConfig
-from glowkit.training.loop import train_loop
-from glowkit.training.metrics import Report
+from glowkit.training.loop import Training, train_loop
+from glowkit.training.metrics import Report, open_loggers
 from glowkit.training.objective import objective_of, preparation
-from glowkit.training.run import RunFolder, only_trainer, read_run, write_settings
-from glowkit.training.start import (
-    Training,
-    check_precision,
-    check_run,
-    initialize_from,
-    make_fabric,
-    open_loggers,
-    resume_point,
-)
-from glowkit.training.state import Plan, RunState
+from glowkit.training.run import RunFolder, check_run, only_trainer, read_run, write_settings
+from glowkit.training.state import Plan, RunState, resume_point
 
 # Fabric's remarks go to the logger of whichever was imported last.
 _LOGGERS = ("lightning.fabric", "lightning.pytorch")
@@ -52,6 +54,52 @@ def quiet_fabric() -> Iterator[None]:
     finally:
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)
+
+
+def make_fabric(accelerator: str, devices: int | str, num_nodes: int) -> Fabric:
+    """Lightning's view of this process: its device, its rank, and how gradients are averaged."""
+    if torch.distributed.is_torchelastic_launched():
+        devices = int(os.environ["LOCAL_WORLD_SIZE"])
+        num_nodes = int(os.environ["WORLD_SIZE"]) // devices
+    if accelerator == "auto":  # never Apple's, which lacks the float64 of 1x1 matrices
+        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return Fabric(accelerator=accelerator, devices=devices, num_nodes=num_nodes)
+    except (MisconfigurationException, RuntimeError, ValueError, TypeError) as error:
+        raise GlowkitError(
+            f"{devices} device(s) of kind {accelerator!r} on {num_nodes} host(s) cannot be used"
+            " here; try --device cpu --devices 1"
+        ) from error
+
+
+def check_precision(model: Density, precision: str | None) -> None:
+    """Refuse a precision that no part of the model would compute in."""
+    if precision and not precision_nets(model):
+        raise GlowkitError(
+            f"no conditioner of this model computes in {precision}; leave out --precision"
+        )
+
+
+# Activations of the widest presets on this many pixels take about a quarter of a gigabyte.
+_INITIALIZATION_PIXELS = 2**19
+_INITIALIZATION_IMAGES = range(8, 512)
+
+
+def initialize_from(model: Density, split: Split, prepare: Preparation, seed: int) -> None:
+    """Initialise data-dependent layers from some of the training data, alike on every rank.
+
+    (Under DDP, rank 0's parameters and buffers are what every rank starts from anyway.)
+    """
+    rows = permutation(len(split), INITIALIZATION, seed)
+    pixels = prepare(split.__getitems__(rows[:1]))[0][0, 0].numel()  # 1 of a point
+    limits = _INITIALIZATION_IMAGES
+    count = max(limits.start, min(limits.stop, _INITIALIZATION_PIXELS // pixels))
+    chosen = rows[:count]
+    if len(chosen) == 1:  # the one image of a set of three, whose noise still differs
+        chosen = chosen.repeat(2)
+    x, context = prepare(split.__getitems__(chosen))
+    generator = torch.Generator().manual_seed(mixed_seed(INITIALIZATION, seed))
+    initialize(model, x, context, generator)
 
 
 @dataclass(frozen=True)

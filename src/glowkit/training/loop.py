@@ -1,41 +1,114 @@
 """The training loop: batch, loss, guard, clip, step, average, evaluate, keep, stop."""
 
-from __future__ import annotations  # PIL's types are named without importing it
-
 import math
 import time
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import InitVar, dataclass
+from typing import Any
 
 import torch
-import torch.distributed as dist
+from lightning.fabric import Fabric
 from torch import Tensor, nn
 
-from glowkit.core.density import Density, Generator, Portion
+from glowkit.core.density import Density, Generator
 from glowkit.core.finite import not_finite
 from glowkit.core.freezing import frozen
 from glowkit.models import save
+from glowkit.nets.batchnorm import BatchShare, following_moments, share_batch
+from glowkit.nets.fast import set_precision
 from glowkit.pictures.sheet import save_png
 from glowkit.system.errors import GlowkitError
 from glowkit.training.batches import (
-    TRAIN_NOISE,
-    VALIDATION_NOISE,
     Batch,
+    Noisy,
     Preparation,
-    Split,
-    mixed_seed,
+    noise_of_step,
     train_loader,
+    validation_batches,
 )
-from glowkit.training.objective import objective_of
-from glowkit.training.run import sentences
-from glowkit.training.state import Checkpoint, RunState, write_checkpoint
-
-if TYPE_CHECKING:
-    from glowkit.training.start import Training
+from glowkit.training.companions import Interruption
+from glowkit.training.config import make_optimizer
+from glowkit.training.metrics import Loggers, Report
+from glowkit.training.objective import Objective, objective_of
+from glowkit.training.run import RunFolder, sentences
+from glowkit.training.state import (
+    Checkpoint,
+    Ema,
+    Plan,
+    RunState,
+    fit_optimizer,
+    write_checkpoint,
+)
 
 LOG_EVERY_STEPS = 25
 SAVE_EVERY_SECONDS = 60.0
 MOST_SKIPPED_IN_A_ROW = 50
+
+
+@dataclass(eq=False)
+class Training:
+    """A density under training: what the loop works with, on this process's device.
+
+    fresh: whether this is a run's beginning. trained: the parameters that are. average: the
+    averaged weights. share: this rank's part of each batch; the ranks do what one would do alone:
+    losses are weighted by examples, noise and dropout belong to an example's place in the whole
+    batch, and batch norm sums over all ranks. loggers: rank 0 has some.
+    """
+
+    fabric: Fabric
+    folder: RunFolder
+    model: Density
+    plan: Plan
+    state: RunState
+    splits: Mapping[str, Any]
+    prepare: Preparation
+    report: Report
+    loggers: Loggers
+    interruption: Interruption
+    resumed: InitVar[Checkpoint | None]
+
+    def __post_init__(self, resumed: Checkpoint | None) -> None:
+        fabric, model, config = self.fabric, self.model, self.plan.config
+        self.subject = objective_of(model)
+        self.loss = fabric.setup_module(Loss(model, self.subject))
+        # A group of its own: sums in a backward pass must not meet those that average gradients.
+        group = torch.distributed.new_group() if fabric.world_size > 1 else None
+        size = self.plan.epochs.batch_size
+        self.share = BatchShare(size, fabric.global_rank, fabric.world_size, group)
+        self.average = Ema(model, config.ema_decay)
+        share_batch(model, self.share)  # after the copy, which sees whole batches
+        if config.precision:  # after the copy, which is what is evaluated and saved
+            set_precision(model, config.precision)
+        self.trained = [p for p in model.parameters() if p.requires_grad]
+        self.optimizer = make_optimizer(
+            config.optimizer, self.trained, config.learning_rate, config.weight_decay
+        )
+        self.fresh = resumed is None
+        if resumed is not None:
+            self.average.load_state_dict(resumed.ema)
+            fit_optimizer(self.optimizer, resumed.optimizer, self.folder.checkpoint)
+        self.interrupted = False
+        self.saved_step, self.saved_elapsed = self.state.step, self.state.elapsed
+        self.trained_steps, self.trained_seconds = 0, 0.0
+        self.started = time.monotonic() - self.state.elapsed
+
+    @property
+    def seconds_unsaved(self) -> float:
+        return self.state.elapsed - self.saved_elapsed
+
+
+class Loss(nn.Module):
+    """What training minimises, and the figure alone, two scalars, of a batch."""
+
+    def __init__(self, model: Density, subject: Objective) -> None:
+        super().__init__()
+        self.model = model
+        self.subject = subject
+
+    def forward(self, x: Tensor, context: Tensor | None, noise: Generator) -> tuple[Tensor, Tensor]:
+        with following_moments(self.model):
+            loss, figure = self.subject.loss(self.model, x, context, noise)
+        return loss, figure.detach()
 
 
 def train_loop(run: Training) -> None:
@@ -54,9 +127,11 @@ def train_loop(run: Training) -> None:
     batches = read_batches(run)
     while not (run.interrupted or plan.done(state)):
         begun = time.monotonic()
-        set_rate(run.optimizer, plan.learning_rate(state))
+        for group in run.optimizer.param_groups:
+            group["lr"] = plan.learning_rate(state)
         x, context = next(batches)
-        loss, figure = run.loss(x, context, noise_of_step(run))
+        noise = noise_of_step(plan.config.seed, state.step, run.fabric.device, run.share)
+        loss, figure = run.loss(x, context, noise)
         run.fabric.backward(guarded(loss, run.share.weight))
         norm = clip(run.trained, plan.config.clip_norm)
         if math.isfinite(norm):
@@ -86,27 +161,6 @@ def read_batches(run: Training) -> Iterator[Batch]:
         run.splits["train"], run.plan.epochs, run.prepare, run.state.step, run.share, workers
     )
     return (run.fabric.to_device(batch) for batch in loader)
-
-
-def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-
-
-def noise_of_step(run: Training) -> Generator:
-    """Seed all randomness by the step, so that a step taken again is the same.
-
-    Of the dequantization by what is returned, of dropout by torch's own generator. Every rank draws
-    for the whole batch and keeps what belongs to its examples.
-    """
-    device, share = run.fabric.device, run.share
-    seed = mixed_seed(TRAIN_NOISE, run.plan.config.seed, run.state.step, 0)
-    # Not torch.manual_seed, which takes milliseconds to seed devices that are not there.
-    torch.default_generator.manual_seed(seed)
-    if device.type != "cpu":
-        torch.get_device_module(device).manual_seed(seed)
-    whole = torch.Generator(device).manual_seed(seed)
-    return Portion(whole, share.rows, share.size) if share.ranks > 1 else whole
 
 
 def guarded(loss: Tensor, weight: float) -> Tensor:
@@ -163,12 +217,8 @@ def agree(run: Training, figure: float = math.nan) -> tuple[float, float, bool]:
 
 def gather(run: Training, mine: Tensor) -> Tensor:
     """The tensors of all ranks, (ranks, ...)."""
-    if run.fabric.world_size == 1:
-        return mine[None]
-    mine = mine.to(run.fabric.device)
-    every = [torch.empty_like(mine) for _ in range(run.fabric.world_size)]
-    dist.all_gather(every, mine)
-    return torch.stack(every)
+    every: Any = run.fabric.all_gather(mine) if run.fabric.world_size > 1 else mine[None]
+    return every
 
 
 def evaluate(run: Training) -> None:
@@ -176,18 +226,15 @@ def evaluate(run: Training) -> None:
     state, plan = run.state, run.plan
     run.average.copy_buffers()
     check_weights(run)
-    alone = run.fabric.world_size == 1
-    total = share_of_figures(
-        run.average.model,
-        run.splits["validation"],
-        run.prepare,
-        plan.epochs.batch_size,
-        run.fabric.device,
-        run.fabric.global_rank,
-        run.fabric.world_size,
+    fabric, split, size = run.fabric, run.splits["validation"], plan.epochs.batch_size
+    rank, ranks = fabric.global_rank, fabric.world_size
+    batches = validation_batches(split, run.prepare, size, fabric.device, rank, ranks)
+
+    def stop() -> bool:
         # Several ranks finish the evaluation: they could not agree on where to break it off.
-        lambda: alone and run.interruption.received > 0,
-    )
+        return ranks == 1 and run.interruption.received > 0
+
+    total = share_of_figures(run.average.model, batches, stop)
     if total is None:
         run.interrupted = True
         return
@@ -222,18 +269,20 @@ def draw_samples(run: Training) -> None:
 
 def log(run: Training, validation: float | None = None) -> None:
     """One row: means since the last one, NaN where a step of them was."""
-    state, plan, subject = run.state, run.plan, run.subject
-    row = {
-        "epoch": plan.epoch(state),
-        "elapsed_seconds": state.elapsed,
-        f"train_{subject.figure}": state.window_figure,
-        "learning_rate": run.optimizer.param_groups[0]["lr"],
-        "gradient_norm": state.window_gradient_norm,
-        f"{subject.things}_per_second": plan.images_per_second(state),
-        "skipped_steps": state.skipped_steps,
-    }
+    state, plan = run.state, run.plan
+    values = (
+        plan.epoch(state),
+        state.elapsed,
+        state.window_figure,
+        validation,
+        run.optimizer.param_groups[0]["lr"],
+        state.window_gradient_norm,
+        plan.images_per_second(state),
+        state.skipped_steps,
+    )
+    named = zip(run.subject.columns[1:], values, strict=True)  # all but the step
+    row = {name: value for name, value in named if value is not None}
     if validation is not None:
-        row[f"validation_{subject.figure}"] = validation
         run.report.evaluation(plan, state, validation)
     for logger in run.loggers:
         with sentences(run.folder.path):
@@ -284,32 +333,15 @@ def check_weights(run: Training) -> None:
 
 @torch.no_grad()
 def share_of_figures(
-    model: Density,
-    split: Split,
-    prepare: Preparation,
-    batch_size: int,
-    device: torch.device,
-    rank: int = 0,
-    ranks: int = 1,
-    stop: Callable[[], bool] = lambda: False,
+    model: Density, batches: Iterable[Noisy], stop: Callable[[], bool] = lambda: False
 ) -> Tensor | None:
-    """Sum of the figure and number of examples of every `ranks`-th batch, float64; None if stopped.
-
-    The ranks' results add up to the whole split's, without padding or a dropped batch. The
-    dequantization noise is the same at every evaluation and for any number of ranks, so that their
-    differences are the model's.
-    """
+    """Sum of the figure and number of examples of the batches, float64; None if stopped."""
     figure_of_each = objective_of(model).each
     total = torch.zeros(2, dtype=torch.float64)
-    batches = -(-len(split) // batch_size)
     with frozen(model):
-        for number in range(rank, batches, ranks):
+        for x, context, noise in batches:
             if stop():
                 return None
-            rows = range(len(split))[number * batch_size : (number + 1) * batch_size]
-            x, context = prepare(split.__getitems__(list(rows)))
-            generator = torch.Generator(device).manual_seed(mixed_seed(VALIDATION_NOISE, number, 0))
-            context = None if context is None else context.to(device)
-            each = figure_of_each(model, x.to(device), context, generator)
+            each = figure_of_each(model, x, context, noise)
             total += torch.stack([each.cpu().double().sum(), torch.tensor(float(len(each)))])
     return total

@@ -8,6 +8,7 @@ import re
 import textwrap
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from rich.table import Column
 from glowkit.system.errors import GlowkitError
 from glowkit.system.files import write_atomically
 from glowkit.training.objective import IMAGES, Objective
-from glowkit.training.run import sentences
+from glowkit.training.run import RunFolder, sentences
 from glowkit.training.state import Plan, RunState
 
 Row = dict[str, str]
@@ -270,3 +271,26 @@ def _clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+Loggers = list[Any]
+"""MetricsFile, and Lightning's logger for TensorBoard."""
+
+
+@contextmanager
+def open_loggers(folder: RunFolder, state: RunState, columns: Sequence[str]) -> Iterator[Loggers]:
+    """metrics.csv and `tensorboard/`; rows after the state, from before a kill, do not count."""
+    from lightning.fabric.loggers.tensorboard import TensorBoardLogger
+
+    with sentences(folder.path):
+        board = TensorBoardLogger(folder.path, "tensorboard", "", purge_step=state.step + 1)
+    loggers: Loggers = [
+        MetricsFile(folder.metrics, state.logged_step, columns),
+        board,
+    ]
+    try:
+        yield loggers
+    finally:
+        with sentences(folder.path):
+            for logger in loggers:
+                logger.finalize("success")

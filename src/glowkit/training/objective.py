@@ -12,17 +12,17 @@ import torch
 from torch import Tensor
 
 from glowkit.core.density import Density, Generator
-from glowkit.core.finite import broken_examples, broken_sentence, finite_examples
+from glowkit.core.finite import broken_sentence
 from glowkit.data.levels import check_spread
 from glowkit.data.source import Source
 from glowkit.data.toy import PointSource, PointSplit
-from glowkit.models.build import outline
-from glowkit.models.families import Config
+from glowkit.models.families import Config, outline
 from glowkit.pictures.plots import density_panel, plane_image, save_gif
 from glowkit.pictures.sheet import image_sheet
 from glowkit.system.errors import GlowkitError
 from glowkit.tasks import evaluation, likelihood, points
 from glowkit.tasks.baselines import FEW_DIMENSIONS, gaussian_baselines
+from glowkit.tasks.latent import classes_in_turn, sampled
 from glowkit.training.batches import (
     SAMPLE_NOISE,
     Batch,
@@ -79,11 +79,12 @@ class Objective(ABC):
     def prepare(self, source: Source | PointSource, model: Density) -> Preparation:
         """How a source's batches become a model's. Raises GlowkitError where they cannot."""
 
-    @abstractmethod
     def loss(
         self, model: Density, x: Tensor, context: Tensor | None, generator: Generator
     ) -> tuple[Tensor, Tensor]:
         """Of a batch: what training minimises, and the figure alone, two scalars."""
+        mean = self.each(model, x, context, generator).mean()
+        return mean, mean
 
     @abstractmethod
     def each(
@@ -169,17 +170,16 @@ class Images(Objective):
     @torch.no_grad()
     def draw(self, model: Density, device: torch.device, shown: Any) -> tuple[Image, str]:
         """A row of samples at each temperature; a conditional model draws its classes in turn."""
-        classes = model.classes
-        context = torch.arange(_COLUMNS, device=device) % classes if classes else None
+        context = classes_in_turn(model, _COLUMNS)
         rows, broken = [], []
         for temperature in _TEMPERATURES:
             generator = torch.Generator(device).manual_seed(mixed_seed(SAMPLE_NOISE))
-            noises = model.draw_noises(_COLUMNS, temperature, generator)
-            images, log_p = model.decode(noises, context)
+            images, lost = sampled(model, _COLUMNS, temperature, context, generator)
             rows.append((f"temperature {temperature:g}", images.cpu()))
-            broken.append(broken_examples(images, log_p).cpu())
+            broken.append(lost.cpu())
         sheet = image_sheet(rows, likelihood.levels_of(model), broken=broken)
-        return sheet, _said(torch.cat(broken), self.things)
+        lost = torch.cat(broken)
+        return sheet, broken_sentence(int(lost.sum()), len(lost), self.things)
 
     def evaluate(
         self,
@@ -257,12 +257,6 @@ class Points(Objective):
             raise _not_in_the_plane(source)
         return take_points
 
-    def loss(
-        self, model: Density, x: Tensor, context: Tensor | None, generator: Generator
-    ) -> tuple[Tensor, Tensor]:
-        mean = points.nll(model, x, context).mean()
-        return mean, mean
-
     def each(
         self, model: Density, x: Tensor, context: Tensor | None, generator: Generator
     ) -> Tensor:
@@ -272,10 +266,10 @@ class Points(Objective):
     def draw(self, model: Density, device: torch.device, shown: PointSplit) -> tuple[Image, str]:
         """Samples beside the density, in a square that holds the points shown."""
         generator = torch.Generator(device).manual_seed(mixed_seed(SAMPLE_NOISE))
-        samples, _ = model.decode(model.draw_noises(_POINTS, generator=generator))
+        samples, broken = sampled(model, _POINTS, 1.0, None, generator)
         half_side = 1.1 * float(shown.points.abs().max())
         picture = plane_image([("samples", samples), density_panel(model)], half_side)
-        return picture, _said(~finite_examples(samples), self.things)
+        return picture, broken_sentence(int(broken.sum()), _POINTS, self.things)
 
     def evaluate(
         self,
@@ -346,8 +340,3 @@ def _not_in_the_plane(source: PointSource) -> GlowkitError:
 
 def _by(shape: Iterable[int]) -> str:
     return "x".join(map(str, shape))
-
-
-def _said(broken: Tensor, things: str) -> str:
-    number = int(broken.sum())
-    return broken_sentence(number, broken.numel(), things) if number else ""

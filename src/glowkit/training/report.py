@@ -66,14 +66,8 @@ def write_part(run: Path, part: Part) -> None:
     Raises:
         GlowkitError: when it cannot be written.
     """
-    content = {
-        "format": _FORMAT,
-        "kind": part.kind,
-        "content": part.content,
-        "about": part.about,
-        "weights": part.weights,
-        "png": part.png and base64.b64encode(part.png).decode(),
-    }
+    png = part.png and base64.b64encode(part.png).decode()
+    content = {"format": _FORMAT, **vars(part), "png": png}
     write_atomically(run / "report" / f"{part.name}.json", json.dumps(content).encode())
 
 
@@ -209,11 +203,9 @@ def _series(rows: list[dict[str, str]], column: str) -> list[tuple[int, float]]:
 def _draw(rows: list[dict[str, str]], objective: Objective) -> bytes:
     """The figure against step, and the learning rate small below, as PNG."""
     import numpy as np
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(SIZE, dpi=200, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
     curve, rate = figure.subplots(2, sharex=True, height_ratios=(4, 1))
     every: list[float] = []
     for name, style in (
@@ -239,7 +231,7 @@ def _draw(rows: list[dict[str, str]], objective: Objective) -> bytes:
         axes.grid(color="0.9")
         axes.spines[["top", "right"]].set_visible(False)
     drawn = io.BytesIO()
-    canvas.print_png(drawn)
+    figure.savefig(drawn, format="png")
     return drawn.getvalue()
 
 

@@ -9,8 +9,7 @@ from typing import Any
 
 import yaml
 
-from glowkit.models.build import from_settings, to_settings
-from glowkit.models.families import Config
+from glowkit.models.families import Config, from_settings, to_settings
 from glowkit.system.errors import GlowkitError, shown
 from glowkit.system.files import check_plain, read_small, remove_abandoned, write_atomically
 from glowkit.system.locks import Lock
@@ -234,3 +233,18 @@ def only_trainer(folder: RunFolder) -> Iterator[Lock]:
         with suppress(OSError):
             for empty in (path, *made):
                 empty.rmdir()
+
+
+def check_run(folder: RunFolder, model: Config, resume: bool) -> None:
+    """Refuse to overwrite a run, or to resume what is not one or has another model."""
+    if resume:
+        if read_run(folder.path).model != model:
+            raise GlowkitError(
+                f"{folder.path} is a run of another model than the one asked for; resume it with "
+                "the settings in its config.yaml, or start a new run elsewhere"
+            )
+    elif folder.config.exists():
+        raise GlowkitError(
+            f"{folder.path} already holds a run; resume it with --resume, or choose another "
+            "folder with --out"
+        )

@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from glowkit.core.density import Density
+from glowkit.core.finite import not_finite
 from glowkit.models.importers.files import is_plain, read_torch
 from glowkit.system.errors import GlowkitError
 from glowkit.system.files import replacing
 from glowkit.training.batches import Epochs
 from glowkit.training.config import TrainConfig, ema_decay_at, learning_rate_factor
+from glowkit.training.run import RunFolder
 
 UPDATES = "ema updates"
 """The name of their number in the state dict of averages."""
@@ -88,12 +90,9 @@ class RunState:
     window_seconds: float = 0.0
     window_steps: int = 0
 
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "RunState":
-        """What `to_dict` gave; TypeError for a value that no run has, KeyError for no step."""
+        """Of a checkpoint; TypeError for a value that no run has, KeyError for no step."""
         known = {field.name: type(field.default) for field in fields(cls)}
         found = {name: value for name, value in values.items() if name in known}
         for name, value in found.items():
@@ -135,7 +134,8 @@ class Plan:
     def progress(self, state: RunState) -> float:
         """The part of the budget used, in [0, 1]."""
         if self.config.epochs is not None:
-            return min(1.0, state.step / self.total_steps(self.config.epochs))
+            steps = max(1, round(self.config.epochs * self.epochs.steps_an_epoch))
+            return min(1.0, state.step / steps)
         assert self.config.minutes is not None
         return min(1.0, state.elapsed / (60 * self.config.minutes))
 
@@ -147,9 +147,6 @@ class Plan:
         """Of the next step."""
         factor = learning_rate_factor(state.step, self.progress(state), self.config.warmup_steps)
         return self.config.learning_rate * factor
-
-    def total_steps(self, epochs: float) -> int:
-        return max(1, round(epochs * self.epochs.steps_an_epoch))
 
     def seconds_left(self, state: RunState) -> float:
         """Until the budget is used up: known by minutes, extrapolated by epochs."""
@@ -194,14 +191,7 @@ class Checkpoint:
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Replace the checkpoint; GlowkitError, and the former one in its place, if that fails."""
-    content = {
-        "version": _VERSION,
-        "state": checkpoint.state.to_dict(),
-        "images": checkpoint.images,
-        "model": checkpoint.model,
-        "ema": checkpoint.ema,
-        "optimizer": checkpoint.optimizer,
-    }
+    content = {"version": _VERSION, **vars(checkpoint), "state": asdict(checkpoint.state)}
     # Through a file object: given a path, torch reports a full disk as an internal error.
     with replacing(path) as temporary, open(temporary, "wb") as file:
         torch.save(content, file)
@@ -227,6 +217,51 @@ def read_checkpoint(path: Path) -> Checkpoint:
         if "newer glowkit" in str(error):
             raise
         raise _damage(path) from error
+
+
+def resume_point(folder: RunFolder, plan: Plan, model: Density) -> Checkpoint | None:
+    """Load the last checkpoint into the model; None for a run killed before it wrote one."""
+    path = folder.checkpoint
+    if not path.exists():
+        return None
+    checkpoint = read_checkpoint(path)
+    state = checkpoint.state
+    if checkpoint.images != plan.epochs.images:
+        raise GlowkitError(
+            f"{folder.path} was trained on {checkpoint.images} images, but the data now has "
+            f"{plan.epochs.images}; resume with the same data, or start a new run"
+        )
+    if state.finished and plan.done(state):
+        raise GlowkitError(
+            f"{folder.path} is finished: its budget was used up at step {state.step}; "
+            "give a larger budget of epochs or minutes to train it further"
+        )
+    state.finished = False
+    try:
+        model.load_state_dict(checkpoint.model)
+        _check_averages(model, checkpoint.ema)
+    except (RuntimeError, KeyError, TypeError) as error:
+        raise GlowkitError(
+            f"{path} does not fit the model in {folder.config}; start a new run"
+        ) from error
+    for tensors in (checkpoint.model, checkpoint.ema):
+        wrong = not_finite({name: t for name, t in tensors.items() if isinstance(t, Tensor)})
+        if wrong:
+            raise GlowkitError(
+                f"{path} holds weights that are not finite, {wrong[0]} among them; the best model"
+                f" so far is in {folder.model}, and a new run can start from the same config.yaml"
+            )
+    return checkpoint
+
+
+def _check_averages(model: Density, averages: dict[str, Any]) -> None:
+    """Raises RuntimeError when the averaged weights are not this model's."""
+    for name, tensor in model.state_dict().items():
+        if not isinstance(averages[name], Tensor) or averages[name].shape != tensor.shape:
+            raise RuntimeError(f"{name} does not fit")
+    updates = averages[UPDATES]
+    if len(averages) != len(model.state_dict()) + 1 or not 0 <= updates < 2**53:
+        raise RuntimeError("there are more averages, or fewer, than weights")
 
 
 def fit_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any], path: Path) -> None:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from glowkit.core import GlowkitError
 from glowkit.models.importers.files import Contents
-from glowkit.models.importers.parts import Level, Scaled, Step, Weights, interleave
+from glowkit.models.importers.parts import Level, Scaled, Step, Weights, interleave, no_edge
 from glowkit.models.realnvp import LOGIT_ALPHA
 from glowkit.nets.glow import LOG_SCALE_FACTOR
 
@@ -64,7 +64,7 @@ def _step(file: Contents, name: str, channels: int, width: int) -> Step:
         (
             _normed(first, *_batch_norm(file, f"{net}.mid_norm", width)),
             _normed(second, *_batch_norm(file, f"{net}.out_norm", width)),
-            Scaled(out_weight, out_bias, torch.zeros_like(out_bias), _no_edge(channels)),
+            Scaled(out_weight, out_bias, torch.zeros_like(out_bias), no_edge(channels)),
         ),
         entry=_batch_norm(file, f"{net}.in_norm", half),
         gain=file.take(f"{name}.coup.scale", half, 1, 1),
@@ -84,7 +84,7 @@ def _batch_norm(file: Contents, name: str, channels: int) -> tuple[Tensor, Tenso
 
 def _normed(weight: Tensor, scale: Tensor, bias: Tensor) -> Scaled:
     """A convolution and the affine map after it, as one."""
-    edge = _no_edge(len(weight)) if weight.shape[-1] == 3 else None
+    edge = no_edge(len(weight)) if weight.shape[-1] == 3 else None
     return Scaled(weight * scale[:, None, None, None], bias, torch.zeros_like(bias), edge)
 
 
@@ -93,12 +93,8 @@ def _in_turns(tensor: Tensor) -> Tensor:
     return interleave(tensor[1::2], tensor[0::2])
 
 
-def _no_edge(out: int) -> Tensor:
-    return torch.zeros(out, 3, 3, dtype=torch.float64)
-
-
 def _standard_normal(channels: int) -> Scaled:
     """The prior of a split without weights: a convolution of zeros gives mean 0 and ln s = 0."""
     zeros = torch.zeros(channels, dtype=torch.float64)
     weight = torch.zeros(channels, channels // 2, 3, 3, dtype=torch.float64)
-    return Scaled(weight, zeros, zeros, _no_edge(channels))
+    return Scaled(weight, zeros, zeros, no_edge(channels))

@@ -30,10 +30,7 @@ def read_torch(path: Path) -> Any:
     Raises GlowkitError when there is no such file, it cannot be read, is damaged, would unpack to a
     large multiple of its size, or holds more than plain values and tensors, which could run code.
     """
-    if not os.path.isfile(path):
-        raise GlowkitError(f"no such file: {path}")
-    if not os.access(path, os.R_OK):
-        raise GlowkitError(f"{path} may not be read; change its permissions")
+    _check_readable(path)
     damaged = f"{path} is truncated, damaged or not a PyTorch file; copy it again"
     try:
         if zipfile.is_zipfile(path):
@@ -216,7 +213,7 @@ def open_tensorflow(path: Path) -> Contents:
 
 
 def _check_readable(path: Path) -> None:
-    if not path.is_file():
+    if not os.path.isfile(path):  # of os, because that of Path raises for names too long
         raise GlowkitError(f"no such file: {path}")
     if not os.access(path, os.R_OK):
         raise GlowkitError(f"{path} may not be read; change its permissions")

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from glowkit.bijections import LUMatrix, swap_halves
 from glowkit.core import Density, GlowkitError
-from glowkit.models.build import build
+from glowkit.models.families import build
 from glowkit.models.glow import GlowConfig
 from glowkit.models.importers.files import Contents
 from glowkit.models.importers.parts import Factors, Indices, Level, Scaled, Step, Weights
@@ -96,7 +96,7 @@ def _state(weights: Weights, config: GlowConfig) -> Iterator[tuple[str, Tensor]]
 def _set_step(here: str, step: Step, config: GlowConfig) -> Iterator[tuple[str, Tensor]]:
     seen = {"initialized": torch.tensor(True)}
     first, second, last = step.net
-    # The names follow the two forms of a step in models/step.py.
+    # The names follow the two forms of a step in models/glow.py.
     folded = config.permutation.startswith("conv1x1")
     actnorm, mix, coupling = ("0.actnorm", "0.conv", "1") if folded else ("0", "1", "2")
     yield from _under(f"{here}.{actnorm}", {"bias": step.bias, "logs": step.logs, **seen})

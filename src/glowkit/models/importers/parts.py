@@ -111,6 +111,11 @@ class Weights:
     preprocessing: str = "centre"
 
 
+def no_edge(out: int) -> Tensor:
+    """The edge weights of a 3x3 convolution that pads with zeros alone."""
+    return torch.zeros(out, 3, 3, dtype=torch.float64)
+
+
 def interleave(even: Tensor, odd: Tensor) -> Tensor:
     """Join two tensors along their first axis, taking turns: even[0], odd[0], even[1], ..."""
     return torch.stack([even, odd], dim=1).flatten(0, 1)

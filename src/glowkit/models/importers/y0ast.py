@@ -1,10 +1,10 @@
 """y0ast/Glow-PyTorch: a bare state dict."""
 
-import torch
+from torch import Tensor
 
 from glowkit.core import GlowkitError
 from glowkit.models.importers.files import Contents
-from glowkit.models.importers.parts import Factors, Level, Scaled, Step, Weights
+from glowkit.models.importers.parts import Factors, Level, Scaled, Step, Weights, no_edge
 from glowkit.nets.glow import LOG_SCALE_FACTOR
 
 MARK = r"flow\.layers\.\d+\."
@@ -60,7 +60,7 @@ def _step(file: Contents, name: str, channels: int, width: int, out: int) -> Ste
     )
 
 
-def _mix(file: Contents, name: str, channels: int) -> torch.Tensor | Factors:
+def _mix(file: Contents, name: str, channels: int) -> Tensor | Factors:
     square = (channels, channels)
     if file.has(rf"{name}\.weight"):
         return file.take(f"{name}.weight", *square)
@@ -79,7 +79,7 @@ def _normalised(file: Contents, name: str, inside: int, width: int, kernel: int)
         file.take(f"{name}.conv.weight", width, inside, kernel, kernel),
         file.flat(f"{name}.actnorm.bias", 1, width, 1, 1),
         file.flat(f"{name}.actnorm.logs", 1, width, 1, 1) / LOG_SCALE_FACTOR,
-        _no_edge(width) if kernel == 3 else None,
+        no_edge(width) if kernel == 3 else None,
     )
 
 
@@ -88,12 +88,8 @@ def _zero_conv(file: Contents, name: str, inside: int, out: int) -> Scaled:
         file.take(f"{name}.conv.weight", out, inside, 3, 3),
         file.take(f"{name}.conv.bias", out),
         file.flat(f"{name}.logs", out, 1, 1),
-        _no_edge(out),
+        no_edge(out),
     )
-
-
-def _no_edge(out: int) -> torch.Tensor:
-    return torch.zeros(out, 3, 3, dtype=torch.float64)
 
 
 def _top(file: Contents, channels: int) -> tuple[Scaled | None, Scaled | None, Scaled | None]:
