@@ -1,7 +1,8 @@
 """Floor 3: priors and the ways to join them."""
 
-from glowkit.densities.compose import Dequantize, Split, Then, inside, kept_alone, kept_and_context
+from glowkit.densities.compose import Split, Then, kept_alone, kept_and_context
 from glowkit.densities.context import WithContext, WithLabels, WithVectors
+from glowkit.densities.dequantize import Dequantize, inside
 from glowkit.densities.priors import (
     Classified,
     ConditionalNormal,
