@@ -797,7 +797,7 @@ static void end_first(const Ending *e, long from, long to) {
     for (long a = 0; a < 9; a++) {
       float by = 0;
       for (int class = 0; class < CLASSES; class++)
-        if (outside(class, a)) by += start[class * p->panel];
+        by += start[class * p->panel] * (float)outside(class, a); /* 0 * NaN too; see `starts` */
       d->edge1[o * 9 + a] = by * scale;
       by_scale += by * scale * w->edge1[o * 9 + a];
     }
@@ -850,7 +850,7 @@ static void end_third(const Ending *e, long from, long to) {
     for (long a = 0; w->edge3 && a < 9; a++) {
       float by = 0;
       for (int class = 0; class < CLASSES; class++)
-        if (outside(class, a)) by += start[class * s->outputs];
+        by += start[class * s->outputs] * (float)outside(class, a);
       d->edge3[o * 9 + a] = by * scale;
       by_scale += by * scale * w->edge3[o * 9 + a];
     }
