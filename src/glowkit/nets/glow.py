@@ -12,7 +12,7 @@ from glowkit.core.chain import recomputing
 from glowkit.core.freezing import is_frozen, made_once
 from glowkit.core.initialization import channel_statistics
 from glowkit.nets.fast import PrecisionNet, compiled
-from glowkit.nets.kernels.step import Step, StepKernel, packs
+from glowkit.nets.kernels.step import Step, StepKernel, in_reach, packs
 
 LOG_SCALE_FACTOR = 3.0
 """openai/glow multiplies its learned log-scales by 3, so that they learn three times as fast."""
@@ -193,7 +193,7 @@ class GlowNet(PrecisionNet):
         return self.context is not None
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        if self.compiles() and compiled(x, self):
+        if self.compiles() and compiled(x, self) and in_reach(x, len(self.last.bias)):
             step = Step(x.shape[1], packed=self.packed(), recompute=recomputing())
             added = self.added(x.dtype, context)
             return ConditionerKernel.of(
@@ -218,9 +218,12 @@ class GlowNet(PrecisionNet):
     def compiles(self) -> bool:
         """Whether compiled kernels, in float32, are what it should use where there are any.
 
-        Narrow networks take less time in them than in torch's bfloat16, and are more exact.
+        Narrow networks take less time in them than in torch's bfloat16, and are more exact. Layers
+        of another kind than the constructor's are asked themselves.
         """
-        return self.dtype == torch.float32 or len(self.second.bias) <= NARROW
+        kinds = type(self.first), type(self.second), type(self.last)
+        narrow = self.dtype == torch.float32 or len(self.second.bias) <= NARROW
+        return narrow and kinds == (ActnormConv2d, ActnormConv2d, ZeroConv2d)
 
     def added(self, dtype: torch.dtype, context: Tensor | None) -> Tensor | None:
         """What the context adds before the first ReLU, (N, width) or (N, H, W, width)."""

@@ -47,7 +47,7 @@ def backward(
     """The gradients of x and groups from those of y and ln dy/dx."""
     x, groups, by_y, by_slope = (t.contiguous() for t in (x, groups, by_y, by_slope))
     by_x, by_groups = torch.empty_like(x), torch.empty_like(groups)
-    call = _call(x, groups, floor)
+    call = _call(x, groups, floor, by_y, by_slope)
     call.by_y, call.by_slope, call.by_x, call.by_groups = map(at, (by_y, by_slope, by_x, by_groups))
     whatever_switched().glow_mixture_backward(ctypes.byref(call))
     return by_x, by_groups
@@ -63,10 +63,18 @@ def root(y: Tensor, groups: Tensor, floor: float, halvings: int) -> Tensor:
     return x
 
 
-def _call(x: Tensor, groups: Tensor, floor: float) -> _Mixture:
-    if groups.shape[:2] != x.shape[:2] or groups.shape[3:] != x.shape[2:]:
+def _call(x: Tensor, groups: Tensor, floor: float, *grads: Tensor) -> _Mixture:
+    """What is computed. Raises ValueError for what would be read or written past its end."""
+    n, channels, *space = x.shape
+    components, rest = divmod(groups.shape[2] - 2 if groups.dim() > 2 else 0, 3)
+    if tuple(groups.shape) != (n, channels, 2 + 3 * components, *space) or rest:
         raise ValueError(f"parameters {tuple(groups.shape)} do not fit {tuple(x.shape)}")
-    rows = x.shape[0] * x.shape[1]
-    elements = x.numel() // max(rows, 1)
-    sizes = rows, elements, (groups.shape[2] - 2) // 3, 0, min(torch.get_num_threads(), rows)
+    if not 1 <= components <= MOST_COMPONENTS:
+        raise ValueError(f"there are no kernels for {components} components")
+    if not all(t.shape == x.shape for t in grads):
+        raise ValueError(f"gradients {[tuple(t.shape) for t in grads]} for {tuple(x.shape)}")
+    if not all(t.dtype == torch.float32 and t.is_cpu for t in (x, groups, *grads)):
+        raise ValueError("kernels are for float32 on the CPU")
+    rows = n * channels
+    sizes = rows, x.numel() // max(rows, 1), components, 0, min(torch.get_num_threads(), rows)
     return _Mixture(*sizes, floor, Threads.of_torch(), at(x), at(groups))
