@@ -127,10 +127,9 @@ class StepKernel(Kernel):
 def packs(*parameters: Tensor | None) -> Tensor:
     """A conditioner's parameters as forward and inverse read them; the caller may keep it."""
     first = parameters[0]
-    assert first is not None
-    kept = first.shape[1]
-    call = _call(Step(kept), first.new_empty(1, kept, 1, 1), None, None, None, parameters)
-    return _packed(call, 1)
+    kept = first.shape[1] if first is not None and first.dim() > 1 else 1
+    pixel = _memory(kept).view(1, kept, 1, 1)
+    return _packed(_call(Step(kept), pixel, None, None, None, parameters), 1)
 
 
 def inverse(
@@ -153,7 +152,12 @@ def inverse(
 
 
 def _contiguous(*tensors: Tensor | None) -> list[Any]:
-    return [None if t is None else t.contiguous() for t in tensors]
+    return [None if t is None else laid_out(t) for t in tensors]
+
+
+def laid_out(tensor: Tensor) -> Tensor:
+    """In memory as it is seen: one number after another, and not to be negated where it is read."""
+    return tensor.resolve_neg().contiguous()
 
 
 def _call(
@@ -219,7 +223,7 @@ def _packed(call: _Call, part: int, packed: Tensor | None = None) -> Tensor:
         packed = _memory(floats)
         call.packs = at(packed)
         whatever_switched().glow_pack(ctypes.byref(call), c_int64(part))
-    elif packed.shape != (floats,):
+    elif packed.shape != (floats,) or packed.dtype != torch.float32:
         raise ValueError(f"packs of {tuple(packed.shape)} numbers where {floats} are read")
     call.packs = at(packed)
     return packed
@@ -338,10 +342,10 @@ class FoldKernel(Kernel):
 def _fold(
     packed: Tensor, permutation: Tensor, signs: Tensor, bias: Tensor, logs: Tensor
 ) -> tuple[_Fold, Tensor]:
-    n, given = len(packed), (packed, signs, bias, logs, permutation)
+    n, given = packed.shape[-1:].numel(), (packed, signs, bias, logs, permutation)
     scratch = _memory(6 * n * n + 2 * n, torch.float64)
     shapes = [tuple(t.shape) for t in given]
-    kinds = [t.dtype for t in given]
+    kinds = [t.dtype if t.is_cpu else t.device for t in given]
     if shapes != [(n, n), *[(n,)] * 4] or kinds != [*[torch.float32] * 4, torch.int64]:
         raise ValueError(f"factors {shapes} of {kinds} do not fit")
     if sorted(permutation.tolist()) != list(range(n)):
