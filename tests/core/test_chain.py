@@ -41,7 +41,7 @@ def test_a_model_prints_its_sizes_and_nothing_internal(memory: str) -> None:
     text = repr(model)
     for part in (
         "256 levels",
-        "2 x Chain(",
+        "2 x GlowStep(",
         "12 channels",
         "(matrix): LUMatrix(12x12)",
         "keeps 6 channels",

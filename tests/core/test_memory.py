@@ -1,6 +1,7 @@
 """Whatever a chain keeps of its activations, its values and gradients are the same."""
 
 import copy
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import pytest
@@ -43,22 +44,27 @@ def assert_same(one: list[Tensor | None], other: list[Tensor | None], tolerance:
             assert (a - c).abs().max() <= tolerance * (1 + a.abs().max())
 
 
-def deep(steps: int = 3, memory: str = "reversible", width: int = 8) -> Chain:
+def apart(width: int) -> Chain:
+    """A step of flow, layer by layer."""
+    coupling = b.Coupling(2, GlowNet(2, 4, width), b.Affine())
+    return Chain([b.Actnorm(4), b.Conv1x1(b.LUMatrix(4)), coupling])
+
+
+def fused(width: int) -> Chain:
+    """The same in one piece."""
+    mixing = b.ActnormConv1x1(b.Actnorm(4), b.Conv1x1(b.LUMatrix(4)))
+    return b.GlowStep(mixing, b.Coupling(2, GlowNet(2, 4, width), b.Affine()))
+
+
+def deep(
+    steps: int = 3,
+    memory: str = "reversible",
+    width: int = 8,
+    step: Callable[[int], Chain] = apart,
+) -> Chain:
     """Steps of flow of images (4, 4, 6), chains in a chain."""
     torch.manual_seed(0)
-    chain = Chain(
-        [
-            Chain(
-                [
-                    b.Actnorm(4),
-                    b.Conv1x1(b.LUMatrix(4)),
-                    b.Coupling(2, GlowNet(2, 4, width), b.Affine()),
-                ]
-            )
-            for _ in range(steps)
-        ],
-        memory,
-    )
+    chain = Chain([step(width) for _ in range(steps)], memory)
     for module in chain.modules():
         if hasattr(module, "initialized"):
             module.initialized.fill_(True)
@@ -115,6 +121,32 @@ def test_what_is_kept_does_not_grow_with_depth() -> None:
     assert [held_bytes(deep(steps), x) for steps in (1, 4, 16)] == [image] * 3
     stored = [held_bytes(deep(steps, "store"), x) for steps in (1, 4)]
     assert stored[1] > 3 * stored[0] > 3 * image
+
+
+paths = pytest.mark.parametrize("path", ["plain", "kernels"])
+
+
+@paths
+@pytest.mark.parametrize("step", [apart, fused])
+def test_recomputing_keeps_no_hidden_activations(
+    path: str, step: Callable[[int], Chain], request: pytest.FixtureRequest
+) -> None:
+    request.getfixturevalue(path)
+    x = torch.randn(SHAPE)
+    stored, recomputed = (held_bytes(deep(8, mode, 64, step), x) for mode in ("store", "recompute"))
+    assert recomputed <= stored / 4
+    hidden = 64 * x.untyped_storage().nbytes() / 4  # of one layer of one step
+    assert recomputed < 8 * hidden
+
+
+@paths
+@pytest.mark.parametrize("step", [apart, fused])
+def test_recomputed_gradients_are_those_of_stored_activations(
+    path: str, step: Callable[[int], Chain], request: pytest.FixtureRequest
+) -> None:
+    request.getfixturevalue(path)
+    chain, x = deep(4, "recompute", 20, step).train(), torch.randn(SHAPE)
+    assert_same(outcome(with_memory(chain, "store"), x), outcome(chain, x), 1e-5)
 
 
 class Counting(nn.Module):

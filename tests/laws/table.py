@@ -103,6 +103,13 @@ def _step(context: int = 0) -> Chain:
     return Chain([folded, _coupling(b.Affine(), context)])
 
 
+def _glow_step(
+    transformer: b.Transformer, context: int = 0, matrix: type[b.InvertibleMatrix] = b.LUMatrix
+) -> b.GlowStep:
+    folded = b.ActnormConv1x1(b.Actnorm(4), b.Conv1x1(matrix(4)))
+    return b.GlowStep(folded, _coupling(transformer, context))
+
+
 BIJECTIONS = [
     Row("actnorm", lambda: b.Actnorm(4), IMAGE, tolerance=3e-6),
     Row("actnorm-vector", lambda: b.Actnorm(5), (5,), tolerance=3e-6),
@@ -169,6 +176,21 @@ BIJECTIONS = [
     Row("batch-norm-vector", lambda: b.MaskedBatchNorm(5, torch.ones(5)), (5,)),
     Row("step", _step, IMAGE),
     Row("step-context", lambda: _step(3), IMAGE, context=(3,)),
+    Row("glow-step", lambda: _glow_step(b.Affine()), IMAGE),
+    Row("glow-step-additive", lambda: _glow_step(b.Additive()), IMAGE),
+    Row("glow-step-mixture", lambda: _glow_step(b.LogisticMixture(3)), IMAGE),
+    Row("glow-step-spline", lambda: _glow_step(b.RationalQuadraticSpline(5, 2.0)), IMAGE),
+    Row("glow-step-tanh-affine", lambda: _glow_step(b.TanhAffine(1)), IMAGE),
+    Row("glow-step-plain", lambda: _glow_step(b.Affine(), matrix=b.PlainMatrix), IMAGE),
+    Row("glow-step-context", lambda: _glow_step(b.Affine(), 3), IMAGE, context=(3,)),
+    Row("glow-step-map", lambda: _glow_step(b.Additive(), 3), IMAGE, context=(3, 4, 2)),
+    Row("glow-step-mixture-map", lambda: _glow_step(b.LogisticMixture(2), 3), IMAGE, (3, 4, 2)),
+    Row(
+        "chain-recompute",
+        lambda: Chain([_glow_step(b.Affine(), 3), _glow_step(b.Additive())], "recompute"),
+        IMAGE,
+        context=(3,),
+    ),
     Row("chain-checkpoint", lambda: Chain([_step(), _step()], "checkpoint"), IMAGE),
     Row("chain-reversible", lambda: Chain([_step(3), _step(3)], "reversible"), IMAGE, (3,)),
     Row("chain-empty", lambda: Chain([]), IMAGE, tolerance=0),

@@ -9,6 +9,13 @@ from torch.func import functional_call
 from laws.table import BATCH, BIJECTIONS, Row, example, make
 
 every = pytest.mark.parametrize("row", BIJECTIONS, ids=str)
+
+
+def rounding(dtype: torch.dtype) -> float:
+    """What sums in another order may differ by."""
+    return 1e-12 if dtype == torch.float64 else 2e-6
+
+
 conditional = pytest.mark.parametrize("row", [r for r in BIJECTIONS if r.context], ids=str)
 
 
@@ -20,8 +27,8 @@ def test_round_trip_in_float64(row: Row) -> None:
 
 
 @every
-def test_round_trip_in_float32(row: Row) -> None:
-    bijection, (x, context) = make(row, torch.float32), example(row, torch.float32, n=64)
+def test_round_trip_in_float32(row: Row, single: torch.dtype) -> None:
+    bijection, (x, context) = make(row, single), example(row, single, n=64)
     y, _ = bijection(x, context)
     back, _ = bijection.inverse(y, context)
     assert back.dtype == torch.float32
@@ -40,14 +47,13 @@ def test_ladj_is_the_log_determinant_of_the_jacobian(row: Row) -> None:
 
 
 @every
-def test_inverse_ladj_is_the_negative(row: Row) -> None:
-    bijection, (x, context) = make(row), example(row)
+def test_inverse_ladj_is_the_negative(row: Row, dtype: torch.dtype) -> None:
+    bijection, (x, context) = make(row, dtype), example(row, dtype)
     y, ladj = bijection(x, context)
-    assert (bijection.inverse(y, context)[1] + ladj).abs().max() <= 1e-9
+    assert (bijection.inverse(y, context)[1] + ladj).abs().max() <= 1e3 * rounding(dtype)
 
 
 @every
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_ladj_is_per_example(row: Row, dtype: torch.dtype) -> None:
     bijection, (x, context) = make(row, dtype), example(row, dtype)
     y, ladj = bijection(x, context)
@@ -72,8 +78,8 @@ def test_gradients_against_finite_differences(row: Row) -> None:
 
 
 @every
-def test_pure(row: Row) -> None:
-    bijection, (x, context) = make(row), example(row)
+def test_pure(row: Row, dtype: torch.dtype) -> None:
+    bijection, (x, context) = make(row, dtype), example(row, dtype)
     x_before = x.clone()
     state = {name: t.clone() for name, t in bijection.state_dict().items()}
     y, ladj = bijection(x, context)
@@ -89,18 +95,18 @@ def test_pure(row: Row) -> None:
 
 
 @every
-def test_independent_of_batch_mates(row: Row) -> None:
-    bijection, (x, context) = make(row), example(row)
+def test_independent_of_batch_mates(row: Row, dtype: torch.dtype) -> None:
+    bijection, (x, context) = make(row, dtype), example(row, dtype)
     y, ladj = bijection(x, context)
     one, ladj_one = bijection(x[1:2], None if context is None else context[1:2])
-    assert torch.allclose(one[0], y[1], atol=1e-12)
-    assert torch.allclose(ladj_one[0], ladj[1], atol=1e-12)
+    assert torch.allclose(one[0], y[1], atol=rounding(dtype))
+    assert torch.allclose(ladj_one[0], ladj[1], atol=rounding(dtype))
 
 
 @every
-def test_survives_save_and_load(row: Row) -> None:
-    bijection, (x, context) = make(row), example(row)
-    other = make(row, seed=7)
+def test_survives_save_and_load(row: Row, dtype: torch.dtype) -> None:
+    bijection, (x, context) = make(row, dtype), example(row, dtype)
+    other = make(row, dtype, seed=7)
     other.load_state_dict(bijection.state_dict())
     with torch.no_grad():
         y, ladj = bijection(x, context)
@@ -111,8 +117,8 @@ def test_survives_save_and_load(row: Row) -> None:
 
 
 @conditional
-def test_context_matters_and_stays_with_its_example(row: Row) -> None:
-    bijection, (x, context) = make(row), example(row)
+def test_context_matters_and_stays_with_its_example(row: Row, dtype: torch.dtype) -> None:
+    bijection, (x, context) = make(row, dtype), example(row, dtype)
     assert context is not None
     changed = context.clone()
     changed[0] += 1

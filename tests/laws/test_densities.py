@@ -48,8 +48,8 @@ def test_round_trip_in_float64(row: Row) -> None:
 
 
 @every
-def test_round_trip_in_float32(row: Row) -> None:
-    density, (x, context) = make(row, torch.float32), example(row, torch.float32, n=64)
+def test_round_trip_in_float32(row: Row, single: torch.dtype) -> None:
+    density, (x, context) = make(row, single), example(row, single, n=64)
     noises, log_p = density.encode(x, context)
     back, log_p_back = density.decode(noises, context)
     assert (back - x).abs().max() <= row.tolerance
@@ -69,7 +69,6 @@ def test_log_p_is_that_of_the_noise_times_the_jacobian(row: Row) -> None:
 
 
 @every
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_shapes(row: Row, dtype: torch.dtype) -> None:
     density, (x, context) = make(row, dtype), example(row, dtype)
     noises, log_p = density.encode(x, context)
@@ -84,8 +83,10 @@ def test_shapes(row: Row, dtype: torch.dtype) -> None:
 
 
 @every
-def test_sampling_is_seeded_and_temperature_scales_the_noise(row: Row) -> None:
-    density, (_, context) = make(row), example(row)
+def test_sampling_is_seeded_and_temperature_scales_the_noise(row: Row, dtype: torch.dtype) -> None:
+    density, (_, context) = make(row, dtype), example(row, dtype)
+
+    tolerance = 1e-8 if dtype == torch.float64 else 1e-5
 
     def draw(temperature: float | Tensor) -> Tensor:
         generator = torch.Generator().manual_seed(3)
@@ -94,10 +95,10 @@ def test_sampling_is_seeded_and_temperature_scales_the_noise(row: Row) -> None:
     assert torch.equal(draw(0.7), draw(0.7))
     hot = density.draw_noises(BATCH, 1.0, torch.Generator().manual_seed(3))
     warm = [0.7 * noise for noise in hot]
-    assert torch.allclose(draw(0.7), density.decode(warm, context)[0])
+    assert torch.allclose(draw(0.7), density.decode(warm, context)[0], atol=tolerance)
     mixed = torch.tensor([0.7, 1.0, 0.0])
-    assert torch.allclose(draw(mixed)[0], draw(0.7)[0])
-    assert torch.allclose(draw(mixed)[1], draw(1.0)[1])
+    assert torch.allclose(draw(mixed)[0], draw(0.7)[0], atol=tolerance)
+    assert torch.allclose(draw(mixed)[1], draw(1.0)[1], atol=tolerance)
 
 
 @every
@@ -123,8 +124,8 @@ def test_gradients_against_finite_differences(row: Row) -> None:
 
 
 @every
-def test_pure(row: Row) -> None:
-    density, (x, context) = make(row), example(row)
+def test_pure(row: Row, dtype: torch.dtype) -> None:
+    density, (x, context) = make(row, dtype), example(row, dtype)
     x_before = x.clone()
     state = {name: t.clone() for name, t in density.state_dict().items()}
     noises, log_p = density.encode(x, context)
@@ -137,24 +138,26 @@ def test_pure(row: Row) -> None:
 
 
 @every
-def test_independent_of_batch_mates(row: Row) -> None:
-    density, (x, context) = make(row), example(row)
+def test_independent_of_batch_mates(row: Row, dtype: torch.dtype) -> None:
+    density, (x, context) = make(row, dtype), example(row, dtype)
     alone = density.log_prob(x[1:2], None if context is None else context[1:2])
-    assert torch.allclose(alone[0], density.log_prob(x, context)[1], atol=1e-12)
+    assert torch.allclose(
+        alone[0], density.log_prob(x, context)[1], atol=1e-12 if dtype == torch.float64 else 1e-4
+    )
 
 
 @every
-def test_survives_save_and_load(row: Row) -> None:
-    density, (x, context) = make(row), example(row)
-    other = make(row, seed=7)
+def test_survives_save_and_load(row: Row, dtype: torch.dtype) -> None:
+    density, (x, context) = make(row, dtype), example(row, dtype)
+    other = make(row, dtype, seed=7)
     other.load_state_dict(density.state_dict())
     with torch.no_grad():
         assert torch.equal(other.log_prob(x, context), density.log_prob(x, context))
 
 
 @conditional
-def test_context_matters_and_stays_with_its_example(row: Row) -> None:
-    density, (x, context) = make(row), example(row)
+def test_context_matters_and_stays_with_its_example(row: Row, dtype: torch.dtype) -> None:
+    density, (x, context) = make(row, dtype), example(row, dtype)
     assert context is not None
     changed = context.clone()
     changed[0] += 1
@@ -165,9 +168,12 @@ def test_context_matters_and_stays_with_its_example(row: Row) -> None:
 
 @every
 @pytest.mark.parametrize("value", [math.nan, math.inf, 1e30], ids=str)
-def test_log_p_is_not_finite_where_the_decoded_is_not(row: Row, value: float) -> None:
+def test_log_p_is_not_finite_where_the_decoded_is_not(
+    row: Row, value: float, dtype: torch.dtype
+) -> None:
     """Whatever the noises, and with no effect on the other examples."""
-    density, (x, context) = make(row), example(row)
+    density, (x, context) = make(row, dtype), example(row, dtype)
+    double = dtype == torch.float64
     noises, _ = density.encode(x, context)
     whole, log_p_whole = density.decode(noises, context)
     for number in range(len(noises)):
@@ -178,13 +184,13 @@ def test_log_p_is_not_finite_where_the_decoded_is_not(row: Row, value: float) ->
         assert not (log_p.isfinite() & ~finite).any()
         assert not (math.isnan(value) and finite[1])
         others = [0, 2]
-        assert torch.allclose(decoded[others], whole[others], atol=1e-12)
-        assert torch.allclose(log_p[others], log_p_whole[others], atol=1e-9)
+        assert torch.allclose(decoded[others], whole[others], atol=1e-12 if double else 1e-5)
+        assert torch.allclose(log_p[others], log_p_whole[others], atol=1e-9 if double else 1e-4)
 
 
 @every
-def test_log_p_is_not_finite_where_what_is_encoded_is_not(row: Row) -> None:
-    density, (x, context) = make(row), example(row)
+def test_log_p_is_not_finite_where_what_is_encoded_is_not(row: Row, dtype: torch.dtype) -> None:
+    density, (x, context) = make(row, dtype), example(row, dtype)
     for place in (0, x[0].numel() // 2, -1):
         damaged = x.clone()
         damaged.view(BATCH, -1)[1, place] = math.nan

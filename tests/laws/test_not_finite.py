@@ -48,8 +48,8 @@ def finite(results: list[Tensor]) -> list[bool]:
 
 @every
 @pytest.mark.parametrize("graph", [False, True], ids=["bare", "graph"])
-def test_one_number_in_one_example(row: Row, graph: bool) -> None:
-    module, (x, context) = make(row, torch.float32), example(row, torch.float32, n=3)
+def test_one_number_in_one_example(row: Row, graph: bool, single: torch.dtype) -> None:
+    module, (x, context) = make(row, single), example(row, single, n=3)
     with torch.set_grad_enabled(graph):
         made = [one.detach().clone() for one in there(module, x, context)]
         x.view(3, -1)[1, -1] = NAN
@@ -63,7 +63,7 @@ def test_one_number_in_one_example(row: Row, graph: bool) -> None:
     [Affine(), TanhAffine(1.0), LogisticMixture(2), RationalQuadraticSpline(2, 2.0)],
     ids=lambda transformer: type(transformer).__name__,
 )
-def test_one_parameter_of_a_transformer(transformer: Transformer) -> None:
+def test_one_parameter_of_a_transformer(transformer: Transformer, single: torch.dtype) -> None:
     count = transformer.parameters_per_channel
     for x in (torch.tensor([[0.3]]), torch.tensor([[7.0]])):
         for place in range(count):
@@ -108,7 +108,7 @@ def glow(width: int, side: int = 4) -> Density:
 
 
 @pytest.mark.parametrize("width", [6, 200])
-def test_every_path_agrees_on_every_weight(width: int) -> None:
+def test_every_path_agrees_on_every_weight(width: int, single: torch.dtype) -> None:
     model, x = glow(width, 8), torch.rand(16, 1, 8, 8)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -128,7 +128,7 @@ def test_every_path_agrees_on_every_weight(width: int) -> None:
                 parameter.copy_(before)
 
 
-def test_an_activation_that_overflows_is_seen() -> None:
+def test_an_activation_that_overflows_is_seen(single: torch.dtype) -> None:
     """All that is given is finite, and the first convolution still ends in ∞ − ∞."""
     net = GlowNet(2, 4, 128).eval()
     for parameter in net.parameters():
@@ -146,8 +146,8 @@ def test_an_activation_that_overflows_is_seen() -> None:
     assert graph.isnan().any()
 
 
-def test_gradients_agree_on_nan() -> None:
-    net = GlowNet(2, 4, 8).double().eval()
+def test_gradients_agree_on_nan(dtype: torch.dtype) -> None:
+    net = GlowNet(2, 4, 8).to(dtype).eval()
     for parameter in net.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     net.first.initialized.fill_(True)
@@ -155,7 +155,7 @@ def test_gradients_agree_on_nan() -> None:
     with torch.no_grad():
         net.second.bias[0] = NAN
     names, values = zip(*net.named_parameters(), strict=True)
-    x = torch.randn(2, 2, 4, 4, dtype=torch.float64)
+    x = torch.randn(2, 2, 4, 4, dtype=dtype)
 
     def loss(*parameters: Tensor) -> Tensor:
         return functional_call(net, dict(zip(names, parameters, strict=True)), (x,)).sum()

@@ -5,6 +5,8 @@ import torch
 from torch.nn import functional as F
 
 from glowkit.nets import GlowNet, ScaledConv2d
+from glowkit.nets.glow import narrow
+from glowkit.nets.kernels.library import SWITCH
 
 
 def net_and_inputs(last_kernel: int, features: int) -> tuple[GlowNet, list[torch.Tensor]]:
@@ -61,8 +63,10 @@ def test_outputs_and_gradients_are_those_of_the_layers(last_kernel: int, feature
         torch.testing.assert_close(mine, other, rtol=1e-10, atol=1e-10)
 
 
-def test_bfloat16_stays_inside() -> None:
-    net = GlowNet(2, 6, 64, precision="bfloat16")
+def low_and_high(width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """A network's output in bfloat16 and in float32."""
+    torch.manual_seed(0)
+    net = GlowNet(2, 6, width, precision="bfloat16")
     for parameter in net.parameters():
         torch.nn.init.normal_(parameter, std=0.05)
     net.first.initialized.fill_(True)
@@ -72,8 +76,20 @@ def test_bfloat16_stays_inside() -> None:
     net.dtype = torch.float32
     high = net(x)
     assert low.dtype == high.dtype == torch.float32
+    return low, high
+
+
+@pytest.mark.parametrize("width", [64, narrow() + 1])
+def test_bfloat16_stays_inside(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    if width <= narrow():
+        monkeypatch.setenv(SWITCH, "0")
+    low, high = low_and_high(width)
     error = (low - high).norm() / high.norm()
     assert 1e-5 < error < 0.02
+
+
+def test_a_narrow_network_in_bfloat16_takes_the_kernels_of_float32(kernels: None) -> None:
+    assert torch.equal(*low_and_high(narrow()))
 
 
 def test_an_outer_autocast_changes_nothing() -> None:

@@ -10,7 +10,6 @@ from torch.nn import functional as F
 
 from glowkit.bijections.coupling import Transformer
 from glowkit.core import sum_per_example
-from glowkit.core.bijection import transformed
 from glowkit.nets.fast import Kernel
 from glowkit.nets.kernels import mixture
 
@@ -53,7 +52,8 @@ class MixtureLogit(Kernel):
         up = torch.sigmoid(z)
         terms = _terms(pi, up, torch.sigmoid(-z), rate)
         # Asked of the result, NaN included: a component may be far where another is near.
-        if not float(torch.stack([total.min() for total in terms.sums]).min()) > _SMALLEST_SUM:
+        smallest = [total.min() for total in terms.sums if total.numel()]
+        if smallest and not float(torch.stack(smallest).min()) > _SMALLEST_SUM:
             terms = _far_terms(logits.log_softmax(2), z, raw.clamp_min(SMALLEST_LOG_SCALE))
         log_below, log_above, log_f = terms.logs
         scale = s.exp()
@@ -196,7 +196,7 @@ def _bisect(y: Tensor, groups: Tensor) -> Tensor:
     x_k no σ(z_k) exceeds σ(r), so neither does their mean F; at the largest none is below it.
     """
     halvings = HALVINGS.get(y.dtype, 64)
-    if mixture.takes(y, groups) and not transformed():
+    if mixture.takes(y, groups):
         return mixture.root(y, groups, SMALLEST_LOG_SCALE, halvings)
     logits, means, log_scales = groups[:, :, 2:].chunk(3, dim=2)
     log_scales = log_scales.clamp_min(SMALLEST_LOG_SCALE)

@@ -11,7 +11,15 @@ from glowkit.core.bijection import constant_ladj, pixelwise_ladj
 from glowkit.core.chain import Chain, recomputing
 from glowkit.nets.fast import compiled
 from glowkit.nets.glow import GlowNet, conditioned
-from glowkit.nets.kernels.step import ADDITIVE, AFFINE, NONE, Step, StepKernel, inverse
+from glowkit.nets.kernels.step import (
+    ADDITIVE,
+    AFFINE,
+    NONE,
+    Step,
+    StepKernel,
+    in_reach,
+    inverse,
+)
 
 TRANSFORMS: dict[type[Transformer], int] = {Additive: ADDITIVE, Affine: AFFINE}
 """What is part of the kernel; other transformers take the conditioner's output from it."""
@@ -75,13 +83,16 @@ class GlowStep(Chain):
         net, transformer = coupling.net, coupling.transformer
         moved = (x.shape[1] if x.dim() == 4 else 0) - coupling.kept
         if (
-            type(net) is not GlowNet
+            type(mixing) is not ActnormConv1x1
+            or type(coupling) is not Coupling
+            or type(net) is not GlowNet
             or type(net.entry) is not nn.Identity
             or not net.compiles()
             or coupling.kept + moved != len(mixing.actnorm.bias)
             or coupling.kept != net.first.weight.shape[1]
             or len(net.last.bias) != moved * transformer.parameters_per_channel
             or not compiled(x, self)
+            or not in_reach(x, len(net.last.bias))
         ):
             return None
         mixing.actnorm.require_ready()

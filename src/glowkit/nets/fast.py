@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
 
 from glowkit.core.bijection import transformed
 from glowkit.nets.kernels.library import loaded
@@ -79,6 +80,7 @@ def compiled_parameters(*modules: nn.Module) -> bool:
         and not torch.compiler.is_compiling()
         and not torch._C._get_tracing_state()
         and not torch._C._len_torch_dispatch_stack()
+        and not _has_any_global_hook()
         and loaded() is not None
         and not any(map(_watched, modules))
     )
@@ -87,7 +89,8 @@ def compiled_parameters(*modules: nn.Module) -> bool:
 def _watched(module: nn.Module) -> bool:
     """Whether a module has hooks, or parameters of another kind, or a part of it."""
     if (
-        module._forward_hooks
+        "forward" in vars(module)
+        or module._forward_hooks
         or module._forward_pre_hooks
         or module._backward_hooks
         or module._backward_pre_hooks

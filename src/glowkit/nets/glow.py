@@ -1,5 +1,6 @@
 """Glow's conditioner and its convolutions, with a network that describes an image to others."""
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -12,14 +13,19 @@ from glowkit.core.chain import recomputing
 from glowkit.core.freezing import is_frozen, made_once
 from glowkit.core.initialization import channel_statistics
 from glowkit.nets.fast import PrecisionNet, compiled
-from glowkit.nets.kernels.step import Step, StepKernel, packs
+from glowkit.nets.kernels.step import Step, StepKernel, in_reach, packs
 
 LOG_SCALE_FACTOR = 3.0
 """openai/glow multiplies its learned log-scales by 3, so that they learn three times as fast."""
 
 
-NARROW = 128
-"""Width up to which compiled kernels in float32 are faster than bfloat16 convolutions."""
+@cache
+def narrow() -> int:
+    """Width up to which compiled kernels in float32 are faster than bfloat16 convolutions.
+
+    Less where the processor multiplies matrices of bfloat16 at once (AMX).
+    """
+    return 96 if torch.cpu._is_amx_tile_supported() else 128
 
 
 class ScaledConv2d(nn.Module):
@@ -193,7 +199,7 @@ class GlowNet(PrecisionNet):
         return self.context is not None
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        if self.compiles() and compiled(x, self):
+        if self.compiles() and compiled(x, self) and in_reach(x, len(self.last.bias)):
             step = Step(x.shape[1], packed=self.packed(), recompute=recomputing())
             added = self.added(x.dtype, context)
             return ConditionerKernel.of(
@@ -218,9 +224,12 @@ class GlowNet(PrecisionNet):
     def compiles(self) -> bool:
         """Whether compiled kernels, in float32, are what it should use where there are any.
 
-        Narrow networks take less time in them than in torch's bfloat16, and are more exact.
+        Narrow networks take less time in them than in torch's bfloat16, and are more exact. Layers
+        of another kind than the constructor's are asked themselves.
         """
-        return self.dtype == torch.float32 or len(self.second.bias) <= NARROW
+        kinds = type(self.first), type(self.second), type(self.last)
+        quicker = self.dtype == torch.float32 or len(self.second.bias) <= narrow()
+        return quicker and kinds == (ActnormConv2d, ActnormConv2d, ZeroConv2d)
 
     def added(self, dtype: torch.dtype, context: Tensor | None) -> Tensor | None:
         """What the context adds before the first ReLU, (N, width) or (N, H, W, width)."""

@@ -226,13 +226,14 @@ static void scales(float *to, const float *logs, long n) {
   for (long i = 0; i < n; i++) to[i] = expf(3 * logs[i]);
 }
 
-/* start[class][o] = (bias[o] + sum of edge[o][tap] over the taps outside) * scale[o] */
+/* start[class][o] = (bias[o] + sum of edge[o][tap] over the taps outside) * scale[o]. Those inside
+   are multiplied by 0, as the ring's inside is: what is not finite is seen there, too. */
 static void starts(float *to, long step, const float *edge, const float *bias, const float *scale,
                    long n) {
   for (int class = 0; class < (edge ? CLASSES : 1); class++)
     for (long o = 0; o < n; o++) {
       float sum = bias[o];
-      for (long a = 0; edge && a < 9; a++) if (outside(class, a)) sum += edge[o * 9 + a];
+      for (long a = 0; edge && a < 9; a++) sum += edge[o * 9 + a] * (float)outside(class, a);
       to[class * step + o] = sum * scale[o];
     }
 }
@@ -796,7 +797,7 @@ static void end_first(const Ending *e, long from, long to) {
     for (long a = 0; a < 9; a++) {
       float by = 0;
       for (int class = 0; class < CLASSES; class++)
-        if (outside(class, a)) by += start[class * p->panel];
+        by += start[class * p->panel] * (float)outside(class, a); /* 0 * NaN too; see `starts` */
       d->edge1[o * 9 + a] = by * scale;
       by_scale += by * scale * w->edge1[o * 9 + a];
     }
@@ -849,7 +850,7 @@ static void end_third(const Ending *e, long from, long to) {
     for (long a = 0; w->edge3 && a < 9; a++) {
       float by = 0;
       for (int class = 0; class < CLASSES; class++)
-        if (outside(class, a)) by += start[class * s->outputs];
+        by += start[class * s->outputs] * (float)outside(class, a);
       d->edge3[o * 9 + a] = by * scale;
       by_scale += by * scale * w->edge3[o * 9 + a];
     }

@@ -3,12 +3,13 @@
 import ctypes
 from collections.abc import Sequence
 from ctypes import Structure, c_double, c_int64, c_void_p
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from glowkit.core.bijection import transformed
 from glowkit.nets.fast import Kernel
 from glowkit.nets.kernels.library import threads, whatever_switched
 
@@ -79,12 +80,15 @@ class Step:
         transform: NONE, ADDITIVE or AFFINE.
         packed: what `packs` made of the parameters, or None to make it in the call.
         recompute: whether hidden activations are made again for the gradients instead of kept.
+        jobs: how many threads the work is cut up for, on which depends how activations are kept:
+            as many as torch has when the step is described, and the same for its gradients.
     """
 
     kept: int
     transform: int = NONE
     packed: Tensor | None = None
     recompute: bool = False
+    jobs: int = field(default_factory=torch.get_num_threads)
 
 
 class StepKernel(Kernel):
@@ -103,6 +107,8 @@ class StepKernel(Kernel):
 
     @classmethod
     def of(cls, *inputs: Any) -> Any:
+        if transformed():
+            return cls.plain(*inputs)
         if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in inputs[1:]):
             return super().of(*inputs)
         return _forward(*inputs, keep=False)[0]
@@ -120,8 +126,10 @@ class StepKernel(Kernel):
 
 def packs(*parameters: Tensor | None) -> Tensor:
     """A conditioner's parameters as forward and inverse read them; the caller may keep it."""
-    call = _call(Step(0), torch.empty(1, 0, 1, 1), None, None, None, parameters)
-    return _packed(call, 1)
+    first = parameters[0]
+    kept = first.shape[1] if first is not None and first.dim() > 1 else 1
+    pixel = _memory(kept).view(1, kept, 1, 1)
+    return _packed(_call(Step(kept), pixel, None, None, None, parameters), 1)
 
 
 def inverse(
@@ -147,13 +155,18 @@ MULTIPLICATIONS, ELEMENTS = 1_000_000, 10_000
 """Of a conditioner, and of a mixture's components: about what waking a thread takes."""
 
 
-def jobs(work: int, each: int) -> int:
-    """How many threads so much work is for; `each` is what pays for one."""
-    return max(1, min(torch.get_num_threads(), work // each))
+def jobs(work: int, each: int, most: int) -> int:
+    """How many threads so much work is for, of so many; `each` is what pays for one."""
+    return max(1, min(most, work // each))
 
 
 def _contiguous(*tensors: Tensor | None) -> list[Any]:
-    return [None if t is None else t.contiguous() for t in tensors]
+    return [None if t is None else laid_out(t) for t in tensors]
+
+
+def laid_out(tensor: Tensor) -> Tensor:
+    """In memory as it is seen: one number after another, and not to be negated where it is read."""
+    return tensor.resolve_neg().contiguous()
 
 
 def _call(
@@ -164,17 +177,40 @@ def _call(
     shift: Tensor | None,
     parameters: Sequence[Tensor | None],
 ) -> _Call:
+    """What is computed. Raises ValueError for what would be read or written past its end."""
     first, last = parameters[0], parameters[7]
-    assert first is not None
-    assert last is not None
-    width = first.shape[0]
-    apart = width if added is not None and added.dim() == 4 else 0
-    kept, outputs, taps = step.kept or first.shape[1], last.shape[0], last.shape[2] ** 2
-    products = width * (9 * kept + width + taps * outputs)
-    shape = (*x.shape, kept, outputs, width, last.shape[2], matrix is not None, step.transform)
-    shape = (*shape, apart, jobs(x.numel() // max(x.shape[1], 1) * products, MULTIPLICATIONS))
+    if first is None or last is None or not first.dim() == last.dim() == x.dim() == 4:
+        raise ValueError("images and the weights of convolutions have four dimensions")
+    (n, channels, height, width), (hidden, kept) = x.shape, first.shape[:2]
+    outputs, taps, moved = last.shape[0], last.shape[2], channels - kept
+    given = x, added, matrix, shift, *parameters
+    wanted = (
+        (n, channels, height, width),
+        None if added is None else (n, hidden) if added.dim() == 2 else (n, height, width, hidden),
+        *((None, None) if matrix is None else ((channels, channels), (channels,))),
+        *((hidden, kept, 3, 3), (hidden, 3, 3), (hidden,), (hidden,)),
+        *((hidden, hidden, 1, 1), (hidden,), (hidden,)),
+        *((outputs, hidden, taps, taps), (outputs, 3, 3) if taps == 3 else None),
+        *((outputs,), (outputs,)),
+    )
+    shapes = tuple(None if t is None else tuple(t.shape) for t in given)
+    if shapes != wanted:
+        raise ValueError(f"sizes that do not fit: {shapes} where {wanted} is wanted")
+    if not all(t is None or (t.dtype == torch.float32 and t.is_cpu) for t in given):
+        raise ValueError("kernels are for float32 on the CPU")
+    changes = {NONE: outputs, ADDITIVE: moved, AFFINE: 2 * moved}.get(step.transform)
+    if kept != step.kept or outputs != changes or taps not in (1, 3) or moved < 0:
+        raise ValueError(f"{outputs} parameters for {channels} channels do not fit {step}")
+    if (moved or step.transform) and matrix is None:
+        raise ValueError("a conditioner alone reads all channels")
+    if not (x.numel() and hidden and outputs and step.jobs > 0 and in_reach(x, outputs)):
+        raise ValueError(f"there are no kernels for sizes such as {shapes}")
+    apart = hidden if added is not None and added.dim() == 4 else 0
+    shape = (n, channels, height, width, kept, outputs, hidden, taps)
+    products = n * height * width * hidden * (9 * kept + hidden + taps**2 * outputs)
+    threads_of = jobs(products, MULTIPLICATIONS, step.jobs)
     return _Call(
-        _Shape(*shape),
+        _Shape(*shape, matrix is not None, step.transform, apart, threads_of),
         _Parameters(*map(at, (*parameters, matrix, shift))),
         Threads.of_torch(),
         x=at(x),
@@ -182,20 +218,38 @@ def _call(
     )
 
 
+def in_reach(x: Tensor, outputs: int) -> bool:
+    """Whether offsets in images, and in as many channels as a conditioner gives, fit into 32 bits.
+
+    >>> in_reach(torch.empty(1, 3, 256, 256), 1000)
+    True
+    """
+    _, channels, height, width = x.shape
+    return max(channels, outputs) * (height + 2) * (width + 2) < 2**31
+
+
 def _packed(call: _Call, part: int, packed: Tensor | None = None) -> Tensor:
+    floats = whatever_switched().glow_packs(ctypes.byref(call.shape))
     if packed is None:
-        packed = torch.empty(whatever_switched().glow_packs(ctypes.byref(call.shape)))
+        packed = _memory(floats)
         call.packs = at(packed)
         whatever_switched().glow_pack(ctypes.byref(call), c_int64(part))
+    elif packed.shape != (floats,) or packed.dtype != torch.float32:
+        raise ValueError(f"packs of {tuple(packed.shape)} numbers where {floats} are read")
     call.packs = at(packed)
     return packed
 
 
 def _scratch(call: _Call, backward: int) -> Tensor:
     floats = whatever_switched().glow_scratch(ctypes.byref(call.shape), c_int64(backward))
-    scratch = torch.empty(floats)
+    scratch = _memory(floats)
     call.scratch = at(scratch)
     return scratch
+
+
+def _memory(numbers: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Whatever the default dtype and device are."""
+    return torch.empty(numbers, dtype=dtype, device="cpu")
 
 
 def _forward(step: Step, *inputs: Tensor | None, keep: bool) -> Any:
@@ -274,7 +328,7 @@ class FoldKernel(Kernel):
         packed, permutation, signs, bias, logs = _contiguous(*inputs)
         fold, scratch = _fold(packed, permutation, signs, bias, logs)
         matrix, shift = torch.empty_like(packed), torch.empty_like(bias)
-        log_det = torch.empty((), dtype=torch.float64)
+        log_det = _memory(1, torch.float64)[0]
         fold.matrix, fold.shift, fold.log_det = at(matrix), at(shift), at(log_det)
         whatever_switched().glow_fold(ctypes.byref(fold))
         del scratch
@@ -299,7 +353,12 @@ class FoldKernel(Kernel):
 def _fold(
     packed: Tensor, permutation: Tensor, signs: Tensor, bias: Tensor, logs: Tensor
 ) -> tuple[_Fold, Tensor]:
-    n = len(packed)
-    scratch = torch.empty(6 * n * n + 2 * n, dtype=torch.float64)
-    given = map(at, (packed, signs, bias, logs, permutation, scratch))
-    return _Fold(n, *given), scratch
+    n, given = packed.shape[-1:].numel(), (packed, signs, bias, logs, permutation)
+    scratch = _memory(6 * n * n + 2 * n, torch.float64)
+    shapes = [tuple(t.shape) for t in given]
+    kinds = [t.dtype if t.is_cpu else t.device for t in given]
+    if shapes != [(n, n), *[(n,)] * 4] or kinds != [*[torch.float32] * 4, torch.int64]:
+        raise ValueError(f"factors {shapes} of {kinds} do not fit")
+    if sorted(permutation.tolist()) != list(range(n)):
+        raise ValueError(f"this is no permutation: {permutation.tolist()}")
+    return _Fold(n, *map(at, (*given, scratch))), scratch
