@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.autograd import gradcheck
 
 from glowkit.bijections import LogisticMixture
+from glowkit.nets.kernels.library import SWITCH
 
 
 def parameters(components: int, log_scale: float, spread: float, seed: int = 0) -> Tensor:
@@ -19,7 +20,7 @@ def parameters(components: int, log_scale: float, spread: float, seed: int = 0) 
 
 @pytest.mark.parametrize("components", [1, 4, 8, 32])
 @pytest.mark.parametrize("far", [2.0, 4.0, 8.0, 16.0])
-def test_float32_round_trip_far_out(components: int, far: float) -> None:
+def test_float32_round_trip_far_out(components: int, far: float, single: torch.dtype) -> None:
     mixture, h = LogisticMixture(components), parameters(components, -1, 0.5)
     x = far * torch.linspace(-1, 1, 64 * 64).reshape(32, 2, 8, 8)
     x[0] = far * torch.tensor([-1.0, 1.0])[:, None, None]
@@ -60,7 +61,9 @@ def test_gradients_of_both_directions(log_scale: float) -> None:
         assert gradcheck(mixture.inverse, (y, h))
 
 
-def test_zeros_are_the_identity_and_a_fresh_map_has_distinct_components() -> None:
+def test_zeros_are_the_identity_and_a_fresh_map_has_distinct_components(
+    single: torch.dtype,
+) -> None:
     mixture, x = LogisticMixture(4), torch.linspace(-16, 16, 9).reshape(1, 9)
     y, ladj = mixture(x, torch.zeros(1, 9 * 14))
     assert torch.allclose(y, x, atol=1e-5)
@@ -72,7 +75,7 @@ def test_zeros_are_the_identity_and_a_fresh_map_has_distinct_components() -> Non
     assert (by_means.diff().abs() > 1e-6).all()
 
 
-def test_finite_where_the_map_is_flat() -> None:
+def test_finite_where_the_map_is_flat(single: torch.dtype) -> None:
     """Two components of the smallest scale, far apart: all results and gradients are finite."""
     mixture = LogisticMixture(2)
     h = torch.tensor([[0.0, 0.0, 0.0, 0.0, -50.0, 50.0, -9.0, -9.0]]).requires_grad_()
@@ -83,6 +86,44 @@ def test_finite_where_the_map_is_flat() -> None:
         results = (y, ladj, back, inverse_ladj)
         grads = torch.autograd.grad(sum(r.sum() for r in results), (x, h))
         assert all(torch.isfinite(r).all() for r in (*results, *grads)), value
+
+
+def both_directions(x: Tensor, h: Tensor) -> list[Tensor]:
+    """Results and gradients of both, the second at x as well."""
+    mixture, found = LogisticMixture(5), []
+    for function in (mixture, mixture.inverse):
+        inputs = x.clone().requires_grad_(), h.clone().requires_grad_()
+        made = function(*inputs)
+        found += [*made, *torch.autograd.grad(made[0].sin().sum() + made[1].sum(), inputs)]
+    return [t.detach() for t in found]
+
+
+@pytest.mark.parametrize("far", [2.0, 16.0, 100.0, 1e4])
+@pytest.mark.parametrize(
+    ("log_scale", "spread"), [(-1.0, 0.5), (0.0, 1.0), (-6.0, 2.0), (-9.0, 0.1), (3.0, 1.0)]
+)
+@pytest.mark.parametrize("sure", [1.0, 20.0], ids=["", "one component"])
+def test_kernels_are_as_exact_as_plain_torch_anywhere(
+    far: float,
+    log_scale: float,
+    spread: float,
+    sure: float,
+    calls: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    h = parameters(5, log_scale, spread)[:2].unflatten(1, (2, 17))
+    h[:, :, 2:7] *= sure
+    x, h = far * torch.linspace(-1, 1, 256).reshape(2, 2, 8, 8), h.flatten(1, 2)
+    found = both_directions(x, h)
+    assert {"glow_mixture_backward", "glow_mixture_root"} <= set(calls)
+    monkeypatch.setenv(SWITCH, "0")
+    plain, exact = both_directions(x, h), both_directions(x.double(), h.double())
+    for mine, other, right in zip(found, plain, exact, strict=True):
+        finite = right.isfinite()
+        assert torch.equal(mine.isfinite() | other.isfinite(), mine.isfinite())
+        off = [((t - right).abs() / (1 + right.abs()))[finite] for t in (mine, other)]
+        assert off[0].quantile(0.9) <= 4 * off[1].quantile(0.9) + 1e-6
+        assert off[0].max() <= 20 * off[1].max() + 2e-6  # it is where F is flat, by chance
 
 
 def test_components_must_be_positive() -> None:
