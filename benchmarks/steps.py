@@ -22,7 +22,7 @@ from benchmarks.subjects.flow import Flow
 from benchmarks.subjects.ours import PREFIX
 from glowkit.training.config import make_optimizer
 
-STORED, REVERSIBLE = PREFIX + "store", PREFIX + "reversible"
+STORED, RECOMPUTING, REVERSIBLE = (PREFIX + m for m in ("store", "recompute", "reversible"))
 
 
 def training(model: Flow, images: Tensor) -> Callable[[], object]:

@@ -11,8 +11,9 @@ from benchmarks import limit
 from benchmarks.case import Case
 from benchmarks.floor import LAYOUTS
 from benchmarks.rounds import fastest, ratio
-from benchmarks.steps import REVERSIBLE, STORED
+from benchmarks.steps import RECOMPUTING, REVERSIBLE, STORED
 from benchmarks.subjects import PEERS
+from benchmarks.subjects.ours import PREFIX
 
 Rows = list[dict[str, Any]]
 
@@ -67,11 +68,13 @@ def _steps(name: str, rows: Rows) -> Iterator[Table]:
 
 
 def _modes(row: dict[str, Any]) -> dict[str, str]:
-    """What the memory that does not grow costs, where a task has it."""
+    """What the memory that grows less, or not, costs, where a task has it."""
     times = row["times"]
-    if REVERSIBLE not in times:
-        return {}
-    return {"reversible / store": f"{ratio(times[REVERSIBLE], times[STORED]).median:.2f}"}
+    return {
+        f"{name.removeprefix(PREFIX)} / store": f"{ratio(times[name], times[STORED]).median:.2f}"
+        for name in (RECOMPUTING, REVERSIBLE)
+        if name in times
+    }
 
 
 def _times(row: dict[str, Any], subjects: list[str]) -> list[str]:
