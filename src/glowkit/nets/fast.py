@@ -61,7 +61,8 @@ def compiled(x: Tensor, *modules: nn.Module) -> bool:
     """Whether compiled kernels can do for images x what these modules do, each with all its parts.
 
     They are for float32 on the CPU. Where a hook, a transform or a tracer wants to see the modules
-    at work, and where there is no library, plain operations are used.
+    at work, and where there is no library, plain operations are used; and where there are more than
+    two threads for each image, since kernels give every thread images of its own.
     """
     return (
         type(x) is Tensor
@@ -69,6 +70,7 @@ def compiled(x: Tensor, *modules: nn.Module) -> bool:
         and x.is_cpu
         and x.dim() == 4
         and x.numel() > 0
+        and 2 * x.shape[0] >= torch.get_num_threads()
         and compiled_parameters(*modules)
     )
 
