@@ -1,6 +1,7 @@
 """A frozen model is the model, to the last bit, and what it makes of parameters is made once."""
 
 import copy
+import sys
 import threading
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from glowkit import GlowConfig, GlowkitError, build, frozen, initialize
 from glowkit.bijections import Conv1x1, LUMatrix, PlainMatrix
 from glowkit.core import Density
+from glowkit.core.freezing import is_frozen
 from laws.table import BIJECTIONS, DENSITIES, Row, example, make
 
 
@@ -92,3 +94,30 @@ def test_threads() -> None:
         thread.join()
     assert not wrong
     assert all("made_once" not in vars(module) for module in model.modules())
+
+
+def test_threads_that_come_and_go_at_once() -> None:
+    """Between any two instructions: each place is set by one of them, who empties it."""
+    model = build(GlowConfig((1, 4, 4), levels=1, steps=2, width=4))
+    failed: list[Exception] = []
+
+    def work() -> None:
+        try:
+            for _ in range(500):
+                with torch.no_grad(), frozen(model):
+                    pass
+        except Exception as error:
+            failed.append(error)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert not failed
+    assert not any(is_frozen(module) for module in model.modules())

@@ -50,10 +50,12 @@ def test_round_trip_in_float64(row: Row) -> None:
 @every
 def test_round_trip_in_float32(row: Row, single: torch.dtype) -> None:
     density, (x, context) = make(row, single), example(row, single, n=64)
-    noises, log_p = density.encode(x, context)
-    back, log_p_back = density.decode(noises, context)
-    assert (back - x).abs().max() <= row.tolerance
-    assert (log_p_back - log_p).abs().max() <= 1e-3
+    for graph in (True, False):
+        with torch.set_grad_enabled(graph):
+            noises, log_p = density.encode(x, context)
+            back, log_p_back = density.decode(noises, context)
+        assert (back - x).abs().max() <= row.tolerance
+        assert (log_p_back - log_p).abs().max() <= 1e-3
 
 
 @every

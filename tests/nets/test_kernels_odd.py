@@ -90,9 +90,6 @@ def close(one: list[Tensor], other: list[Tensor], tolerance: float = 2e-5) -> bo
     )
 
 
-# ---- inputs ----
-
-
 LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
     "channels last": lambda x: x.contiguous(memory_format=torch.channels_last),
     "transposed": lambda x: x.transpose(2, 3).contiguous().transpose(2, 3),

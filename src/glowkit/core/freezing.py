@@ -41,8 +41,13 @@ def frozen(model: nn.Module) -> Iterator[None]:
     held = []
     for module in model.modules():
         for name in _marked(type(module)):  # type: ignore[arg-type]
-            if not isinstance(vars(module).get(name), _Once):
-                setattr(module, name, _Once(getattr(module, name)))
+            own = vars(module)
+            if isinstance(own.get(name), _Once):
+                continue
+            own.pop(name, None)  # a copy of a frozen model has the method by itself
+            once = _Once(getattr(module, name))
+            # Seen and set in one: of threads that come together, one takes it away again.
+            if own.setdefault(name, once) is once:
                 held.append((module, name))
     try:
         yield

@@ -4,7 +4,7 @@ import ctypes
 from collections.abc import Sequence
 from ctypes import Structure, c_double, c_int64, c_void_p
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -161,11 +161,16 @@ def jobs(work: int, each: int, most: int) -> int:
 
 
 def _contiguous(*tensors: Tensor | None) -> list[Any]:
-    return [None if t is None else laid_out(t) for t in tensors]
+    """Images and what is added first, and parameters, which are never to be negated."""
+    x, added, *rest = tensors
+    first = [None if t is None else laid_out(t) for t in (x, added)]
+    return first + [None if t is None else t.contiguous() for t in rest]
 
 
 def laid_out(tensor: Tensor) -> Tensor:
     """In memory as it is seen: one number after another, and not to be negated where it is read."""
+    if tensor.is_contiguous() and not tensor.is_neg():
+        return tensor
     return tensor.resolve_neg().contiguous()
 
 
@@ -176,27 +181,45 @@ def _call(
     matrix: Tensor | None,
     shift: Tensor | None,
     parameters: Sequence[Tensor | None],
+    checked: bool = False,
 ) -> _Call:
-    """What is computed. Raises ValueError for what would be read or written past its end."""
-    first, last = parameters[0], parameters[7]
-    if first is None or last is None or not first.dim() == last.dim() == x.dim() == 4:
+    """What is computed; see `_check`, which what was called once need not pass again."""
+    if not checked:
+        _check(step, x, added, matrix, shift, *parameters)
+    first, last = cast(Tensor, parameters[0]), cast(Tensor, parameters[7])
+    hidden = first.shape[0]
+    apart = hidden if added is not None and added.dim() == 4 else 0
+    shape = (*x.shape, step.kept, last.shape[0], hidden, last.shape[2])
+    return _Call(
+        _Shape(*shape, matrix is not None, step.transform, apart, step.jobs),
+        _Parameters(*map(at, (*parameters, matrix, shift))),
+        Threads.of_torch(),
+        x=at(x),
+        added=at(added),
+    )
+
+
+def _check(step: Step, *given: Tensor | None) -> None:
+    """Raises ValueError for what would be read or written past its end."""
+    x, added, matrix, _, first, *_ = given
+    last = given[11]
+    if x is None or first is None or last is None or not first.dim() == last.dim() == x.dim() == 4:
         raise ValueError("images and the weights of convolutions have four dimensions")
     (n, channels, height, width), (hidden, kept) = x.shape, first.shape[:2]
     outputs, taps, moved = last.shape[0], last.shape[2], channels - kept
-    given = x, added, matrix, shift, *parameters
-    wanted = (
-        (n, channels, height, width),
+    wanted = [
+        x.shape,
         None if added is None else (n, hidden) if added.dim() == 2 else (n, height, width, hidden),
         *((None, None) if matrix is None else ((channels, channels), (channels,))),
         *((hidden, kept, 3, 3), (hidden, 3, 3), (hidden,), (hidden,)),
         *((hidden, hidden, 1, 1), (hidden,), (hidden,)),
         *((outputs, hidden, taps, taps), (outputs, 3, 3) if taps == 3 else None),
         *((outputs,), (outputs,)),
-    )
-    shapes = tuple(None if t is None else tuple(t.shape) for t in given)
+    ]
+    shapes = [None if t is None else t.shape for t in given]
     if shapes != wanted:
         raise ValueError(f"sizes that do not fit: {shapes} where {wanted} is wanted")
-    if not all(t is None or (t.dtype == torch.float32 and t.is_cpu) for t in given):
+    if not all([t is None or (t.dtype is torch.float32 and t.is_cpu) for t in given]):  # noqa: C419
         raise ValueError("kernels are for float32 on the CPU")
     changes = {NONE: outputs, ADDITIVE: moved, AFFINE: 2 * moved}.get(step.transform)
     if kept != step.kept or outputs != changes or taps not in (1, 3) or moved < 0:
@@ -205,17 +228,6 @@ def _call(
         raise ValueError("a conditioner alone reads all channels")
     if not (x.numel() and hidden and outputs and step.jobs > 0 and in_reach(x, outputs)):
         raise ValueError(f"there are no kernels for sizes such as {shapes}")
-    apart = hidden if added is not None and added.dim() == 4 else 0
-    shape = (n, channels, height, width, kept, outputs, hidden, taps)
-    products = n * height * width * hidden * (9 * kept + hidden + taps**2 * outputs)
-    threads_of = jobs(products, MULTIPLICATIONS, step.jobs)
-    return _Call(
-        _Shape(*shape, matrix is not None, step.transform, apart, threads_of),
-        _Parameters(*map(at, (*parameters, matrix, shift))),
-        Threads.of_torch(),
-        x=at(x),
-        added=at(added),
-    )
 
 
 def in_reach(x: Tensor, outputs: int) -> bool:
@@ -287,7 +299,7 @@ def _backward(
 ) -> tuple[Tensor | None, ...]:
     step, *tensors = inputs
     x, added, matrix, shift, *parameters = _contiguous(*tensors)
-    call = _call(step, x, added, matrix, shift, parameters)
+    call = _call(step, x, added, matrix, shift, parameters, checked=True)
     kept = list(kept)
     if matrix is not None:
         call.y = at(kept.pop(0))
@@ -295,7 +307,7 @@ def _backward(
         call.h = at(kept.pop(0))
     if not step.recompute:
         call.h1, call.h2 = map(at, kept)
-    given = _contiguous(*grads)
+    given = list(map(laid_out, grads))
     if step.transform == NONE:
         *_, by_h = given
         call.by_h = at(by_h)
@@ -339,8 +351,8 @@ class FoldKernel(Kernel):
         inputs: Sequence[Any], kept: Sequence[Tensor], *grads: Tensor
     ) -> tuple[Tensor | None, ...]:
         packed, permutation, signs, bias, logs = _contiguous(*inputs)
-        fold, scratch = _fold(packed, permutation, signs, bias, logs)
-        by_matrix, by_shift, by_log_det = _contiguous(*grads)
+        fold, scratch = _fold(packed, permutation, signs, bias, logs, checked=True)
+        by_matrix, by_shift, by_log_det = map(laid_out, grads)
         fold.by_matrix, fold.by_shift = at(by_matrix), at(by_shift)
         fold.by_log_det = by_log_det.item()
         found = torch.empty_like(packed), torch.empty_like(bias), torch.empty_like(logs)
@@ -351,14 +363,20 @@ class FoldKernel(Kernel):
 
 
 def _fold(
-    packed: Tensor, permutation: Tensor, signs: Tensor, bias: Tensor, logs: Tensor
+    packed: Tensor,
+    permutation: Tensor,
+    signs: Tensor,
+    bias: Tensor,
+    logs: Tensor,
+    checked: bool = False,
 ) -> tuple[_Fold, Tensor]:
     n, given = packed.shape[-1:].numel(), (packed, signs, bias, logs, permutation)
+    if not checked:
+        shapes = [t.shape for t in given]
+        kinds = [t.dtype if t.is_cpu else t.device for t in given]
+        if shapes != [(n, n), *[(n,)] * 4] or kinds != [*[torch.float32] * 4, torch.int64]:
+            raise ValueError(f"factors {shapes} of {kinds} do not fit")
+        if sorted(permutation.tolist()) != list(range(n)):
+            raise ValueError(f"this is no permutation: {permutation.tolist()}")
     scratch = _memory(6 * n * n + 2 * n, torch.float64)
-    shapes = [tuple(t.shape) for t in given]
-    kinds = [t.dtype if t.is_cpu else t.device for t in given]
-    if shapes != [(n, n), *[(n,)] * 4] or kinds != [*[torch.float32] * 4, torch.int64]:
-        raise ValueError(f"factors {shapes} of {kinds} do not fit")
-    if sorted(permutation.tolist()) != list(range(n)):
-        raise ValueError(f"this is no permutation: {permutation.tolist()}")
     return _Fold(n, *map(at, (*given, scratch))), scratch
