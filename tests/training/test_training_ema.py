@@ -69,6 +69,7 @@ def test_saved_model_is_the_average_and_gives_the_reported_figure(tmp_path: Path
     assert float(total[0] / total[1]) == pytest.approx(result.best_figure, abs=1e-6)
 
 
+@pytest.mark.usefixtures("plain")  # in kernels, narrow networks compute in float32 anyway
 def test_training_in_bfloat16_keeps_a_model_that_computes_in_float32(tmp_path: Path) -> None:
     low = tiny_run(tmp_path / "low", precision="bfloat16")
     tiny_run(tmp_path / "high")
