@@ -61,8 +61,36 @@ __all__ = [
     "save",
 ]
 
+_HOMES = {
+    "glowkit.core": [
+        "MIDPOINT",
+        "Bijection",
+        "Chain",
+        "Density",
+        "GlowkitError",
+        "GlowkitWarning",
+        "frozen",
+        "initialize",
+        "keep_freed_memory",
+    ],
+    "glowkit.densities": ["Dequantize", "Split", "Then"],
+    "glowkit.models": [
+        "PRESETS",
+        "FlowPPConfig",
+        "GlowConfig",
+        "NICEConfig",
+        "PointsConfig",
+        "RealNVPConfig",
+        "build",
+        "family",
+        "load",
+        "save",
+    ],
+    "glowkit.tasks": ["bits_per_dim", "reconstruct"],
+}
+
 if not TYPE_CHECKING:
-    __getattr__ = lazy_names(__name__, __file__)
+    __getattr__ = lazy_names(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -42,5 +42,22 @@ __all__ = [
     "sum_per_example",
 ]
 
+_HOMES = {
+    "glowkit.system.allocator": ["keep_freed_memory"],
+    "glowkit.core.bijection": [
+        "Bijection",
+        "Conditioned",
+        "constant_ladj",
+        "pixelwise_ladj",
+        "sum_per_example",
+    ],
+    "glowkit.core.chain": ["Chain"],
+    "glowkit.core.density": ["MIDPOINT", "Density", "Generator", "NoiseSpec", "draw"],
+    "glowkit.system.errors": ["GlowkitError", "GlowkitWarning", "shown"],
+    "glowkit.core.finite": ["nan_where_broken"],
+    "glowkit.core.freezing": ["frozen"],
+    "glowkit.core.initialization": ["DataDependent", "initialize"],
+}
+
 if not TYPE_CHECKING:
-    __getattr__ = lazy_names(__name__, __file__)
+    __getattr__ = lazy_names(__name__, _HOMES)

@@ -47,4 +47,13 @@ __all__ = [
 
 if not TYPE_CHECKING:
     # A command needs one family of five.
-    __getattr__ = lazy_names(__name__, __file__)
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "glowkit.models.flowpp": ["FlowPPConfig"],
+            "glowkit.models.glow": ["GlowConfig"],
+            "glowkit.models.nice": ["NICEConfig"],
+            "glowkit.models.points": ["PointsConfig"],
+            "glowkit.models.realnvp": ["RealNVPConfig"],
+        },
+    )

@@ -24,4 +24,10 @@ __all__ = [
 
 if not TYPE_CHECKING:
     # Lightning takes seconds to import, and reading a run's settings does not need it.
-    __getattr__ = lazy_names(__name__, __file__)
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "glowkit.training.fit": ["TrainResult", "train"],
+            "glowkit.training.objective": ["preparation"],
+        },
+    )
