@@ -38,12 +38,12 @@ def test_figures_say_what_they_are_of(cli: Cli, no_time: None, tmp_path: Path) -
     said = train(cli, run)
     whole = said["validation_images_in_split"]
     assert (said["images"], said["images_in_split"]) == (64, 300)
-    assert said["round_trip_images"] == 32
+    assert said["round_trip_images"] == 16
     assert said["validation_images"] == 64 < whole
     page = text_of(run / "report.html")
     assert "64 of 300 images of 17 levels" in page
     assert "<td>64 of 300</td>" in page
-    assert "largest pixel error of decode(encode(x)) of 32 images" in page
+    assert "largest pixel error of decode(encode(x)) of 16 images" in page
     assert f"validation is on 64 of {whole} images" in page
 
 
@@ -51,7 +51,7 @@ def test_the_terminal_says_it_too(cli: Cli, no_time: None, tmp_path: Path) -> No
     outcome = cli("train", "digits", *SHORT, "--out", tmp_path / "run")
     assert re.search(r"validation bits/dim +\d\.\d+ \(best, kept\), of 64 of 2\d\d", outcome.out)
     assert re.search(r"images +64 of 300\n", outcome.out)
-    assert "decode(encode(x)) of 32 images" in outcome.out
+    assert "decode(encode(x)) of 16 images" in outcome.out
     noted = re.sub(r"\s+", " ", outcome.err)
     assert re.search(r"validation figures are of 64 of 2\d\d images, .* --whole-evaluations", noted)
 

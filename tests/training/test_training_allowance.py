@@ -128,7 +128,7 @@ def test_evaluations_stay_within_their_part(slow: SlowModel, tmp_path: Path) -> 
     clock = slow(batch=0.3)
     result = tiny_run(tmp_path / "run", **MINUTE)
     first, *others = clock.evaluations
-    assert len(others) == 3
+    assert len(others) == 2  # by the interval alone there would be three
     assert all(rows == first for rows in others)
     assert first == spread(21, len(first))
     assert 4 <= len(first) < 21
@@ -238,8 +238,7 @@ def test_layers_see_fewer_images_when_time_is_up(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(model, "encode", watched)
     split, prepare = source.splits["train"], preparation(source, model)
     fit.initialize_from(model, split, prepare, 0, most=64, seconds=4)
-    assert seen[:3] == [64, 32, 16]
-    assert seen[-1] >= 8
+    assert seen == [64, 16, 8]
     layers = [module for module in model.modules() if is_data_dependent(module)]
     assert layers
     assert all(layer.initialized for layer in layers)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from glowkit.training.batches import Batch
 
 
-DECODED_AT_ONCE = 32
+DECODED_AT_ONCE = 16
 UNDECODED = "the largest error is not known"
 
 

@@ -124,7 +124,7 @@ def initialize_from(
     (Under DDP, rank 0's parameters and buffers are what every rank starts from anyway.)
 
     most: examples. seconds: about half of the time it may take: when they are over, the layers that
-    are left see half as many examples, for half as long, and so on.
+    are left see a quarter of the examples, for half as long, and so on.
     """
     rows = permutation(len(split), INITIALIZATION, seed)
     pixels = prepare(split.__getitems__(rows[:1]))[0][0, 0].numel()  # 1 of a point
@@ -142,7 +142,7 @@ def initialize_from(
                 initialize(model, x, context, generator)
             return
         except _OutOfTime:
-            count, seconds = max(limits.start, count // 2), seconds / 2
+            count, seconds = max(limits.start, count // 4), seconds / 2
 
 
 @dataclass(frozen=True)
