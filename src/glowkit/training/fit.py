@@ -85,7 +85,7 @@ def check_precision(model: Density, precision: str | None) -> None:
 # Activations of the widest presets on this many pixels take about a quarter of a gigabyte.
 _INITIALIZATION_PIXELS = 2**19
 _INITIALIZATION_IMAGES = range(8, 512)
-_INITIALIZATION_IMAGES_A_MINUTE = 256
+_INITIALIZATION_IMAGES_A_MINUTE = 128
 """Of a budget in minutes: what a layer learns from more is not worth the time of a step."""
 
 
