@@ -125,6 +125,10 @@ def test_points(cli: Cli, tmp_path: Path) -> None:
     said = strict(cli("train", "points:moons", *few, "--out", run, "--json").out)
     assert isinstance(said.pop("points_per_second"), float)
     assert isinstance(said.pop("validation_nll_nats"), float)
+    for name in ("points", "validation_points"):
+        whole = said[f"{name}_in_split"]
+        assert said.pop(name) == whole if name != "points" else said[name] == whole
+    said.pop("validation_points_in_split")
     check(said, "points", "train")
     check(strict(cli("evaluate", run, "--json").out), "points", "evaluate")
     said = strict(cli("sample", run, "-n", 9, "--json").out)

@@ -50,6 +50,10 @@ LINES = {
     "a port below all": ("app {run} --port -1", "'--port'"),
     "port zero": ("app {run} --port 0", "'--port'"),
     "a port above all": ("app {run} --port 70000", "'--port'"),
+    "whole by epochs": (
+        "train digits --epochs 1 --whole-evaluations",
+        "leave out --whole-evaluations",
+    ),
     "devices below none": ("train digits --devices -1 --out {files}/new", "--devices 1"),
     "no host": ("train digits --nodes 0 --out {files}/new", "'--nodes'"),
 }

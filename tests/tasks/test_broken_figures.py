@@ -56,6 +56,16 @@ def breaking(model: Density, monkeypatch: pytest.MonkeyPatch, row: int) -> Densi
     return model
 
 
+def test_a_part_of_the_images_is_decoded_again(images: Tensor) -> None:
+    model, batches = model_of(images), [(images[:4], None), (images[4:], None)]
+    whole = evaluate(model, batches)
+    for given, taken in (([(images[:3], None)], 3), ([(images[:5], None)] * 2, 6)):
+        part = evaluate(model, batches, round_trips=given)
+        assert (part.images, part.round_trip_images) == (6, taken)
+        assert part.largest_pixel_error == 0
+    assert whole.round_trip_images == whole.images == 6
+
+
 def test_an_evaluation_counts_what_does_not_come_back(
     images: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -48,8 +48,8 @@ def ranked_run(run: Path, spoil_rank: int, memory: str) -> None:
     likelihood.training_loss = spoilt
     likelihood.bits_per_dim = lambda m, x, c, _: bits(m, x, c, MIDPOINT)
     fit.build = lambda config: build(replace(config, memory=memory)).double()
-    fit.initialize_from = lambda m, split, prepare, seed: initialize(
-        m, split, prepare, seed + 100 * rank
+    fit.initialize_from = lambda m, split, prepare, seed, *others: initialize(
+        m, split, prepare, seed + 100 * rank, *others
     )
     train_loop = fit.train_loop
 

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -297,13 +298,26 @@ def _plain(value: Any, name: str, lost: dict[str, str]) -> Any:
 
 
 def split_batches(
-    opened: Opened, data: "Source | PointSource", split: str, batch_size: int
+    opened: Opened,
+    data: "Source | PointSource",
+    split: str,
+    batch_size: int,
+    until: float = math.inf,
 ) -> "Iterator[tuple[Tensor, Tensor | None]]":
-    """The examples of a split, ready for the model, with a progress bar on stderr."""
+    """The examples of a split, ready for the model, with a progress bar on stderr.
+
+    until: the time of `time.monotonic` after which there is no further batch, but for the first;
+    where there is one, the examples are in an order whose beginning is spread over the split.
+    """
+    from glowkit.training.allowance import spread
+
     examples = split_of(data, split)
-    for start in bar(range(0, len(examples), batch_size), f"{split} split"):
-        rows = range(start, min(start + batch_size, len(examples)))
-        yield prepared(opened, data, examples, rows)
+    whole = len(examples)
+    every = range(whole) if math.isinf(until) else spread(whole, whole)
+    for start in bar(range(0, whole, batch_size), f"{split} split"):
+        if start and time.monotonic() >= until:
+            return
+        yield prepared(opened, data, examples, every[start : start + batch_size])
 
 
 def split_of(data: "Source | PointSource", split: str) -> "Split":

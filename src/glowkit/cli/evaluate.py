@@ -1,5 +1,7 @@
 """glowkit evaluate: the figures of a model on a split."""
 
+import math
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +27,7 @@ from glowkit.cli.common import (
     say_unknown,
     show_json,
     split_batches,
+    split_of,
 )
 from glowkit.cli.speech import QUIET, say, show
 from glowkit.system.errors import GlowkitError
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from glowkit.training.batches import Batch
 
 
+DECODED_AT_ONCE = 16
 UNDECODED = "the largest error is not known"
 
 
@@ -44,11 +48,22 @@ def assess(
     importance: int,
     batch_size: int,
     seed: int,
+    seconds: float = math.inf,
 ) -> dict[str, Any]:
-    """Evaluate a model on one split of the data; the figures by their plain names."""
-    batches = split_batches(opened, data, split, batch_size)
+    """Evaluate a model on one split of the data; the figures by their plain names.
+
+    seconds: how long it may take. Two thirds of them are for likelihoods, and decoding, of few
+    images at a time because it can be slow, has the rest.
+    """
+    objective, begun = opened.objective, time.monotonic()
+    batches = split_batches(opened, data, split, batch_size, begun + seconds * 2 / 3)
+    again = None
+    if math.isfinite(seconds):
+        few = min(batch_size, DECODED_AT_ONCE)
+        again = split_batches(opened, data, split, few, begun + seconds)
     noise = opened.generator(seed)
-    figures = opened.objective.evaluate(opened.model, data, batches, importance, noise)
+    figures = objective.evaluate(opened.model, data, batches, importance, noise, again)
+    figures[f"{objective.things}_in_split"] = len(split_of(data, split))
     say_figures(opened, figures)
     return figures
 
@@ -59,7 +74,8 @@ def say_figures(opened: Opened, figures: Mapping[str, Any]) -> None:
 
     things = opened.objective.things
     total = figures[things]
-    say_number(figures[f"broken_{things}"], total, REMEDY, UNDECODED, things)
+    decoded = figures.get(f"round_trip_{things}", total)
+    say_number(figures[f"broken_{things}"], decoded, REMEDY, UNDECODED, things)
     say_unknown(figures[f"not_finite_{things}"], total, things)
 
 

@@ -141,6 +141,10 @@ def plan(request: Request, resumed: Path | None) -> Planned:
         name = own.name if own else request.preset or usual.preset
         if not given.keys() & {"epochs", "minutes"}:
             given["minutes"] = usual.minutes
+        if "epochs" in given and "whole_evaluations" in given:
+            raise GlowkitError(
+                "under a budget in epochs all evaluations are whole: leave out --whole-evaluations"
+            )
         given = usual.training | given
         if "minutes" in given and "evaluate_every" not in given:
             # An epoch can be a second or an hour: twenty evaluations a run, and not too close.

@@ -59,6 +59,7 @@ def report(
     batches = split_batches(opened, data, split, batch_size)
     each = measure(opened.model, batches, importance, opened.generator(seed))
     bits, figures = each[0], asdict(summary(opened.model, *each, importance))
+    figures["images_in_split"] = len(bits)
     say_figures(opened, figures)
     sections = gallery(opened, data, split, bits, importance, batch_size, seed, bool(fitted))
     broken = sum(section.broken for section in sections)

@@ -33,10 +33,12 @@ def report_of(
     baselines: Mapping[str, float],
     sections: "Sequence[Section]" = (),
     told: Mapping[str, float] | None = None,
+    validated: Mapping[str, int] | None = None,
 ) -> Path:
     """Keep these figures and sections in RUN/report, and write RUN/report.html from all kept there.
 
     data: the name of what they are of. told: the figures of `classify`, if asked for.
+    validated: how much of the validation split training has evaluated, and of how much.
     """
     from glowkit.cli.attributes import weights_of
     from glowkit.training.report import Part, write_part
@@ -49,6 +51,8 @@ def report_of(
     if baselines:
         of_levels = about | {"levels": figures["levels"]}
         parts.append(Part(f"baselines-{split}", "baselines", dict(baselines), of_levels))
+    if validated:
+        parts.append(Part("validation", "validation", dict(validated)))
     if told:
         of_images = about | {"images": figures["images"]}
         parts.append(
@@ -101,6 +105,8 @@ def _write(opened: Opened, main: "Part") -> Path:
     figures = [p for p in parts if p.kind == "figures" and opened.objective.figure in p.content]
     others = [part for part in figures if part.name != main.name]
     kept = [part for part in parts if part.kind == "section"]
+    things = opened.objective.things
+    validated = [p.content for p in parts if p.kind == "validation" and things in p.content]
     if fitted:
         kept = [part for part in kept if part.content["title"] != "Baselines"]
     drawn = [*sorted(folder.path.glob("samples/*.gif")), *sorted(folder.path.glob("samples/*.png"))]
@@ -127,6 +133,7 @@ def _write(opened: Opened, main: "Part") -> Path:
         ],
         others=[_other(opened, part, main.weights) for part in others],
         notes=notes,
+        validated=next(iter(validated), None),
     )
 
 

@@ -1,6 +1,7 @@
 """`glowkit train`: from data to a run folder."""
 
 import os
+import time
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -71,6 +72,14 @@ def train(
             help="Minutes between evaluations; by default a 20th of --minutes, or an epoch."
         ),
     ] = None,
+    whole_evaluations: Annotated[
+        bool | None,
+        typer.Option(
+            "--whole-evaluations",
+            help="Evaluate whole splits, however short --minutes is; by default as much of them as"
+            " a fifth of it has time for.",
+        ),
+    ] = None,
     seed: Annotated[int | None, SEED] = None,
     out: Annotated[Path | None, typer.Option(metavar="RUN", help="Folder of the run.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
@@ -101,6 +110,7 @@ def train(
     from glowkit.models import count_parameters
     from glowkit.training import TrainConfig
     from glowkit.training import train as run_training
+    from glowkit.training.allowance import allowance, number_of
 
     changes = {field.name: options[field.name] for field in fields(TrainConfig)}
     data = {"size": size, "channels": channels, "skip_bad": skip_bad or None}
@@ -145,12 +155,16 @@ def train(
         raise typer.Exit(130)
     if result.rank:
         return
+    ended = time.monotonic()
     opened = open_model(folder)
     fitted = baseline_figures(opened, images, "test", 0)
     objective = opened.objective
     batch = objective.batch_after(planned.training.batch_size)
-    figures = assess(opened, images, "test", 1, batch, 0)
-    report = report_of(opened, images.name, "test", figures, fitted)
+    left = allowance(planned.training) - result.aside_seconds - (time.monotonic() - ended)
+    figures = assess(opened, images, "test", 1, batch, 0, left)
+    things = objective.things
+    validated = {things: result.validation_examples, f"{things}_in_split": result.validation_split}
+    report = report_of(opened, images.name, "test", figures, fitted, validated=validated)
     if as_json:
         show_json(
             figures
@@ -164,9 +178,10 @@ def train(
                 "step": result.step,
                 "epochs": result.epochs,
                 "minutes": result.elapsed_seconds / 60,
-                f"{objective.things}_per_second": result.images_per_second,
+                f"{things}_per_second": result.images_per_second,
                 "skipped_steps": result.skipped_steps,
                 f"validation_{objective.figure}": result.best_figure,
+                **{f"validation_{name}": value for name, value in validated.items()},
                 "model_path": str(folder / "model"),
                 "samples_path": str(folder / "samples"),
                 "metrics_path": str(folder / "metrics.csv"),
@@ -178,9 +193,10 @@ def train(
     trained = {
         "trained": f"{result.step} steps, {result.epochs:.1f} epochs,"
         f" {result.elapsed_seconds / 60:.1f} minutes,"
-        f" {result.images_per_second:.0f} {objective.things}/s",
+        f" {result.images_per_second:.0f} {things}/s",
         "skipped steps": str(result.skipped_steps),
-        f"validation {objective.unit}": f"{result.best_figure:.4f} (best, kept)",
+        f"validation {objective.unit}": f"{result.best_figure:.4f} (best, kept),"
+        f" of {number_of(validated, things)} {things}",
     }
     show(
         f"{folder} on the test split of {images.name}",

@@ -105,8 +105,9 @@ class Evaluation:
     bits_per_dim: the mean over images, an upper bound; standard_error: of that mean.
     levels: integers a pixel can be, without which bits/dim means nothing.
     largest_pixel_error: of decode(encode(x)), in levels; 0 for a model that inverts, NaN where
-    any image could not be decoded. broken_images: how many could not. not_finite_images: how many
-    have a bits/dim that is not finite, so that the mean is not either.
+    any image could not be decoded. broken_images: how many could not. round_trip_images: how many
+    of the images were encoded and decoded again for these. not_finite_images: how many have a
+    bits/dim that is not finite, so that the mean is not either.
     """
 
     bits_per_dim: float
@@ -116,6 +117,7 @@ class Evaluation:
     importance_samples: int
     largest_pixel_error: int | float
     broken_images: int
+    round_trip_images: int
     not_finite_images: int
 
 
@@ -124,15 +126,18 @@ def evaluate(
     batches: Iterable[tuple[Tensor, Tensor | None]],
     importance_samples: int = 1,
     generator: Generator = None,
+    round_trips: Iterable[tuple[Tensor, Tensor | None]] | None = None,
 ) -> Evaluation:
     """Evaluate a model on every image of the batches (images, context); none is dropped.
+
+    round_trips: some of the images again, to be encoded and decoded instead of all: decoding can
+    take several times as long as bits/dim.
 
     Raises:
         GlowkitError: when there is no image.
     """
-    return summary(
-        model, *measure(model, batches, importance_samples, generator), importance_samples
-    )
+    measured = measure(model, batches, importance_samples, generator, round_trips)
+    return summary(model, *measured, importance_samples)
 
 
 @torch.no_grad()
@@ -141,13 +146,16 @@ def measure(
     batches: Iterable[tuple[Tensor, Tensor | None]],
     importance_samples: int = 1,
     generator: Generator = None,
+    round_trips: Iterable[tuple[Tensor, Tensor | None]] | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Of each image, bits/dim in float64, the pixel error, and whether it could not be decoded.
 
-    Three tensors (N,). The error is the largest of an image's values, and means nothing for a
-    broken one.
+    Three tensors (N,), the latter two shorter where `round_trips` holds fewer images, of which no
+    more than there are in the batches are taken. The error is the largest of an image's values, and
+    means nothing for a broken one.
     """
-    each: list[tuple[Tensor, Tensor, Tensor]] = []
+    each: list[Tensor] = []
+    decoded_again: list[tuple[Tensor, Tensor]] = []
     with frozen(model):
         for batch in batches:
             if not isinstance(batch, Sequence) or len(batch) != 2:
@@ -157,13 +165,26 @@ def measure(
                 )
             images, context = batch
             bits = bits_per_dim(model, images, context, generator, importance_samples)
-            again, broken = reconstruction(model, images, context)
-            error = (images.long() - again.long()).abs().flatten(1).amax(1)
-            each.append((bits.double().cpu(), error.cpu(), broken.cpu()))
-    if not any(len(bits) for bits, _, _ in each):
-        raise GlowkitError("there are no images to evaluate")
-    bits, error, broken = (torch.cat(parts) for parts in zip(*each, strict=True))
-    return bits, error, broken
+            each.append(bits.double().cpu())
+            if round_trips is None:
+                decoded_again.append(_round_trip(model, images, context))
+        left = sum(map(len, each))
+        if not left:
+            raise GlowkitError("there are no images to evaluate")
+        for images, context in round_trips or ():
+            context = None if context is None else context[:left]
+            decoded_again.append(_round_trip(model, images[:left], context))
+            left -= len(decoded_again[-1][0])
+            if not left:
+                break
+    error, broken = (torch.cat(parts) for parts in zip(*decoded_again, strict=True))
+    return torch.cat(each), error, broken
+
+
+def _round_trip(model: Density, images: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The largest error of each image, in levels, and whether it could not be decoded."""
+    again, broken = reconstruction(model, images, context)
+    return (images.long() - again.long()).abs().flatten(1).amax(1).cpu(), broken.cpu()
 
 
 def summary(
@@ -179,5 +200,6 @@ def summary(
         importance_samples=importance_samples,
         largest_pixel_error=math.nan if broken.any() else int(error.max()),
         broken_images=int(broken.sum()),
+        round_trip_images=len(error),
         not_finite_images=int((~bits.isfinite()).sum()),
     )

@@ -1,6 +1,6 @@
 """Batches as a pure function of seed and step, so that a resumed run repeats itself."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -154,14 +154,16 @@ def validation_batches(
     device: torch.device,
     rank: int = 0,
     ranks: int = 1,
+    examples: Sequence[int] | None = None,
 ) -> Iterator[Noisy]:
     """Every `ranks`-th batch of a split: those of all ranks are the whole split, without padding.
 
-    The noise is the same at every evaluation and for any number of ranks, so that their differences
-    are the model's.
+    examples: the numbers of those to take, in order; by default all. The noise is the same at every
+    evaluation and for any number of ranks, so that their differences are the model's.
     """
-    for number in range(rank, -(-len(split) // batch_size), ranks):
-        rows = range(len(split))[number * batch_size : (number + 1) * batch_size]
+    every = range(len(split)) if examples is None else examples
+    for number in range(rank, -(-len(every) // batch_size), ranks):
+        rows = every[number * batch_size : (number + 1) * batch_size]
         x, context = prepare(split.__getitems__(list(rows)))
         noise = torch.Generator(device).manual_seed(mixed_seed(VALIDATION_NOISE, number, 0))
         yield x.to(device), None if context is None else context.to(device), noise

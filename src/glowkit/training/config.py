@@ -72,6 +72,8 @@ class TrainConfig:
     epochs, minutes: the budget; minutes count evaluations too, but not the time between a
         run and its resumption.
     evaluate_every: minutes between evaluations on the validation split; None is every epoch.
+    whole_evaluations: evaluate whole splits under a budget in minutes too, however long it takes;
+        else as many examples, and as often, as `allowance` has time for.
 
     Raises GlowkitError for a value that cannot work.
 
@@ -91,6 +93,7 @@ class TrainConfig:
     epochs: float | None = None
     minutes: float | None = None
     evaluate_every: float | None = None
+    whole_evaluations: bool = False
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -143,8 +146,8 @@ _LARGEST = 2**63 - 1  # of what torch takes as a seed or a count
 
 def _check_type(name: str, value: object, kind: str) -> None:
     """Refuse a value that is not of its field's type, such as "float | None"."""
-    if (value is None and "None" in kind) or isinstance(value, bool):
-        good = value is None
+    if (value is None and "None" in kind) or isinstance(value, bool) or "bool" in kind:
+        good = value is None or (isinstance(value, bool) and "bool" in kind)
     elif "str" in kind:
         good = isinstance(value, str)
     else:
@@ -152,6 +155,7 @@ def _check_type(name: str, value: object, kind: str) -> None:
         good = number and (not isinstance(value, int) or value <= _LARGEST)
     if not good:
         wanted = "text" if "str" in kind else "a whole number" if "int" in kind else "a number"
+        wanted = "true or false" if "bool" in kind else wanted
         hint = "; YAML takes 1e-3 for text, and 1.0e-3 for a number" * _like_number(value)
         raise GlowkitError(
             f"{name} is {shown(value)}, of the wrong type; it must be {wanted}{hint}"

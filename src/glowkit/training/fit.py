@@ -4,6 +4,7 @@ import io
 import logging
 import math
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -17,12 +18,13 @@ from rich.console import Console
 
 from glowkit.core.chain import fall_back
 from glowkit.core.density import Density
-from glowkit.core.initialization import initialize
+from glowkit.core.initialization import initialize, is_data_dependent
 from glowkit.data.source import Source
 from glowkit.data.toy import PointSource
 from glowkit.models.families import Config, build
 from glowkit.nets.fast import precision_nets
 from glowkit.system.errors import GlowkitError
+from glowkit.training.allowance import allowance, for_initialization
 from glowkit.training.batches import (
     INITIALIZATION,
     Preparation,
@@ -83,23 +85,64 @@ def check_precision(model: Density, precision: str | None) -> None:
 # Activations of the widest presets on this many pixels take about a quarter of a gigabyte.
 _INITIALIZATION_PIXELS = 2**19
 _INITIALIZATION_IMAGES = range(8, 512)
+_INITIALIZATION_IMAGES_A_MINUTE = 128
+"""Of a budget in minutes: what a layer learns from more is not worth the time of a step."""
 
 
-def initialize_from(model: Density, split: Split, prepare: Preparation, seed: int) -> None:
+class _OutOfTime(Exception):
+    """Ends a pass between two layers."""
+
+
+@contextmanager
+def _ended_after(model: Density, seconds: float) -> Iterator[None]:
+    """Raises _OutOfTime from a pass that comes to a data-dependent layer later than that."""
+    begun = time.monotonic()
+
+    def look(*_: object) -> None:
+        if time.monotonic() - begun > seconds:
+            raise _OutOfTime
+
+    layers = [module for module in model.modules() if is_data_dependent(module)]
+    handles = [layer.register_forward_pre_hook(look) for layer in layers]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def initialize_from(
+    model: Density,
+    split: Split,
+    prepare: Preparation,
+    seed: int,
+    most: float = math.inf,
+    seconds: float = math.inf,
+) -> None:
     """Initialise data-dependent layers from some of the training data, alike on every rank.
 
     (Under DDP, rank 0's parameters and buffers are what every rank starts from anyway.)
+
+    most: examples. seconds: about half of the time it may take: when they are over, the layers that
+    are left see a quarter of the examples, for half as long, and so on.
     """
     rows = permutation(len(split), INITIALIZATION, seed)
     pixels = prepare(split.__getitems__(rows[:1]))[0][0, 0].numel()  # 1 of a point
     limits = _INITIALIZATION_IMAGES
     count = max(limits.start, min(limits.stop, _INITIALIZATION_PIXELS // pixels))
-    chosen = rows[:count]
-    if len(chosen) == 1:  # the one image of a set of three, whose noise still differs
-        chosen = chosen.repeat(2)
-    x, context = prepare(split.__getitems__(chosen))
-    generator = torch.Generator().manual_seed(mixed_seed(INITIALIZATION, seed))
-    initialize(model, x, context, generator)
+    count = max(limits.start, int(min(count, most)))
+    while True:
+        chosen = rows[:count]
+        if len(chosen) == 1:  # the one image of a set of three, whose noise still differs
+            chosen = chosen.repeat(2)
+        x, context = prepare(split.__getitems__(chosen))
+        generator = torch.Generator().manual_seed(mixed_seed(INITIALIZATION, seed))
+        try:
+            with _ended_after(model, seconds if count > limits.start else math.inf):
+                initialize(model, x, context, generator)
+            return
+        except _OutOfTime:
+            count, seconds = max(limits.start, count // 4), seconds / 2
 
 
 @dataclass(frozen=True)
@@ -109,6 +152,8 @@ class TrainResult:
     best_figure: on the validation split, bits/dim of images or nats of points, of the weights in
         `run`/model; infinite before the first evaluation.
     step, epochs, elapsed_seconds: over all resumptions; the saved ones when interrupted.
+    aside_seconds: of initialisation and evaluations, over all resumptions.
+    validation_examples: how many `best_figure` is of; validation_split: of how many.
     images_per_second: of this process, evaluations left out.
     rank: of this process; rank 0 wrote the run folder.
     interrupted: whether Ctrl-C or SIGTERM ended it; `run` is saved and resumes.
@@ -119,6 +164,9 @@ class TrainResult:
     step: int
     epochs: float
     elapsed_seconds: float
+    aside_seconds: float
+    validation_examples: int
+    validation_split: int
     images_per_second: float
     skipped_steps: int
     rank: int
@@ -181,8 +229,14 @@ def train(
         check_precision(model, train_config.precision)
         resumed = resume_point(folder, plan, model) if resume else None
         if resumed is None:
-            initialize_from(model, split, prepare, train_config.seed)
-        state = RunState() if resumed is None else resumed.state
+            begun, most = time.monotonic(), math.inf
+            if math.isfinite(allowance(train_config)):
+                most = _INITIALIZATION_IMAGES_A_MINUTE * (train_config.minutes or math.inf)
+            seconds = for_initialization(train_config)
+            initialize_from(model, split, prepare, train_config.seed, most, seconds)
+            state = RunState(aside=time.monotonic() - begun)
+        else:
+            state = resumed.state
         if first:
             write_settings(
                 folder.path,
@@ -225,12 +279,16 @@ def train(
             f"no evaluation gave finite {subject.unit}, so no model was kept; try a lower "
             "--learning-rate or a longer warm-up"
         )
+    validation = len(source.splits["validation"])
     return TrainResult(
         folder.path,
         state.best_figure,
         training.saved_step if training.interrupted else state.step,
         plan.epoch(state),
         state.elapsed,
+        state.aside,
+        state.evaluated_examples or validation,
+        validation,
         training.trained_steps * plan.epochs.batch_size / (training.trained_seconds or math.nan),
         state.skipped_steps,
         fabric.global_rank,

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import InitVar, dataclass
 from typing import Any
 
@@ -12,15 +12,14 @@ from torch import Tensor, nn
 
 from glowkit.core.density import Density, Generator
 from glowkit.core.finite import not_finite
-from glowkit.core.freezing import frozen
 from glowkit.models import save
 from glowkit.nets.batchnorm import BatchShare, following_moments, share_batch
 from glowkit.nets.fast import set_precision
 from glowkit.pictures.sheet import save_png
 from glowkit.system.errors import GlowkitError
+from glowkit.training.allowance import spread
 from glowkit.training.batches import (
     Batch,
-    Noisy,
     Preparation,
     noise_of_step,
     train_loader,
@@ -39,6 +38,7 @@ from glowkit.training.state import (
     fit_optimizer,
     write_checkpoint,
 )
+from glowkit.training.validation import Rounds, share_of_figures
 
 LOG_EVERY_STEPS = 25
 SAVE_EVERY_SECONDS = 60.0
@@ -119,6 +119,7 @@ def train_loop(run: Training) -> None:
     comes to the same decisions, because `count` makes them agree on the clock and on interruptions.
     """
     plan, state = run.plan, run.state
+    run.report.examples(state.evaluated_examples, len(run.splits["validation"]))
     due = plan.evaluation_due(state)  # killed or interrupted before it was done
     if due:
         evaluate(run)
@@ -222,27 +223,34 @@ def gather(run: Training, mine: Tensor) -> Tensor:
 
 
 def evaluate(run: Training) -> None:
-    """The figure of the averaged weights on the validation split; the best weights are kept."""
+    """The figure of the averaged weights on the validation split; the best weights are kept.
+
+    Under a budget in minutes the first evaluation takes as much of the split as there is time for,
+    and all later ones, in a resumed run too, take the same, so that their figures compare.
+    """
     state, plan = run.state, run.plan
     run.average.copy_buffers()
     check_weights(run)
     fabric, split, size = run.fabric, run.splits["validation"], plan.epochs.batch_size
     rank, ranks = fabric.global_rank, fabric.world_size
-    batches = validation_batches(split, run.prepare, size, fabric.device, rank, ranks)
+    first, whole = plan.chooses_examples(state), len(split)
+    taken = whole if first else state.evaluated_examples
+    examples = spread(whole, taken) if taken else None
+    batches = validation_batches(split, run.prepare, size, fabric.device, rank, ranks, examples)
+    # Drawing samples takes time too.
+    until = state.elapsed + (plan.evaluation_seconds(state) * 2 / 3 if first else math.inf)
+    rounds = Rounds(batches, -(-whole // (size * ranks)), lambda: first and agree(run)[1] >= until)
 
     def stop() -> bool:
         # Several ranks finish the evaluation: they could not agree on where to break it off.
         return ranks == 1 and run.interruption.received > 0
 
-    total = share_of_figures(run.average.model, batches, stop)
+    total = share_of_figures(run.average.model, rounds, stop)
     if total is None:
         run.interrupted = True
         return
     figures, examples = gather(run, total).sum(0)
     figure = float(figures / examples)
-    _, state.elapsed, _ = agree(run)
-    state.evaluated_step, state.evaluated_elapsed = state.step, state.elapsed
-    state.finished = plan.done(state)
     # What is not finite, log p = +∞ included, is shown but never kept.
     if math.isfinite(figure) and figure < state.best_figure:
         state.best_figure, state.best_step = figure, state.step
@@ -250,6 +258,15 @@ def evaluate(run: Training) -> None:
             save(run.average.model, run.folder.model)
     if run.fabric.is_global_zero and math.isfinite(figure):
         draw_samples(run)
+    begun = state.elapsed
+    _, state.elapsed, _ = agree(run)
+    state.evaluated_step, state.evaluated_elapsed = state.step, state.elapsed
+    state.evaluation_seconds = max(0.0, state.elapsed - begun)
+    state.aside += state.evaluation_seconds
+    state.finished = plan.done(state)
+    if first:
+        state.evaluated_examples = min(whole, rounds.done * size * ranks)
+        run.report.examples(state.evaluated_examples, whole)
     log(run, figure)
 
 
@@ -329,19 +346,3 @@ def check_weights(run: Training) -> None:
         f" the last good ones are kept, and the best model in {run.folder.model} if there was"
         " an evaluation: try a lower --learning-rate or a longer warm-up, from the start"
     )
-
-
-@torch.no_grad()
-def share_of_figures(
-    model: Density, batches: Iterable[Noisy], stop: Callable[[], bool] = lambda: False
-) -> Tensor | None:
-    """Sum of the figure and number of examples of the batches, float64; None if stopped."""
-    figure_of_each = objective_of(model).each
-    total = torch.zeros(2, dtype=torch.float64)
-    with frozen(model):
-        for x, context, noise in batches:
-            if stop():
-                return None
-            each = figure_of_each(model, x, context, noise)
-            total += torch.stack([each.cpu().double().sum(), torch.tensor(float(len(each)))])
-    return total

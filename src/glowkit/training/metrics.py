@@ -243,6 +243,14 @@ class Report:
         )
         self.note(next((line for line in lines if len(line) <= self.console.width), lines[-1]))
 
+    def examples(self, taken: int, whole: int) -> None:
+        """Say how much of the validation split its figures are of, where that is not all (0)."""
+        if 0 < taken < whole:
+            self.note(
+                f"note: validation figures are of {taken:,} of {whole:,} {self.subject.things},"
+                " evenly spread, as the budget has time for; --whole-evaluations takes all"
+            )
+
     def note(self, sentence: str) -> None:
         """One plain line, or more where the terminal is narrow, broken between words."""
         lines = textwrap.wrap(

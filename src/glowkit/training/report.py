@@ -15,10 +15,11 @@ import yaml
 
 from glowkit.system.errors import GlowkitError
 from glowkit.system.files import write_atomically
+from glowkit.training.allowance import number_of, some_again
 from glowkit.training.metrics import read_rows
 from glowkit.training.objective import IMAGES, Objective
 
-KINDS = ("figures", "baselines", "classification", "section")
+KINDS = ("figures", "baselines", "classification", "section", "validation")
 _FORMAT = 1
 _MOST_BYTES = 2**26  # of a part; a sheet of images has a hundredth of it
 _PNG = b"\x89PNG"
@@ -29,6 +30,7 @@ _NUMBERS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("bits_per_dim", "standard_error", "images", "levels", "importance_samples"),
         ("nll_nats", "standard_error", "entropy_nats", "kl_nats", "paired_kl_nats", "points"),
     ),
+    "validation": (("images", "images_in_split"), ("points", "points_in_split")),
     "classification": (
         (
             "accuracy",
@@ -146,6 +148,7 @@ def write_report(
     sections: Sequence[Section] = (),
     others: Sequence[tuple[str, str]] = (),
     notes: Sequence[str] = (),
+    validated: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write RUN/report.html, which holds its images itself and links to nothing; returns its path.
 
@@ -155,6 +158,7 @@ def write_report(
     baselines: test bits/dim by name, if they were fitted. command: trains the run again.
     objective: what the run is about.
     sections: what else there is to see, after the samples.
+    validated: how many examples of the validation split its figures are of, and of how many.
     others: further evaluations, what each is of and its figure. notes: what a reader must know.
 
     Raises:
@@ -175,12 +179,16 @@ def write_report(
         figures=figures,
         error_known=math.isfinite(figures["standard_error"]),
         unit=objective.unit,
+        things=objective.things,
         log2=math.log2,
         baselines=sorted((baselines or {}).items(), key=lambda item: item[1]),
         curves=_inline(_draw(steps, objective)) if steps else None,
         best=min(validation, key=lambda point: point[1]) if validation else None,
         shown=SHOWN,
         evaluations=evaluations,
+        number=number_of(figures, objective.things),
+        some_again=some_again(figures) if "images" in figures else "",
+        validated=number_of(validated, objective.things) if validated else "",
         lost=evaluations - len(validation),
         others=others,
         notes=notes,

@@ -14,6 +14,7 @@ from glowkit.core.finite import not_finite
 from glowkit.models.importers.files import is_plain, read_torch
 from glowkit.system.errors import GlowkitError
 from glowkit.system.files import replacing
+from glowkit.training.allowance import allowance, between_evaluations, of_first_evaluation
 from glowkit.training.batches import Epochs
 from glowkit.training.config import TrainConfig, ema_decay_at, learning_rate_factor
 from glowkit.training.run import RunFolder
@@ -72,7 +73,10 @@ class RunState:
     skipped_in_a_row: steps skipped since the last good one.
     elapsed: seconds of training so far, evaluations included.
     best_figure: the lowest on the validation split, bits/dim of images or nats of points.
-    evaluated_step, evaluated_elapsed: when the last evaluation happened.
+    aside: of initialisation and evaluations, seconds of no training step.
+    evaluated_step, evaluated_elapsed: when the last evaluation happened; evaluation_seconds: how
+        long it took.
+    evaluated_examples: how many of the validation split each evaluation takes, 0 for all of it.
     window_*: sums since the last row of metrics, so that a resumed run writes the same rows.
     """
 
@@ -80,8 +84,11 @@ class RunState:
     skipped_steps: int = 0
     skipped_in_a_row: int = 0
     elapsed: float = 0.0
+    aside: float = 0.0
     evaluated_step: int = 0
     evaluated_elapsed: float = 0.0
+    evaluation_seconds: float = 0.0
+    evaluated_examples: int = 0
     best_figure: float = math.inf
     best_step: int = 0
     finished: bool = False
@@ -101,8 +108,9 @@ class RunState:
             if known[name] is int and not 0 <= value < _MOST_STEPS:
                 raise TypeError(f"{name} is {value!r:.60}")
         state = cls(**found | {"step": values["step"]})
-        if not 0 <= state.elapsed < math.inf:
-            raise TypeError(f"elapsed is {state.elapsed}")
+        for name in ("elapsed", "aside", "evaluation_seconds"):
+            if not 0 <= getattr(state, name) < math.inf:
+                raise TypeError(f"{name} is {getattr(state, name)}")
         return state
 
     @property
@@ -161,9 +169,28 @@ class Plan:
             return False
         if self.done(state):
             return True
+        since = state.elapsed - state.evaluated_elapsed
+        # Until one is timed, as long as a step: one batch of it, and samples, take about that.
+        takes = state.evaluation_seconds if state.evaluated_step else self._step_seconds(state)
+        if since < between_evaluations(self.config, takes):
+            return False
         if self.config.evaluate_every is None:
             return state.step % self.epochs.steps_an_epoch == 0
-        return state.elapsed - state.evaluated_elapsed >= 60 * self.config.evaluate_every
+        return since >= 60 * self.config.evaluate_every
+
+    def chooses_examples(self, state: RunState) -> bool:
+        """Whether the time of the evaluation at this step says how many examples all take."""
+        return not state.evaluated_step and math.isfinite(allowance(self.config))
+
+    def evaluation_seconds(self, state: RunState) -> float:
+        """How long that evaluation may take."""
+        every = self.config.evaluate_every
+        epoch = self._step_seconds(state) * self.epochs.steps_an_epoch
+        interval = epoch if every is None else 60 * every
+        return of_first_evaluation(self.config, state.elapsed, max(interval, 1e-3))
+
+    def _step_seconds(self, state: RunState) -> float:
+        return state.elapsed / max(state.step, 1)
 
     def images_per_second(self, state: RunState) -> float:
         """Since the last row of metrics, evaluations left out."""
