@@ -79,7 +79,7 @@ def steps(
     batch: Batch = 64,
     rounds: Rounds = 20,
     threads: Threads = 2,
-    compiled: Annotated[bool, typer.Option(help="The peers under torch.compile, too.")] = False,
+    compiled: Annotated[bool, typer.Option(help="FrEIA under torch.compile, too.")] = False,
     out: Out = RESULTS,
 ) -> None:
     """Training step, density evaluation and sampling of every subject, in turns."""

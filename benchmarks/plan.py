@@ -9,7 +9,7 @@ from benchmarks.case import Case
 class Plan:
     """Cases of the steps, of memory and drift at several depths, of the two processes, and large.
 
-    The large one has a limit of memory in GiB. `compiled` times the peers under torch.compile, too.
+    The large one has a limit of memory in GiB. `compiled` times FrEIA under torch.compile, too.
     """
 
     steps: list[Case]

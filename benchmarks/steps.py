@@ -15,7 +15,7 @@ from benchmarks.subjects import (
     PEERS,
     autocast_peers,
     builders,
-    compiled_peers,
+    compiled_peer,
     without_kernels,
 )
 from benchmarks.subjects.flow import Flow
@@ -60,13 +60,13 @@ def time_steps(
 
     Memory modes differ in training only; the other tasks have glowkit once. In bfloat16, the peers
     are there twice: as they are, in float32, and with their conditioners under autocast; and,
-    `compiled`, in training once more under torch.compile, which takes a minute each to begin with.
+    `compiled`, one is there once more in training in float32, under torch.compile.
     """
     torch.set_num_threads(threads)
     images = case.images()
     casts = autocast_peers() if case.precision != "float32" else {}
     others = {**casts, **without_kernels()}
-    compilers = compiled_peers() if compiled else {}
+    compilers = compiled_peer() if compiled and case.precision == "float32" else {}
     every = builders() | others | compilers
     models = {name: builder(case) for name, builder in every.items()}
     floors = {name: Floor(case, layout) for name, layout in LAYOUTS.items()}
