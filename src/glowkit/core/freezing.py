@@ -1,5 +1,6 @@
 """Frozen: what layers make of their parameters is made once, where nobody changes them."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -39,21 +40,24 @@ def frozen(model: nn.Module) -> Iterator[None]:
     (True, False)
     """
     held = []
-    for module in model.modules():
-        for name in _marked(type(module)):  # type: ignore[arg-type]
+    with _changing:
+        for module in model.modules():
             own = vars(module)
-            if isinstance(own.get(name), _Once):
-                continue
-            own.pop(name, None)  # a copy of a frozen model has the method by itself
-            once = _Once(getattr(module, name))
-            # Seen and set in one: of threads that come together, one takes it away again.
-            if own.setdefault(name, once) is once:
-                held.append((module, name))
+            for name in _marked(type(module)):  # type: ignore[arg-type]
+                if not isinstance(own.get(name), _Once):
+                    own.pop(name, None)  # a copy of a frozen model has the method by itself
+                    own[name] = _Once(getattr(module, name))
+                    held.append((own, name))
     try:
         yield
     finally:
-        for module, name in held:
-            delattr(module, name)
+        with _changing:
+            for own, name in held:
+                del own[name]
+
+
+_changing = threading.Lock()
+"""Of threads that come or go together, each place is filled by one, who empties it."""
 
 
 def is_frozen(module: nn.Module) -> bool:
