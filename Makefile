@@ -70,8 +70,9 @@ FLAGS_avx2 := -mavx2 -mfma
 FLAGS_avx512 := -mavx512f -mavx512vl -mavx512dq -mavx512bw -mfma -mprefer-vector-width=512
 sanitize:
 	@mkdir -p build/sanitize
-	@sed -e 's/^static float \*take(/static float *take_plain(/' \
-	  -e 's/^static Sums sums_in(/static Sums sums_plain(/' $(KERNELS)/step.c > build/sanitize/step.c
+	@for file in $(notdir $(wildcard $(KERNELS)/*.[ch])); do \
+	  sed -e 's/^static float \*take(/static float *take_plain(/' \
+	    -e 's/^static Sums sums_in(/static Sums sums_plain(/' $(KERNELS)/$$file > build/sanitize/$$file; done
 	@$(foreach isa,$(ISAS),$(foreach fuzz,kernels_fuzz kernels_fuzz_mixture, \
 	  echo "$(fuzz), $(isa)" && \
 	  $(CC) -std=gnu11 -ffp-contract=fast -g -O1 $(SANITIZERS) $(FLAGS_$(isa)) -I$(KERNELS) \

@@ -8,7 +8,7 @@
        cc -std=gnu11 -g -O1 -fsanitize=address,undefined -fno-sanitize=pointer-overflow \
           -mavx2 -mfma -o fuzz tests/nets/kernels_fuzz.c -lm -lpthread && ./fuzz 300
 
-   `make sanitize` does it for each instruction set, with STEP a copy of step.c whose `take` and
+   `make sanitize` does it for each instruction set, with STEP a copy of step.c and headers, whose `take` and
    `sums_in` are `take_plain` and `sums_plain`: there then are walls between the pieces of scratch
    and packs too. */
 #ifdef STEP
