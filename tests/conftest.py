@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from glowkit.nets.kernels import library, mixture, step
+from glowkit.nets.kernels import fold, library, mixture, step
 
 
 @pytest.fixture
@@ -36,6 +36,6 @@ class _Watched:
 def calls(kernels: None, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The functions of the library that are called, one after another."""
     made: list[str] = []
-    for module in (step, mixture):
+    for module in (fold, step, mixture):
         monkeypatch.setattr(module, "whatever_switched", lambda: _Watched(made))
     return made

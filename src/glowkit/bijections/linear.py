@@ -14,7 +14,7 @@ from glowkit.core.bijection import whole
 from glowkit.core.freezing import made_once
 from glowkit.nets.fast import compiled_parameters
 from glowkit.nets.glow import LOG_SCALE_FACTOR
-from glowkit.nets.kernels.step import FoldKernel
+from glowkit.nets.kernels.fold import FoldKernel
 
 
 def random_rotation(size: int) -> Tensor:

@@ -2,7 +2,7 @@
 
 import ctypes
 from collections.abc import Sequence
-from ctypes import Structure, c_double, c_int64, c_void_p
+from ctypes import Structure, c_int64, c_void_p
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -53,16 +53,6 @@ class _Call(Structure):
         ("threads", Threads),
         *fields(c_void_p, "packs scratch x added y ladj h h1 h2 by_y by_ladj by_h by_x by_added"),
         ("gradients", _Parameters),
-    ]
-
-
-class _Fold(Structure):
-    _fields_ = [
-        ("channels", c_int64),
-        *fields(c_void_p, "packed signs bias logs permutation scratch"),
-        *fields(c_void_p, "matrix shift log_det by_matrix by_shift"),
-        ("by_log_det", c_double),
-        *fields(c_void_p, "by_packed by_bias by_logs"),
     ]
 
 
@@ -128,7 +118,7 @@ def packs(*parameters: Tensor | None) -> Tensor:
     """A conditioner's parameters as forward and inverse read them; the caller may keep it."""
     first = parameters[0]
     kept = first.shape[1] if first is not None and first.dim() > 1 else 1
-    pixel = _memory(kept).view(1, kept, 1, 1)
+    pixel = memory(kept).view(1, kept, 1, 1)
     return _packed(_call(Step(kept), pixel, None, None, None, parameters), 1)
 
 
@@ -141,7 +131,7 @@ def inverse(
     *parameters: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """x = A z + shift with z = [y₁, T⁻¹(y₂; h)], A that of the inverse; and T⁻¹'s ladj."""
-    y, added, matrix, shift, *given = _contiguous(y, added, matrix, shift, *parameters)
+    y, added, matrix, shift, *given = contiguous(y, added, matrix, shift, *parameters)
     call = _call(step, y, added, matrix, shift, given)
     held = _packed(call, 1, step.packed), _scratch(call, 0)
     x, ladj = torch.empty_like(y), y.new_empty(len(y))
@@ -160,7 +150,7 @@ def jobs(work: int, each: int, most: int) -> int:
     return max(1, min(most, work // each))
 
 
-def _contiguous(*tensors: Tensor | None) -> list[Any]:
+def contiguous(*tensors: Tensor | None) -> list[Any]:
     """Images and what is added first, and parameters, which are never to be negated."""
     x, added, *rest = tensors
     first = [None if t is None else laid_out(t) for t in (x, added)]
@@ -243,7 +233,7 @@ def in_reach(x: Tensor, outputs: int) -> bool:
 def _packed(call: _Call, part: int, packed: Tensor | None = None) -> Tensor:
     floats = whatever_switched().glow_packs(ctypes.byref(call.shape))
     if packed is None:
-        packed = _memory(floats)
+        packed = memory(floats)
         call.packs = at(packed)
         whatever_switched().glow_pack(ctypes.byref(call), c_int64(part))
     elif packed.shape != (floats,) or packed.dtype != torch.float32:
@@ -254,19 +244,19 @@ def _packed(call: _Call, part: int, packed: Tensor | None = None) -> Tensor:
 
 def _scratch(call: _Call, backward: int) -> Tensor:
     floats = whatever_switched().glow_scratch(ctypes.byref(call.shape), c_int64(backward))
-    scratch = _memory(floats)
+    scratch = memory(floats)
     call.scratch = at(scratch)
     return scratch
 
 
-def _memory(numbers: int, dtype: torch.dtype = torch.float32) -> Tensor:
+def memory(numbers: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """Whatever the default dtype and device are."""
     return torch.empty(numbers, dtype=dtype, device="cpu")
 
 
 def _forward(step: Step, *inputs: Tensor | None, keep: bool) -> Any:
     """The results, and what the gradients need beside the inputs."""
-    x, added, matrix, shift, *parameters = _contiguous(*inputs)
+    x, added, matrix, shift, *parameters = contiguous(*inputs)
     call = _call(step, x, added, matrix, shift, parameters)
     held = _packed(call, 1, step.packed), _scratch(call, 0)
     n, channels, *space = x.shape
@@ -298,7 +288,7 @@ def _backward(
     inputs: Sequence[Any], kept: Sequence[Tensor], grads: Sequence[Tensor]
 ) -> tuple[Tensor | None, ...]:
     step, *tensors = inputs
-    x, added, matrix, shift, *parameters = _contiguous(*tensors)
+    x, added, matrix, shift, *parameters = contiguous(*tensors)
     call = _call(step, x, added, matrix, shift, parameters, checked=True)
     kept = list(kept)
     if matrix is not None:
@@ -325,58 +315,3 @@ def _backward(
     whatever_switched().glow_backward(ctypes.byref(call))
     del held
     return None, *found
-
-
-class FoldKernel(Kernel):
-    """Actnorm and a factored matrix as one: A = P L U diag(s), A b, and ln |det A|.
-
-    Call `of(packed, permutation, signs, bias, logs)`, see `glowkit.bijections.LUMatrix`; A and the
-    shift are float32, the log-det float64. To write one: implement `plain`. Cost: 2 C³ products in
-    float64, for few channels.
-    """
-
-    @staticmethod
-    def quick(*inputs: Any) -> tuple[Any, Sequence[Tensor]]:
-        packed, permutation, signs, bias, logs = _contiguous(*inputs)
-        fold, scratch = _fold(packed, permutation, signs, bias, logs)
-        matrix, shift = torch.empty_like(packed), torch.empty_like(bias)
-        log_det = _memory(1, torch.float64)[0]
-        fold.matrix, fold.shift, fold.log_det = at(matrix), at(shift), at(log_det)
-        whatever_switched().glow_fold(ctypes.byref(fold))
-        del scratch
-        return (matrix, shift, log_det), ()
-
-    @staticmethod
-    def gradients(
-        inputs: Sequence[Any], kept: Sequence[Tensor], *grads: Tensor
-    ) -> tuple[Tensor | None, ...]:
-        packed, permutation, signs, bias, logs = _contiguous(*inputs)
-        fold, scratch = _fold(packed, permutation, signs, bias, logs, checked=True)
-        by_matrix, by_shift, by_log_det = map(laid_out, grads)
-        fold.by_matrix, fold.by_shift = at(by_matrix), at(by_shift)
-        fold.by_log_det = by_log_det.item()
-        found = torch.empty_like(packed), torch.empty_like(bias), torch.empty_like(logs)
-        fold.by_packed, fold.by_bias, fold.by_logs = map(at, found)
-        whatever_switched().glow_fold_backward(ctypes.byref(fold))
-        del scratch
-        return found[0], None, None, found[1], found[2]
-
-
-def _fold(
-    packed: Tensor,
-    permutation: Tensor,
-    signs: Tensor,
-    bias: Tensor,
-    logs: Tensor,
-    checked: bool = False,
-) -> tuple[_Fold, Tensor]:
-    n, given = packed.shape[-1:].numel(), (packed, signs, bias, logs, permutation)
-    if not checked:
-        shapes = [t.shape for t in given]
-        kinds = [t.dtype if t.is_cpu else t.device for t in given]
-        if shapes != [(n, n), *[(n,)] * 4] or kinds != [*[torch.float32] * 4, torch.int64]:
-            raise ValueError(f"factors {shapes} of {kinds} do not fit")
-        if sorted(permutation.tolist()) != list(range(n)):
-            raise ValueError(f"this is no permutation: {permutation.tolist()}")
-    scratch = _memory(6 * n * n + 2 * n, torch.float64)
-    return _Fold(n, *map(at, (*given, scratch))), scratch
