@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -36,6 +37,7 @@ def _steps(rows: Rows) -> Figure:
     every = dict.fromkeys(name for row in rows for name in row["times"])
     subjects = [name for name in every if name not in (*LAYOUTS, limit.NAME)]
     height = 0.8 / len(subjects)
+    colors = colormaps["tab20"].colors  # type: ignore[attr-defined]
     figure = Figure((WIDTH, 0.6 + 0.6 * len(rows) + 0.6 * len(tasks)), layout="constrained")
     panels = figure.subplots(len(tasks), sharex=True, squeeze=False)[:, 0]
     for axes, task in zip(panels, tasks, strict=True):
@@ -44,7 +46,7 @@ def _steps(rows: Rows) -> Figure:
             timed = [(i, row) for i, row in enumerate(of_task) if subject in row["times"]]
             places = [i + index * height for i, _ in timed]
             values = [_over_floor(row, subject) for _, row in timed]
-            axes.barh(places, values, height, color=f"C{index}", label=subject)
+            axes.barh(places, values, height, color=colors[index], label=subject)
         axes.axvline(1, color="0.3", linewidth=1)
         axes.set_yticks(range(len(of_task)), [describe(row["case"]) for row in of_task], va="top")
         axes.tick_params(axis="y", labelsize=7)
