@@ -91,18 +91,23 @@ def compiled_parameters(*modules: nn.Module) -> bool:
 
 def _watched(module: nn.Module) -> bool:
     """Whether a module has hooks, or parameters of another kind, or a part of it."""
-    if (
-        "forward" in vars(module)
-        or module._forward_hooks
-        or module._forward_pre_hooks
-        or module._backward_hooks
-        or module._backward_pre_hooks
-    ):
-        return True
-    for p in module._parameters.values():
-        if p is not None and not (p.dtype is torch.float32 and p.is_cpu and type(p) in _USUAL):
+    parts = [module]
+    for part in parts:
+        if (
+            "forward" in vars(part)
+            or part._forward_hooks
+            or part._forward_pre_hooks
+            or part._backward_hooks
+            or part._backward_pre_hooks
+        ):
             return True
-    return any(part is not None and _watched(part) for part in module._modules.values())
+        for p in part._parameters.values():
+            if p is not None and not (p.dtype is torch.float32 and p.is_cpu and type(p) in _USUAL):
+                return True
+        for inner in part._modules.values():
+            if inner is not None:
+                parts.append(inner)
+    return False
 
 
 _USUAL = (nn.Parameter, Tensor)
