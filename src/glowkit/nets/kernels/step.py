@@ -70,8 +70,8 @@ class Step:
         transform: NONE, ADDITIVE or AFFINE.
         packed: what `packs` made of the parameters, or None to make it in the call.
         recompute: whether hidden activations are made again for the gradients instead of kept.
-        jobs: how many threads the work is cut up for, on which depends how activations are kept:
-            as many as torch has when the step is described, and the same for its gradients.
+        jobs: how many threads the work is cut up for at most, on which depends how activations are
+            kept: as many as torch has when the step is described, and the same for its gradients.
     """
 
     kept: int
@@ -179,9 +179,13 @@ def _call(
     first, last = cast(Tensor, parameters[0]), cast(Tensor, parameters[7])
     hidden = first.shape[0]
     apart = hidden if added is not None and added.dim() == 4 else 0
-    shape = (*x.shape, step.kept, last.shape[0], hidden, last.shape[2])
+    outputs, taps = last.shape[0], last.shape[2]
+    products = hidden * (9 * step.kept + hidden + taps**2 * outputs)
+    pixels = x.shape[0] * x.shape[2] * x.shape[3]
+    pays = jobs(pixels * products, MULTIPLICATIONS, step.jobs)
+    shape = (*x.shape, step.kept, outputs, hidden, taps)
     return _Call(
-        _Shape(*shape, matrix is not None, step.transform, apart, step.jobs),
+        _Shape(*shape, matrix is not None, step.transform, apart, pays),
         _Parameters(*map(at, (*parameters, matrix, shift))),
         Threads.of_torch(),
         x=at(x),
