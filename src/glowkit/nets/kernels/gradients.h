@@ -21,7 +21,7 @@ static void at_coupling(const Pass *pass, const Work *w, long image, long images
                            call->by_ladj ? call->by_ladj[image + g] : 0, t, t + p->columns);
       }
   }
-  pad(s, p, w->turned, p->columns, s->outputs, images, w->out);
+  pad(s, p, w->turned, p->columns, HW, s->outputs, images, w->out);
 }
 
 /* Sums by class of pixel: of the gradient of h in planes, to (classes, outputs). */
@@ -131,11 +131,7 @@ static void backward_job(void *data, long job) {
     long image = group * p->group, images = least(p->group, s->images - image), M = images * HW;
     /* z1 stands in y, or is x where a conditioner is alone */
     const float *seen = (s->mixes || s->transform ? call->y : call->x) + image * c * HW;
-    for (long g = 0; g < images; g++)
-      for (long k = 0; k < s->kept; k++)
-        for (long y = 0; y < s->height; y++)
-          memcpy(w.in + (g * s->kept + k) * p->plane + (y + 1) * p->step + 1,
-                 seen + (g * c + k) * HW + y * s->width, 4 * s->width);
+    pad(s, p, seen, HW, c * HW, s->kept, images, w.in);
     if (call->by_y)
       planes(p, c, images, call->by_y + image * c * HW, w.z);
     else
@@ -167,6 +163,22 @@ typedef struct {
   Sums sums;
 } Ending;
 
+/* Of a channel's bias and edge, from sums by class `apart`; adds what they give to its scale's. */
+static float end_start(const float *start, long apart, float scale, float by_scale,
+                       const float *edge, float *by_edge, float *by_bias) {
+  float bias = 0;
+  for (int class = 0; class < CLASSES; class++) bias += start[class * apart];
+  for (long a = 0; edge && a < 9; a++) {
+    float by = 0;
+    for (int class = 0; class < CLASSES; class++)
+      by += start[class * apart] * (float)outside(class, a); /* 0 * NaN too; see `starts` */
+    by_edge[a] = by * scale;
+    by_scale += by * scale * edge[a];
+  }
+  *by_bias = bias * scale;
+  return by_scale;
+}
+
 static void end_first(const Ending *e, long from, long to) {
   const Call *call = e->pass->call;
   const Shape *s = &call->shape;
@@ -176,23 +188,16 @@ static void end_first(const Ending *e, long from, long to) {
   long K = 9 * s->kept;
   for (long o = from; o < to; o++) {
     const float *column = e->sums.weight1 + o / p->panel * K * p->panel + o % p->panel;
-    float scale = e->pass->packs.scale1[o], by_scale = 0, bias = 0;
+    float scale = e->pass->packs.scale1[o], by_scale = 0;
     for (long k = 0; k < K; k++) {
       float by = column[k * p->panel] * scale;
       d->weight1[o * K + k] = by;
       by_scale += by * w->weight1[o * K + k];
     }
     const float *start = e->sums.start1 + o / p->panel * CLASSES * p->panel + o % p->panel;
-    for (int class = 0; class < CLASSES; class++) bias += start[class * p->panel];
-    for (long a = 0; a < 9; a++) {
-      float by = 0;
-      for (int class = 0; class < CLASSES; class++)
-        by += start[class * p->panel] * (float)outside(class, a); /* 0 * NaN too; see `starts` */
-      d->edge1[o * 9 + a] = by * scale;
-      by_scale += by * scale * w->edge1[o * 9 + a];
-    }
-    d->bias1[o] = bias * scale;
-    d->logs1[o] = 3 * (by_scale + bias * scale * w->bias1[o]);
+    by_scale = end_start(start, p->panel, scale, by_scale, w->edge1 + o * 9, d->edge1 + o * 9,
+                         d->bias1 + o);
+    d->logs1[o] = 3 * (by_scale + d->bias1[o] * w->bias1[o]);
   }
 }
 
@@ -226,7 +231,7 @@ static void end_third(const Ending *e, long from, long to) {
   const Gradients *d = &call->gradients;
   long n = s->hidden, taps = p->taps, rows = taps * s->outputs;
   for (long o = from; o < to; o++) {
-    float scale = e->pass->packs.scale3[o], by_scale = 0, bias = 0;
+    float scale = e->pass->packs.scale3[o], by_scale = 0;
     for (long a = 0; a < taps; a++)
       for (long i = 0; i < n; i++) {
         long at = (o * n + i) * taps + a;
@@ -235,17 +240,11 @@ static void end_third(const Ending *e, long from, long to) {
         d->weight3[at] = by;
         by_scale += by * w->weight3[at];
       }
-    const float *start = e->sums.start3 + o;
-    for (int class = 0; class < CLASSES; class++) bias += start[class * s->outputs];
-    for (long a = 0; w->edge3 && a < 9; a++) {
-      float by = 0;
-      for (int class = 0; class < CLASSES; class++)
-        by += start[class * s->outputs] * (float)outside(class, a);
-      d->edge3[o * 9 + a] = by * scale;
-      by_scale += by * scale * w->edge3[o * 9 + a];
-    }
-    d->bias3[o] = bias * scale;
-    d->logs3[o] = 3 * (by_scale + bias * scale * w->bias3[o]);
+    const float *edge = w->edge3 ? w->edge3 + o * 9 : 0;
+    float *by_edge = w->edge3 ? d->edge3 + o * 9 : 0;
+    by_scale = end_start(e->sums.start3 + o, s->outputs, scale, by_scale, edge, by_edge,
+                         d->bias3 + o);
+    d->logs3[o] = 3 * (by_scale + d->bias3[o] * w->bias3[o]);
   }
 }
 

@@ -92,14 +92,15 @@ static void mix(const Pass *pass, const float *M, const float *shift, const floa
                      .step_c = p->columns, .start = shift, .at_start = t->shift});
 }
 
-/* Planes into the middle of padded ones, one image after another; `stride`, `from` channels apart. */
-static void pad(const Shape *s, const Plan *p, const float *from, long stride, long channels,
-                long images, float *to) {
+/* Planes into the middle of padded ones, one image after another: those of an image `channel`
+   apart, of images `image`. */
+static void pad(const Shape *s, const Plan *p, const float *from, long channel, long image,
+                long channels, long images, float *to) {
   for (long g = 0; g < images; g++)
     for (long c = 0; c < channels; c++)
       for (long y = 0; y < s->height; y++)
         memcpy(to + (g * channels + c) * p->plane + (y + 1) * p->step + 1,
-               from + c * stride + g * p->pixels + y * s->width, 4 * s->width);
+               from + c * channel + g * image + y * s->width, 4 * s->width);
 }
 
 /* (pixels, channels), rows `step` apart, to (channels, columns). */

@@ -82,6 +82,11 @@ typedef struct {
   int far; /* whether some element is */
 } Sums;
 
+static int is_far(const Sums *s, long i) {
+  float least = SMALLEST * s->den[i];
+  return !(s->below[i] > least && s->above[i] > least && s->density[i] > least);
+}
+
 /* The three sums, times den, and the logarithms of what they are; far elements by themselves. */
 static void sums(const Mixture *m, long n, const float *x, const float *at, Sums *s) {
   Component c;
@@ -111,15 +116,15 @@ static void sums(const Mixture *m, long n, const float *x, const float *at, Sums
     s->log_density[i] = logarithm(s->density[i]) - log_den;
   }
   s->far = 0;
-  for (long i = 0; i < n; i++) {
-    float least = SMALLEST * s->den[i];
-    s->far |= !(s->below[i] > least && s->above[i] > least && s->density[i] > least);
-  }
-}
-
-static int is_far(const Sums *s, long i) {
-  float least = SMALLEST * s->den[i];
-  return !(s->below[i] > least && s->above[i] > least && s->density[i] > least);
+  for (long i = 0; i < n; i++) s->far |= is_far(s, i);
+  float p[MOST_COMPONENTS], q[MOST_COMPONENTS], r[MOST_COMPONENTS];
+  for (long i = 0; s->far && i < n; i++)
+    if (is_far(s, i)) {
+      Logs logs = far_terms(m, x[i], at + i, p, q, r);
+      s->log_below[i] = logs.below;
+      s->log_above[i] = logs.above;
+      s->log_density[i] = logs.density;
+    }
 }
 
 static void rows_of(const Mixture *m, long job, long *from, long *to) {
@@ -130,7 +135,6 @@ static void rows_of(const Mixture *m, long job, long *from, long *to) {
 static void mixture_forward_job(void *data, long job) {
   const Mixture *m = data;
   long E = m->elements, parameters = 2 + 3 * m->components, from, to;
-  float p[MOST_COMPONENTS], q[MOST_COMPONENTS], r[MOST_COMPONENTS];
   rows_of(m, job, &from, &to);
   for (long row = from; row < to; row++)
     for (long first = 0; first < E; first += CHUNK) {
@@ -139,13 +143,6 @@ static void mixture_forward_job(void *data, long job) {
       float *y = m->y + row * E + first, *slope = m->log_slope + row * E + first;
       Sums s;
       sums(m, n, x, g + 2 * E, &s);
-      for (long i = 0; s.far && i < n; i++)
-        if (is_far(&s, i)) {
-          Logs logs = far_terms(m, x[i], g + 2 * E + i, p, q, r);
-          s.log_below[i] = logs.below;
-          s.log_above[i] = logs.above;
-          s.log_density[i] = logs.density;
-        }
       for (long i = 0; i < n; i++) {
         float log_scale = squash(g[i]);
         y[i] = (s.log_below[i] - s.log_above[i]) * exponential(log_scale) + g[E + i];
@@ -184,22 +181,15 @@ static void mixture_backward_job(void *data, long job) {
       const float *x = m->x + row * E + first, *g = m->groups + row * parameters * E + first;
       const float *by_y = m->by_y + row * E + first, *by_slope = m->by_slope + row * E + first;
       float *by_x = m->by_x + row * E + first, *by_g = m->by_groups + row * parameters * E + first;
-      float by_below[CHUNK], by_above[CHUNK], logit[CHUNK];
+      float by_below[CHUNK], by_above[CHUNK];
       Sums s;
       Component c;
       sums(m, n, x, g + 2 * E, &s);
       for (long i = 0; i < n; i++) {
-        logit[i] = s.log_below[i] - s.log_above[i];
-        by_x[i] = 0;
-      }
-      for (long i = 0; s.far && i < n; i++)
-        if (is_far(&s, i)) {
-          Logs logs = far_terms(m, x[i], g + 2 * E + i, p, q, r);
-          logit[i] = logs.below - logs.above;
-        }
-      for (long i = 0; i < n; i++) {
         float log_scale = squash(g[i]), gain = by_y[i] * exponential(log_scale);
-        by_g[i] = (gain * logit[i] + by_slope[i]) * (1.f - log_scale * log_scale);
+        float logit = s.log_below[i] - s.log_above[i];
+        by_x[i] = 0;
+        by_g[i] = (gain * logit + by_slope[i]) * (1.f - log_scale * log_scale);
         by_g[E + i] = by_y[i];
         by_below[i] = gain - by_slope[i];
         by_above[i] = gain + by_slope[i];

@@ -38,7 +38,8 @@ typedef struct {
   float *y, *ladj;      /* NONE: z. inverse: x */
   float *h;             /* NONE: h. AFFINE forward: the scales, for the gradients; may be null */
   float *h1, *h2;       /* for the gradients, `glow_hidden` floats each; null: not kept */
-  const float *by_y, *by_ladj, *by_h; /* gradients of the results; null: 0 */
+  const float *by_y, *by_ladj; /* gradients of the results; null: 0 */
+  const float *by_h;           /* NONE */
   float *by_x, *by_added;
   Gradients gradients;
 } Call;

@@ -31,7 +31,7 @@ static void forward_job(void *data, long job) {
     planes(p, c, images, x, w.x);
     float *z = w.x;
     if (s->mixes) mix(pass, pass->matrix, pass->shift, w.x, z = w.z);
-    pad(s, p, z, p->columns, s->kept, images, w.in);
+    pad(s, p, z, p->columns, HW, s->kept, images, w.in);
     conditioner(pass, &w, group, image, images * HW);
     if (s->transform == NONE) {
       images_of(p, s->outputs, images, w.turned, call->h + image * s->outputs * HW);
@@ -70,7 +70,7 @@ static void inverse_job(void *data, long job) {
   for (long group = first; group < end; group++) {
     long image = group * p->group, images = least(p->group, s->images - image);
     planes(p, c, images, call->x + image * c * HW, w.x);
-    pad(s, p, w.x, p->columns, s->kept, images, w.in);
+    pad(s, p, w.x, p->columns, HW, s->kept, images, w.in);
     conditioner(pass, &w, group, image, images * HW);
     for (long g = 0; g < images; g++) {
       float ladj = 0;
