@@ -67,8 +67,10 @@ def draw(
     >>> torch.equal(draw(NoiseSpec((2,)), 1, torch.zeros(()), generator=second), whole[1:2])
     True
     """
-    scale = torch.as_tensor(temperature, dtype=like.dtype, device=like.device)
     noise = _standard(spec, n, like, generator).to(like.device)
+    if isinstance(temperature, int | float):  # as it is: a copy to a GPU would wait for it
+        return noise * temperature
+    scale = torch.as_tensor(temperature, dtype=like.dtype, device=like.device)
     return noise * scale.reshape(-1, *[1] * len(spec.shape))
 
 

@@ -22,7 +22,7 @@ from glowkit.core.initialization import initialize, is_data_dependent
 from glowkit.data.source import Source
 from glowkit.data.toy import PointSource
 from glowkit.models.families import Config, build
-from glowkit.nets.fast import precision_nets
+from glowkit.nets.fast import multiply_exactly, precision_nets
 from glowkit.system.errors import GlowkitError
 from glowkit.training.allowance import allowance, for_initialization
 from glowkit.training.batches import (
@@ -63,6 +63,7 @@ def make_fabric(accelerator: str, devices: int | str, num_nodes: int) -> Fabric:
     if torch.distributed.is_torchelastic_launched():
         devices = int(os.environ["LOCAL_WORLD_SIZE"])
         num_nodes = int(os.environ["WORLD_SIZE"]) // devices
+    multiply_exactly()
     if accelerator == "auto":  # never Apple's, which lacks the float64 of 1x1 matrices
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     try:
