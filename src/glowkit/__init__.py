@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         load,
         save,
     )
-    from glowkit.tasks import bits_per_dim, reconstruct
+    from glowkit.tasks import bits_per_dim, compress, decompress, reconstruct
 
 __all__ = [
     "MIDPOINT",
@@ -52,6 +52,8 @@ __all__ = [
     "__version__",
     "bits_per_dim",
     "build",
+    "compress",
+    "decompress",
     "family",
     "frozen",
     "initialize",
@@ -86,7 +88,7 @@ _HOMES = {
         "load",
         "save",
     ],
-    "glowkit.tasks": ["bits_per_dim", "reconstruct"],
+    "glowkit.tasks": ["bits_per_dim", "compress", "decompress", "reconstruct"],
 }
 
 if not TYPE_CHECKING:

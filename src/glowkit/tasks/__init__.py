@@ -10,6 +10,7 @@ from glowkit.tasks.attributes import (
 )
 from glowkit.tasks.baselines import nearest
 from glowkit.tasks.classification import Classification, class_log_probs, classify
+from glowkit.tasks.coding import compress, decompress
 from glowkit.tasks.directions import logistic_directions, mean_directions
 from glowkit.tasks.evaluation import Evaluation, evaluate, largest_pixel_error, reconstruct
 from glowkit.tasks.latent import interpolate, join, keep_coarse, part
@@ -24,6 +25,8 @@ __all__ = [
     "bits_per_dim",
     "class_log_probs",
     "classify",
+    "compress",
+    "decompress",
     "edit",
     "evaluate",
     "evaluate_points",
