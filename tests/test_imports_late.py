@@ -45,6 +45,7 @@ def test_help_loads_nothing_heavy() -> None:
         "reconstruct",
         "import",
         "encode",
+        "compress",
         "interpolate",
         "edit",
         "report",

@@ -21,6 +21,7 @@ from glowkit import __version__
 from glowkit.cli.app import app
 from glowkit.cli.attributes import attributes
 from glowkit.cli.compare import compare
+from glowkit.cli.compress import compress, decompress
 from glowkit.cli.doctor import doctor
 from glowkit.cli.edit import edit
 from glowkit.cli.evaluate import evaluate
@@ -192,6 +193,8 @@ COMMANDS = (
     report,
     encode,
     decode,
+    compress,
+    decompress,
     import_,
     app,
     presets,

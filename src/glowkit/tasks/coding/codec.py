@@ -85,11 +85,17 @@ class Codec:
             )
         book = Book()
         book.note("images", model.shape, [model.levels, bits])
-        with torch.no_grad():
-            density = density_of(model.density, Grid(model.levels << bits), book)
-            noise = None
-            if type(model.noise) is not Uniform:
-                noise = density_of(model.noise, Grid(1 << NOISE_BITS), book)
+        noise = None
+        try:
+            with torch.no_grad():
+                density = density_of(model.density, Grid(model.levels << bits), book)
+                if type(model.noise) is not Uniform:
+                    noise = density_of(model.noise, Grid(1 << NOISE_BITS), book)
+        except Unfit:
+            raise GlowkitError(
+                "this model scales or shifts by millions, or by what is no number, and cannot"
+                " compress; train it longer, or with a lower learning rate"
+            ) from None
         features = sum(part.features for part in model.modules() if isinstance(part, WithVectors))
         classes = sum(part.classes for part in model.modules() if isinstance(part, WithLabels))
         identity = book.digest.digest()[:16]

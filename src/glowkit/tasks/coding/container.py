@@ -189,6 +189,7 @@ class _Encoder:
         self.codec.encode(stack, images, given)
         if self.verify:
             again = stack.copy()
+            again.careful = False  # what was pushed is there
             back = self.codec.decode(again, len(images), given)
             if not np.array_equal(back, images) or again.place() != self.stack.place():
                 raise Unfit
@@ -241,6 +242,11 @@ class _Header:
 
 
 def _parsed(data: bytes) -> tuple[_Header, list[tuple[int, int]], Any]:
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise GlowkitError(
+            f"compressed images are bytes, not a {type(data).__name__}; read the file first"
+        )
+    data = bytes(data)
     if data[:4] != MAGIC:
         raise GlowkitError("this is no file of glowkit compress: it does not begin with GLWK")
     least = _HEADER.size + _CHECK.size

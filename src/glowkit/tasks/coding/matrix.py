@@ -67,14 +67,8 @@ class Matrix(IntegerMap):
                 " with permutation 'conv1x1', whose matrix stays invertible"
             )
         self.sign = np.where(diagonal < 0, -1, 1)
-        try:
-            self.r, self.s = ratio(np.abs(diagonal), FINE)
-            self.shift = grid.integers(bias)[:, None]
-        except Unfit:
-            raise GlowkitError(
-                "an actnorm or a 1x1 convolution has coefficients of a million and more; train"
-                " the model longer, or with a lower learning rate"
-            ) from None
+        self.r, self.s = ratio(np.abs(diagonal), FINE)
+        self.shift = grid.integers(bias)[:, None]
         self.upper = rounded(np.triu(upper, 1) / _POINT)
         self.lower = rounded(lower / _POINT)
         self.reach = max(float(np.abs(part).sum(1).max()) for part in (self.upper, self.lower))
