@@ -184,7 +184,7 @@ def _text(
 
 
 @contextmanager
-def _progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
+def _progress(description: str, total: int) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on stderr where that is a terminal; yields what to call with images done."""
     from rich.console import Console
     from rich.progress import Progress
@@ -193,4 +193,4 @@ def _progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
     hidden = is_quiet() or not console.is_terminal
     with Progress(console=console, transient=True, disable=hidden) as bars:
         task = bars.add_task(description, total=total)
-        yield lambda done: bars.update(task, completed=done)
+        yield lambda done, size: bars.update(task, completed=done)
