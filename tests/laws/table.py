@@ -360,6 +360,7 @@ DENSITIES = [
     Row("points-spline", lambda: _points(coupling="spline", bins=5), (2,)),
     Row("points-mixture", lambda: _points(5, coupling="mixture", components=3), (5,)),
     Row("points-nice", lambda: _points(5, **NICE), (5,)),
+    Row("points-context", lambda: _points(3, context_features=2), (3,), context=(2,)),
     Row("flowpp", _flowpp, (1, 4, 4)),
     Row("flowpp-checkerboard", lambda: _flowpp(pattern="checkerboard", heads=0), (1, 4, 4)),
     Row("flowpp-checkpoint", lambda: _flowpp(memory="checkpoint", dropout=0.5), (1, 4, 4)),

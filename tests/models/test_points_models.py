@@ -6,7 +6,14 @@ import pytest
 import torch
 
 import glowkit
-from glowkit.bijections import Actnorm, BoundedAffine, Conv1x1, ElementwiseScale, MaskedBatchNorm
+from glowkit.bijections import (
+    Actnorm,
+    BoundedAffine,
+    Conv1x1,
+    Coupling,
+    ElementwiseScale,
+    MaskedBatchNorm,
+)
 from glowkit.models import PointsConfig, from_settings, to_settings
 from glowkit.tasks import evaluate_points, share_between_modes
 
@@ -77,6 +84,7 @@ def test_bits_per_dim_is_refused() -> None:
         ({"coupling": "affine", "bins": 4}, "coupling 'spline'"),
         ({"components": 4}, "coupling 'mixture'"),
         ({"classes": 3}, "classes to 0"),
+        ({"context_features": -1}, "at least 0"),
         ({"memory": "disk"}, "checkpoint"),
     ],
 )
@@ -88,6 +96,68 @@ def test_a_setting_that_cannot_be_is_refused_by_name(setting: dict, words: str) 
 def test_settings_survive_a_file() -> None:
     config = PointsConfig(steps=3, coupling="mixture", components=5)
     assert from_settings(to_settings(config)) == config
+
+
+@pytest.mark.parametrize(
+    ("context", "words"),
+    [
+        (None, "each example a context of 2 number"),
+        (torch.zeros(6, 3), r"6 example\(s\), not \(6, 3\)"),
+        (torch.zeros(5, 2), r"not \(5, 2\)"),
+        (torch.full((6, 2), math.nan), "NaN"),
+    ],
+)
+def test_a_context_that_is_missing_or_of_another_size_is_refused(
+    context: torch.Tensor | None, words: str
+) -> None:
+    model = glowkit.build(PointsConfig(3, steps=2, width=4, context_features=2))
+    x = torch.randn(6, 3)
+    glowkit.initialize(model, x, torch.randn(6, 2))
+    with pytest.raises(glowkit.GlowkitError, match=words):
+        model.log_prob(x, context)
+    with pytest.raises(glowkit.GlowkitError, match=words):
+        model.sample(6, context=context)
+
+
+def test_the_context_reaches_every_coupling_and_survives_saving(tmp_path) -> None:
+    torch.manual_seed(0)
+    model = glowkit.build(PointsConfig(2, steps=3, width=4, context_features=2))
+    x, context = torch.randn(16, 2), torch.randn(16, 2)
+    glowkit.initialize(model, x, context)
+    with torch.no_grad():  # else the last layers, which start as zero, let no gradient through
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    model.log_prob(x, context).sum().backward()
+    firsts = [m.net.layers[0] for m in model.modules() if isinstance(m, Coupling)]
+    assert len(firsts) == 3
+    for first in firsts:
+        assert first.weight.grad[:, 1:].abs().sum(0).min() > 0
+    glowkit.save(model, tmp_path / "model")
+    again = glowkit.load(tmp_path / "model")
+    with torch.no_grad():
+        assert torch.equal(again.log_prob(x, context), model.log_prob(x, context))
+    assert again.sample(16, context=context).shape == (16, 2)
+
+
+def test_a_conditional_density_is_learned() -> None:
+    """N(c, 0.5²) for each c: in the mean log p, and in the mean of samples for two contexts."""
+    torch.manual_seed(0)
+    config = PointsConfig(2, steps=2, width=16, coupling="affine", context_features=1)
+    model = glowkit.build(config)
+    context = torch.rand(512, 1) * 2 - 1
+    x = context + 0.5 * torch.randn(512, 2)
+    glowkit.initialize(model, x, context)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    for _ in range(150):
+        loss = -model.log_prob(x, context).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    truth = 1 + math.log(2 * math.pi * 0.25)
+    assert abs(loss.item() - truth) < 0.12
+    for value in (-0.8, 0.8):
+        drawn = model.sample(2000, context=torch.full((2000, 1), value))
+        assert (drawn.mean(0) - value).abs().max() < 0.15
 
 
 def test_the_figures_of_a_model_that_is_known() -> None:

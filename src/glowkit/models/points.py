@@ -13,7 +13,7 @@ from glowkit.bijections import (
 )
 from glowkit.core import Bijection, Chain, Density
 from glowkit.core.chain import MEMORY_MODES
-from glowkit.densities import Then
+from glowkit.densities import Then, WithVectors
 from glowkit.models.checks import check_at_least, check_choice, check_no_classes
 from glowkit.models.families import family
 from glowkit.models.glow import COUPLINGS, PERMUTATIONS, check_transformer
@@ -58,6 +58,8 @@ class PointsConfig:
         components: logistics in a "mixture" coupling.
         bins: bins of a "spline" coupling.
         prior: "normal" or "logistic".
+        context_features: length of a vector of numbers that conditions the model, given with every
+            example and seen by every conditioner; 0 for none.
         classes: 0; these flows have no class conditions.
         memory: "store", "checkpoint" or "reversible", see `glowkit.Chain`; with batch norm the last
             becomes "checkpoint".
@@ -76,11 +78,13 @@ class PointsConfig:
     components: int = 8
     bins: int = 16
     prior: str = "normal"
+    context_features: int = 0
     classes: int = 0
     memory: str = "store"
 
     def __post_init__(self) -> None:
         check_at_least(self, dimensions=2, steps=1, width=1, depth=0, components=1, bins=1)
+        check_at_least(self, context_features=0)
         check_choice("coupling", self.coupling, POINTS_COUPLINGS)
         check_choice("permutation", self.permutation, PERMUTATIONS)
         check_choice("normalization", self.normalization, NORMALIZATIONS)
@@ -99,6 +103,8 @@ class PointsConfig:
 def build_points(config: PointsConfig) -> Density:
     """Build a flow of vectors; see `PointsConfig`. No dequantization: log p is exact, in nats.
 
+    With context features it is log p(x | context), of a context (N, context_features).
+
     After tatsy's normalizing-flows-pytorch, which has Glow and RealNVP on points. Departures:
     conditioners are plain ReLU MLPs (there: two residual blocks with batch norm) whose last layer
     starts as the identity coupling; `Actnorm` and `MaskedBatchNorm` are those of images, the latter
@@ -110,14 +116,16 @@ def build_points(config: PointsConfig) -> Density:
         [PERMUTATIONS[config.permutation](size), _coupling(config)] for _ in range(config.steps)
     ]
     layers = NORMALIZATIONS[config.normalization](size, steps)
-    return Then(Chain(layers, config.memory), PRIORS[config.prior]((size,)), config.shape)
+    flow = Then(Chain(layers, config.memory), PRIORS[config.prior]((size,)), config.shape)
+    return WithVectors(config.context_features, flow) if config.context_features else flow
 
 
 def _coupling(config: PointsConfig) -> Coupling:
     kept = config.dimensions // 2
     changed = config.dimensions - kept
     transformer = COUPLINGS[config.coupling](config, (changed,))
-    net = MLP(kept, changed * transformer.parameters_per_channel, config.width, config.depth)
+    outputs = changed * transformer.parameters_per_channel
+    net = MLP(kept, outputs, config.width, config.depth, config.context_features)
     last = net.layers[-1]
     assert isinstance(last, torch.nn.Linear)
     with torch.no_grad():
