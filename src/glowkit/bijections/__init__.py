@@ -1,5 +1,6 @@
 """Floor 3: invertible maps."""
 
+from glowkit.bijections.autoregressive import Autoregressive
 from glowkit.bijections.coupling import (
     Additive,
     Affine,
@@ -54,6 +55,7 @@ __all__ = [
     "ActnormConv1x1",
     "Additive",
     "Affine",
+    "Autoregressive",
     "BoundedAffine",
     "Checkerboard",
     "Conv1x1",

@@ -242,7 +242,8 @@ def _nice(config: Any) -> Demand:
 
 
 def _points(config: Any) -> Demand:
-    size, kept = config.dimensions, config.dimensions // 2
+    size = config.dimensions
+    kept = size // 2 if config.structure == "coupling" else 0
     seen = kept + config.context_features
     hidden = max(0, config.depth - 1) * config.width * config.width
     ends = config.width * (seen + (size - kept)) if config.depth else seen * (size - kept)
