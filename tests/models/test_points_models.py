@@ -13,6 +13,7 @@ from glowkit.bijections import (
     Coupling,
     ElementwiseScale,
     MaskedBatchNorm,
+    standardize,
 )
 from glowkit.core.chain import fall_back
 from glowkit.models import PointsConfig, from_settings, to_settings
@@ -81,6 +82,7 @@ def test_bits_per_dim_is_refused() -> None:
         ({"prior": "uniform"}, "logistic"),
         ({"dimensions": 1}, "at least 2 for structure 'coupling'.*'autoregressive'"),
         ({"dimensions": 0, "structure": "autoregressive"}, "at least 1"),
+        ({"preprocessing": "whiten"}, "standardize"),
         ({"structure": "causal"}, "autoregressive"),
         ({"steps": 0}, "at least 1"),
         ({"bins": 600}, "at most 500"),
@@ -145,6 +147,27 @@ def test_one_dimension_is_learned_by_an_autoregressive_flow(context: int) -> Non
     assert 0.9 < drawn.abs().median() < 1.1
     if given is not None:
         assert (drawn.sign() == sign).float().mean() > 0.98
+
+
+def test_the_units_of_the_data_do_not_matter_to_a_standardised_model(tmp_path) -> None:
+    """log p(a x + b | c d) is log p(x | c) less ln a, whatever the units."""
+    torch.manual_seed(0)
+    config = PointsConfig(2, steps=2, width=4, preprocessing="standardize", context_features=1)
+    x, context = torch.randn(64, 2), torch.randn(64, 1)
+    scale, shift = torch.tensor([1e-5, 300.0]), torch.tensor([1e-3, -4000.0])
+    one, other = glowkit.build(config), glowkit.build(config)
+    other.load_state_dict(one.state_dict())
+    glowkit.initialize(one, x, context)
+    standardize(other, scale * x + shift, 1e6 * context)
+    glowkit.initialize(other, (scale * x + shift)[:64], 1e6 * context)
+    with torch.no_grad():
+        difference = one.log_prob(x, context) - other.log_prob(scale * x + shift, 1e6 * context)
+    assert torch.allclose(difference, scale.log().sum(), atol=5e-3)
+    drawn = other.sample(500, context=torch.zeros(500, 1))
+    assert torch.allclose(drawn.mean(0), shift, atol=float(scale.max()) / 3)
+    glowkit.save(other, tmp_path / "model")
+    again = glowkit.load(tmp_path / "model").sample(5, 0.0, torch.zeros(5, 1))
+    assert torch.equal(again, other.sample(5, 0.0, torch.zeros(5, 1)))
 
 
 def test_what_cannot_be_rebuilt_is_checkpointed() -> None:

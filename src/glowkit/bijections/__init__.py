@@ -47,6 +47,7 @@ from glowkit.bijections.reshape import (
     swap_halves,
 )
 from glowkit.bijections.spline import RationalQuadraticSpline
+from glowkit.bijections.standardize import ContextMoments, Moments, Standardize, standardize
 from glowkit.bijections.step import GlowStep
 from glowkit.core.chain import Inverse
 
@@ -58,6 +59,7 @@ __all__ = [
     "Autoregressive",
     "BoundedAffine",
     "Checkerboard",
+    "ContextMoments",
     "Conv1x1",
     "Coupling",
     "ElementwiseAffine",
@@ -72,6 +74,7 @@ __all__ = [
     "Logit",
     "MaskedBatchNorm",
     "MaskedCoupling",
+    "Moments",
     "Permute",
     "PlainMatrix",
     "RationalQuadraticSpline",
@@ -79,6 +82,7 @@ __all__ = [
     "Shift",
     "Sigmoid",
     "Squeeze",
+    "Standardize",
     "Stripes",
     "TanhAffine",
     "Transformer",
@@ -89,5 +93,6 @@ __all__ = [
     "noisy_identity",
     "reverse",
     "shuffle",
+    "standardize",
     "swap_halves",
 ]

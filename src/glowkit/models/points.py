@@ -8,14 +8,16 @@ import torch
 from glowkit.bijections import (
     Actnorm,
     Autoregressive,
+    ContextMoments,
     Coupling,
     ElementwiseScale,
     MaskedBatchNorm,
+    Standardize,
     Transformer,
 )
 from glowkit.core import Bijection, Chain, Density, GlowkitError
 from glowkit.core.chain import MEMORY_MODES
-from glowkit.densities import Then, WithVectors
+from glowkit.densities import Then, WithContext, WithVectors
 from glowkit.models.checks import check_at_least, check_choice, check_no_classes
 from glowkit.models.families import family
 from glowkit.models.glow import COUPLINGS, PERMUTATIONS, check_transformer
@@ -42,6 +44,8 @@ NORMALIZATIONS: dict[str, Normalization] = {
     "diagonal": _scale_at_the_end,
 }
 
+PREPROCESSINGS = ("none", "standardize")
+
 POINTS_COUPLINGS = ("affine", "bounded-affine", "additive", "mixture", "spline")
 
 
@@ -60,6 +64,8 @@ class PointsConfig:
         coupling: how coordinates are transformed, in either structure: "affine", "bounded-affine",
             "additive", "mixture" (of logistics) or "spline".
         permutation: "conv1x1" (a linear layer, LU-factored), "conv1x1-plain", "shuffle", "reverse".
+        preprocessing: "none", or "standardize" for columns in units of their own, with the means
+            and deviations of the data, context included; log p stays that of the data's units.
         normalization: "actnorm" or "batch-norm" in each step, or one "diagonal" scaling at the end.
         components: logistics in a "mixture" coupling.
         bins: bins of a "spline" coupling.
@@ -81,6 +87,7 @@ class PointsConfig:
     structure: str = "coupling"
     coupling: str = "spline"
     permutation: str = "conv1x1"
+    preprocessing: str = "none"
     normalization: str = "actnorm"
     components: int = 8
     bins: int = 16
@@ -100,6 +107,7 @@ class PointsConfig:
                 " to keep and one to transform: choose structure 'autoregressive'"
             )
         check_choice("permutation", self.permutation, PERMUTATIONS)
+        check_choice("preprocessing", self.preprocessing, PREPROCESSINGS)
         check_choice("normalization", self.normalization, NORMALIZATIONS)
         check_choice("prior", self.prior, PRIORS)
         check_choice("memory", self.memory, MEMORY_MODES)
@@ -132,8 +140,16 @@ def build_points(config: PointsConfig) -> Density:
         for _ in range(config.steps)
     ]
     layers = NORMALIZATIONS[config.normalization](size, steps)
-    flow = Then(Chain(layers, config.memory), PRIORS[config.prior]((size,)), config.shape)
-    return WithVectors(config.context_features, flow) if config.context_features else flow
+    chain = Chain(layers, config.memory)
+    standardized = config.preprocessing == "standardize"
+    if standardized:
+        chain = Chain([Standardize(size), chain])
+    density: Density = Then(chain, PRIORS[config.prior]((size,)), config.shape)
+    if not (features := config.context_features):
+        return density
+    if standardized:
+        density = WithContext(ContextMoments(features), density)
+    return WithVectors(features, density)
 
 
 def _coupling(config: PointsConfig) -> Coupling:

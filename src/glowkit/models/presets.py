@@ -163,3 +163,4 @@ of tables, whose columns they take their dimensions from.
 
 DEFAULT_PRESET = "glow-tiny"
 DEFAULT_POINTS_PRESET = "spline-points"
+DEFAULT_TABLE_PRESET = "nsf-points"

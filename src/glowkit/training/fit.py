@@ -19,8 +19,7 @@ from rich.console import Console
 from glowkit.core.chain import fall_back
 from glowkit.core.density import Density
 from glowkit.core.initialization import initialize, is_data_dependent
-from glowkit.data.source import Source
-from glowkit.data.toy import PointSource
+from glowkit.data.table import AnySource, TableSource
 from glowkit.models.families import Config, build
 from glowkit.nets.fast import precision_nets
 from glowkit.system.errors import GlowkitError
@@ -174,7 +173,7 @@ class TrainResult:
 
 
 def train(
-    source: Source | PointSource,
+    source: AnySource,
     model: Config | Density,
     train_config: TrainConfig,
     run: str | Path,
@@ -225,7 +224,7 @@ def train(
         )
         torch.manual_seed(mixed_seed(INITIALIZATION, train_config.seed))
         model = model if isinstance(model, Density) else build(model)
-        prepare, subject = preparation(source, model), objective_of(model)
+        prepare, subject = preparation(source, model), objective_of(model, source)
         check_precision(model, train_config.precision)
         resumed = resume_point(folder, plan, model) if resume else None
         if resumed is None:
@@ -233,10 +232,12 @@ def train(
             if math.isfinite(allowance(train_config)):
                 most = _INITIALIZATION_IMAGES_A_MINUTE * (train_config.minutes or math.inf)
             seconds = for_initialization(train_config)
+            subject.settle(model, split)
             initialize_from(model, split, prepare, train_config.seed, most, seconds)
             state = RunState(aside=time.monotonic() - begun)
         else:
             state = resumed.state
+        named = isinstance(source, TableSource) and (source.columns, source.context_columns)
         if first:
             write_settings(
                 folder.path,
@@ -244,6 +245,7 @@ def train(
                 config,
                 train_config,
                 source.class_names if model.classes else (),
+                *(named or ()),
             )
         rows = open_loggers(folder, state, subject.columns)
         loggers = held.enter_context(rows) if first else []
@@ -261,6 +263,7 @@ def train(
                 fabric,
                 folder,
                 model,
+                subject,
                 plan,
                 state,
                 source.splits,
