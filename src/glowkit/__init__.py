@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         load,
         save,
     )
-    from glowkit.tasks import bits_per_dim, reconstruct
+    from glowkit.tasks import as_distribution, bits_per_dim, reconstruct
 
 __all__ = [
     "MIDPOINT",
@@ -50,6 +50,7 @@ __all__ = [
     "Split",
     "Then",
     "__version__",
+    "as_distribution",
     "bits_per_dim",
     "build",
     "family",
@@ -86,7 +87,7 @@ _HOMES = {
         "load",
         "save",
     ],
-    "glowkit.tasks": ["bits_per_dim", "reconstruct"],
+    "glowkit.tasks": ["as_distribution", "bits_per_dim", "reconstruct"],
 }
 
 if not TYPE_CHECKING:

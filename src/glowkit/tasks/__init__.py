@@ -11,6 +11,7 @@ from glowkit.tasks.attributes import (
 from glowkit.tasks.baselines import nearest
 from glowkit.tasks.classification import Classification, class_log_probs, classify
 from glowkit.tasks.directions import logistic_directions, mean_directions
+from glowkit.tasks.distribution import as_distribution
 from glowkit.tasks.evaluation import Evaluation, evaluate, largest_pixel_error, reconstruct
 from glowkit.tasks.latent import interpolate, join, keep_coarse, part
 from glowkit.tasks.likelihood import bits_per_dim, training_loss
@@ -21,6 +22,7 @@ __all__ = [
     "Classification",
     "Evaluation",
     "PointsEvaluation",
+    "as_distribution",
     "bits_per_dim",
     "class_log_probs",
     "classify",
