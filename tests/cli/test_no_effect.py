@@ -20,6 +20,7 @@ LINES = {
     "size of points": ("train points:moons --size 16", "leave out --size"),
     "setting twice": ("train digits --set steps=1 --set steps=2", "--set steps is given twice"),
     "classes of points": ("train points:moons --conditional", "leave out --conditional"),
+    "perturbed points": ("train points:moons --perturb 0.2 --out {files}/p", "leave out --perturb"),
     "classes without classes": ("sample {run} --class 1", "leave out --class"),
     "each class without classes": ("sample {run} --each-class", "leave out --each-class"),
     "one class and each": ("sample {conditional} --class 1 --each-class", "leave one of them"),

@@ -20,6 +20,7 @@ from glowkit.system.errors import GlowkitError
 from glowkit.training.allowance import spread
 from glowkit.training.batches import (
     Batch,
+    Perturb,
     Preparation,
     noise_of_step,
     train_loader,
@@ -70,6 +71,7 @@ class Training:
     def __post_init__(self, resumed: Checkpoint | None) -> None:
         fabric, model, config = self.fabric, self.model, self.plan.config
         self.subject = objective_of(model)
+        self.perturb = Perturb(config.perturb, model.levels)
         self.loss = fabric.setup_module(Loss(model, self.subject))
         # A group of its own: sums in a backward pass must not meet those that average gradients.
         group = torch.distributed.new_group() if fabric.world_size > 1 else None
@@ -132,7 +134,7 @@ def train_loop(run: Training) -> None:
             group["lr"] = plan.learning_rate(state)
         x, context = next(batches)
         noise = noise_of_step(plan.config.seed, state.step, run.fabric.device, run.share)
-        loss, figure = run.loss(x, context, noise)
+        loss, figure = run.loss(run.perturb(x, noise), context, noise)
         run.fabric.backward(guarded(loss, run.share.weight))
         norm = clip(run.trained, plan.config.clip_norm)
         if math.isfinite(norm):
@@ -236,7 +238,9 @@ def evaluate(run: Training) -> None:
     first, whole = plan.chooses_examples(state), len(split)
     taken = whole if first else state.evaluated_examples
     examples = spread(whole, taken) if taken else None
-    batches = validation_batches(split, run.prepare, size, fabric.device, rank, ranks, examples)
+    batches = validation_batches(
+        split, run.prepare, size, fabric.device, rank, ranks, examples, run.perturb
+    )
     # Drawing samples takes time too.
     until = state.elapsed + (plan.evaluation_seconds(state) * 2 / 3 if first else math.inf)
     rounds = Rounds(batches, -(-whole // (size * ranks)), lambda: first and agree(run)[1] >= until)
