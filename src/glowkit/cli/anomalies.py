@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from glowkit.data import PointSource, Source
 
 ALL = "all"
-RANKS = ("dose", "complexity", "latent", "typicality")
+RANKS = ("complexity", "dose", "latent", "typicality")
 """The scores by which examples are ranked where none is named, the first there is."""
 
 
@@ -101,9 +101,10 @@ def anomalies(
         unused |= {"background": background} if "ratio" not in names else {}
         refuse_given("none of the --scores needs it", **unused)
     usual = _take(opened, _reference(opened, reference), ["validation"], count)
-    inside = _take_data(opened, source, split, count)
-    outside = None if against is None else _take_data(opened, against, None, count)
+    inside = _take_data(opened, source, reference, split, count)
+    outside = None if against is None else _take_data(opened, against, reference, None, count)
 
+    beside = None if background is None else open_model(background, device)
     opened.at_rest.close()  # a frozen model gives no gradients
     found = _find(
         opened,
@@ -111,10 +112,15 @@ def anomalies(
         inside,
         outside,
         names,
-        None if background is None else _model(background, device),
-        [_model(each, device) for each in others],
+        beside and beside.model,
+        [open_model(each, device).model for each in others],
         {"draws": importance or 8, "batch_size": batch_size, "seed": seed},
     )
+    if beside and beside.run and not beside.run.training.perturb:
+        warn(
+            f"note: {background} was not trained with --perturb, so that ratio weighs one model of"
+            " whole images against another"
+        )
     from glowkit.cli.anomaly_page import write_csv, write_page
 
     table = out.with_suffix(".csv")
@@ -165,12 +171,6 @@ def _ensemble(run: Path, ensemble: str | None) -> list[Path]:
     return list(named.values())
 
 
-def _model(run: Path, device: str) -> "Density":
-    opened = open_model(run, device)
-    opened.at_rest.close()
-    return opened.model
-
-
 def _reference(opened: Opened, reference: str | None) -> "Source | PointSource":
     if reference is None and opened.run is None:
         raise GlowkitError(
@@ -180,13 +180,25 @@ def _reference(opened: Opened, reference: str | None) -> "Source | PointSource":
     return open_data(opened, reference)
 
 
-def _take_data(opened: Opened, spec: str | None, split: str | None, count: int) -> Examples:
-    """Examples of the run's own data, of which training ones are too usual, or of other data."""
+def _take_data(
+    opened: Opened, spec: str | None, reference: str | None, split: str | None, count: int
+) -> Examples:
+    """Examples of other data, all of them, or of the test split of what is known as usual.
+
+    Training examples look too usual, and those of the validation split calibrate.
+    """
     from glowkit.cli.plan import absolute
 
-    own = opened.run is not None and spec is not None and absolute(spec) == opened.run.data["spec"]
-    data = open_data(opened, None if own else spec)
-    splits = ["test"] if spec is None or own else list(data.splits)
+    own = None if opened.run is None else opened.run.data["spec"]
+    known = own if reference is None else absolute(reference)
+    named = own if spec is None else absolute(spec)
+    data = open_data(opened, None if named == own else spec)
+    if named == known and split == "validation":
+        raise GlowkitError(
+            f"the validation split of {data.name} says what is usual, and cannot be scored too;"
+            " leave out --split, or give --split test"
+        )
+    splits = ["test"] if named in (own, known) else list(data.splits)
     return _take(opened, data, [split] if split else splits, count)
 
 
@@ -271,7 +283,8 @@ def _say(opened: Opened, found: Found) -> None:
     for name, why in found.detector.left_out.items():
         warn(f"note: {name} is left out: {why}")
     inside, outside = found.inside, found.outside
-    say(f"inside:  {len(inside):,} of {inside.held:,} {things}, {inside.name}")
+    said = "scored: " if outside is None else "inside: "
+    say(f"{said} {len(inside):,} of {inside.held:,} {things}, {inside.name}")
     if outside is None:
         say(f"{'score':<11} {'flagged':>8}  most anomalous")
     else:
@@ -283,17 +296,14 @@ def _say(opened: Opened, found: Found) -> None:
             odd = ", ".join(inside.word(i) for i in found.scores.order(name)[:5].tolist())
             say(f"{name:<11} {usual}  {odd}, ...")
             continue
-        f, low_high = (
-            found.figures[name],
-            "{:.3f} to {:.3f}".format(*found.figures[name].auroc_interval),
-        )
+        f, (low, high) = found.figures[name], found.figures[name].auroc_interval
         share = f"{flagged(found.outside_scores, name) / len(outside):8.1%}"
         say(
-            f"{name:<11} {f.auroc:.3f}  {low_high}  {f.average_precision:.3f}  {f.fpr95:.3f}"
-            f"  {usual}  {share}"
+            f"{name:<11} {f.auroc:.3f}  {low:.3f} to {high:.3f}  {f.average_precision:.3f}"
+            f"  {f.fpr95:.3f}  {usual}  {share}"
         )
-    if found.scores.codecs:
-        parts = ", ".join(f"{name} {n}" for name, n in found.scores.codecs.items())
+    if found.codecs:
+        parts = ", ".join(f"{name} {n}" for name, n in found.codecs.items())
         say(f"shortest format of complexity: {parts}")
     lost = max(found.scores.not_finite.values())
     if lost:

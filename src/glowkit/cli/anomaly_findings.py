@@ -1,5 +1,6 @@
 """What `glowkit anomalies` scores and finds, for the terminal, --json, the table and the page."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,14 @@ class Found:
     figures: "Mapping[str, DetectionFigures]"
     ranks_by: str
 
+    @property
+    def codecs(self) -> dict[str, int]:
+        """How many images of all each format made shortest, where complexity was asked for."""
+        counts = Counter(self.scores.codecs)
+        if self.outside_scores is not None:
+            counts.update(self.outside_scores.codecs)
+        return dict(counts.most_common())
+
 
 def flagged(scores: "AnomalyScores", name: str) -> int:
     """How many examples are as unusual as 5 % of the usual ones, or more so."""
@@ -72,7 +81,7 @@ def figures_of(found: Found) -> dict[str, Any]:
     return {
         "scores": table,
         "left_out": found.detector.left_out,
-        "codecs": found.scores.codecs,
+        "codecs": found.codecs,
         "ranked_by": found.ranks_by,
         "most_anomalous": [found.inside.word(number) for number in odd],
         "group_distance": group.distance,
