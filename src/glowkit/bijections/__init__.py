@@ -1,5 +1,6 @@
 """Floor 3: invertible maps."""
 
+from glowkit.bijections.autoregressive import Autoregressive
 from glowkit.bijections.coupling import (
     Additive,
     Affine,
@@ -46,6 +47,7 @@ from glowkit.bijections.reshape import (
     swap_halves,
 )
 from glowkit.bijections.spline import RationalQuadraticSpline
+from glowkit.bijections.standardize import ContextMoments, Moments, Standardize, standardize
 from glowkit.bijections.step import GlowStep
 from glowkit.core.chain import Inverse
 
@@ -54,8 +56,10 @@ __all__ = [
     "ActnormConv1x1",
     "Additive",
     "Affine",
+    "Autoregressive",
     "BoundedAffine",
     "Checkerboard",
+    "ContextMoments",
     "Conv1x1",
     "Coupling",
     "ElementwiseAffine",
@@ -70,6 +74,7 @@ __all__ = [
     "Logit",
     "MaskedBatchNorm",
     "MaskedCoupling",
+    "Moments",
     "Permute",
     "PlainMatrix",
     "RationalQuadraticSpline",
@@ -77,6 +82,7 @@ __all__ = [
     "Shift",
     "Sigmoid",
     "Squeeze",
+    "Standardize",
     "Stripes",
     "TanhAffine",
     "Transformer",
@@ -87,5 +93,6 @@ __all__ = [
     "noisy_identity",
     "reverse",
     "shuffle",
+    "standardize",
     "swap_halves",
 ]

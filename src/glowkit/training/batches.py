@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from glowkit.core.density import Generator, Portion
 from glowkit.data.levels import requantize
 from glowkit.data.source import ImageSplit
+from glowkit.data.table import TableSplit
 from glowkit.data.toy import PointSplit
 from glowkit.nets.batchnorm import BatchShare
 from glowkit.system.errors import GlowkitError
@@ -35,9 +36,9 @@ def permutation(size: int, *words: int) -> np.ndarray:
 
 
 Batch = tuple[Tensor, Tensor | None]
-"""Images at the model's levels or points, and the context: class labels or None."""
+"""Images at the model's levels, points or rows, and the context: labels, vectors or None."""
 
-Split = ImageSplit | PointSplit
+Split = ImageSplit | PointSplit | TableSplit
 
 Preparation = Callable[[Any], Batch]
 """Turns what a split returns into what the model takes; also the collate function."""
@@ -107,6 +108,11 @@ class Prepare:
 def take_points(points: Tensor) -> Batch:
     """The preparation of points: nothing is done to them."""
     return points, None
+
+
+def take_rows(rows: Batch) -> Batch:
+    """The preparation of rows of a table: nothing is done to them either."""
+    return rows
 
 
 def train_loader(

@@ -28,7 +28,6 @@ from glowkit.training.batches import (
 from glowkit.training.companions import Interruption
 from glowkit.training.config import make_optimizer
 from glowkit.training.metrics import Loggers, Report
-from glowkit.training.objective import objective_of
 from glowkit.training.passes import Captured, Loss, Passes, guarded
 from glowkit.training.run import RunFolder, sentences
 from glowkit.training.state import (
@@ -39,6 +38,7 @@ from glowkit.training.state import (
     fit_optimizer,
     write_checkpoint,
 )
+from glowkit.training.subject import Objective
 from glowkit.training.validation import Rounds, share_of_figures
 
 LOG_EVERY_STEPS = 25
@@ -59,6 +59,7 @@ class Training:
     fabric: Fabric
     folder: RunFolder
     model: Density
+    subject: Objective
     plan: Plan
     state: RunState
     splits: Mapping[str, Any]
@@ -70,7 +71,6 @@ class Training:
 
     def __post_init__(self, resumed: Checkpoint | None) -> None:
         fabric, model, config = self.fabric, self.model, self.plan.config
-        self.subject = objective_of(model)
         self.loss = fabric.setup_module(Loss(model, self.subject))
         # A group of its own: sums in a backward pass must not meet those that average gradients.
         group = torch.distributed.new_group() if fabric.world_size > 1 else None
