@@ -9,6 +9,7 @@ from glowkit.bijections.coupling import (
     Transformer,
 )
 from glowkit.bijections.elementwise import (
+    Box,
     ElementwiseAffine,
     ElementwiseNorm,
     ElementwiseScale,
@@ -34,6 +35,7 @@ from glowkit.bijections.masked import (
 )
 from glowkit.bijections.mixture import LogisticMixture
 from glowkit.bijections.normalization import Actnorm
+from glowkit.bijections.piecewise import PiecewiseLinear, PiecewiseQuadratic
 from glowkit.bijections.reshape import (
     Permute,
     Reshape,
@@ -55,6 +57,7 @@ __all__ = [
     "Additive",
     "Affine",
     "BoundedAffine",
+    "Box",
     "Checkerboard",
     "Conv1x1",
     "Coupling",
@@ -71,6 +74,8 @@ __all__ = [
     "MaskedBatchNorm",
     "MaskedCoupling",
     "Permute",
+    "PiecewiseLinear",
+    "PiecewiseQuadratic",
     "PlainMatrix",
     "RationalQuadraticSpline",
     "Reshape",
