@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from glowkit.densities import Dequantize, Split, Then
     from glowkit.models import (
         PRESETS,
+        CubeConfig,
         FlowPPConfig,
         GlowConfig,
         NICEConfig,
@@ -38,6 +39,7 @@ __all__ = [
     "PRESETS",
     "Bijection",
     "Chain",
+    "CubeConfig",
     "Density",
     "Dequantize",
     "FlowPPConfig",
@@ -76,6 +78,7 @@ _HOMES = {
     "glowkit.densities": ["Dequantize", "Split", "Then"],
     "glowkit.models": [
         "PRESETS",
+        "CubeConfig",
         "FlowPPConfig",
         "GlowConfig",
         "NICEConfig",

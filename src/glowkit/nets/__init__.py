@@ -27,7 +27,7 @@ from glowkit.nets.glow import (
     ZeroConv2d,
     ZeroLinear,
 )
-from glowkit.nets.mlp import MLP
+from glowkit.nets.mlp import MLP, Constant, OneBlob
 from glowkit.nets.normalized import (
     ConvMaker,
     NormedConv2d,
@@ -46,6 +46,7 @@ __all__ = [
     "BatchShare",
     "ChannelNorm",
     "ConcatELU",
+    "Constant",
     "ConvMaker",
     "GatedAttention",
     "GatedConv",
@@ -55,6 +56,7 @@ __all__ = [
     "HalfSizeNet",
     "MaskedSignPairs",
     "NormedConv2d",
+    "OneBlob",
     "Positions",
     "Preactivation",
     "ResidualNet",
