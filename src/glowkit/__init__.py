@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         load,
         save,
     )
-    from glowkit.tasks import bits_per_dim, reconstruct
+    from glowkit.tasks import bits_per_dim, integrate, reconstruct
 
 __all__ = [
     "MIDPOINT",
@@ -57,6 +57,7 @@ __all__ = [
     "family",
     "frozen",
     "initialize",
+    "integrate",
     "keep_freed_memory",
     "load",
     "reconstruct",
@@ -89,7 +90,7 @@ _HOMES = {
         "load",
         "save",
     ],
-    "glowkit.tasks": ["bits_per_dim", "reconstruct"],
+    "glowkit.tasks": ["bits_per_dim", "integrate", "reconstruct"],
 }
 
 if not TYPE_CHECKING:
