@@ -26,6 +26,7 @@ from glowkit.cli.doctor import doctor
 from glowkit.cli.edit import edit
 from glowkit.cli.evaluate import evaluate
 from glowkit.cli.import_ import import_
+from glowkit.cli.integrate import integrate
 from glowkit.cli.interpolate import interpolate
 from glowkit.cli.latents import decode, encode
 from glowkit.cli.lists import data, presets
@@ -195,6 +196,7 @@ COMMANDS = (
     encode,
     decode,
     import_,
+    integrate,
     app,
     presets,
     data,

@@ -13,6 +13,7 @@ from glowkit.tasks.baselines import nearest
 from glowkit.tasks.classification import Classification, class_log_probs, classify
 from glowkit.tasks.directions import logistic_directions, mean_directions
 from glowkit.tasks.evaluation import Evaluation, evaluate, largest_pixel_error, reconstruct
+from glowkit.tasks.integration import Integral, integrate
 from glowkit.tasks.latent import interpolate, join, keep_coarse, part
 from glowkit.tasks.likelihood import bits_per_dim, training_loss
 from glowkit.tasks.points import PointsEvaluation, evaluate_points, share_between_modes
@@ -23,6 +24,7 @@ __all__ = [
     "Attributes",
     "Classification",
     "Evaluation",
+    "Integral",
     "PointsEvaluation",
     "anomaly_scores",
     "bits_per_dim",
@@ -31,6 +33,7 @@ __all__ = [
     "edit",
     "evaluate",
     "evaluate_points",
+    "integrate",
     "interpolate",
     "join",
     "keep_coarse",

@@ -12,12 +12,13 @@ from torch.utils.data import DataLoader
 from glowkit.core.density import Generator, NoiseSpec, Portion, draw
 from glowkit.data.levels import requantize
 from glowkit.data.source import ImageSplit
+from glowkit.data.table import TableSplit
 from glowkit.data.toy import PointSplit
 from glowkit.nets.batchnorm import BatchShare
 from glowkit.system.errors import GlowkitError
 
 # First word of each stream's seed; two purposes never share a stream.
-ORDER, TRAIN_NOISE, VALIDATION_NOISE, SAMPLE_NOISE, INITIALIZATION = range(5)
+ORDER, TRAIN_NOISE, VALIDATION_NOISE, SAMPLE_NOISE, INITIALIZATION, PERTURBATION = range(6)
 
 
 def mixed_seed(*words: int) -> int:
@@ -35,9 +36,9 @@ def permutation(size: int, *words: int) -> np.ndarray:
 
 
 Batch = tuple[Tensor, Tensor | None]
-"""Images at the model's levels or points, and the context: class labels or None."""
+"""Images at the model's levels, points or rows, and the context: labels, vectors or None."""
 
-Split = ImageSplit | PointSplit
+Split = ImageSplit | PointSplit | TableSplit
 
 Preparation = Callable[[Any], Batch]
 """Turns what a split returns into what the model takes; also the collate function."""
@@ -109,13 +110,19 @@ def take_points(points: Tensor) -> Batch:
     return points, None
 
 
+def take_rows(rows: Batch) -> Batch:
+    """The preparation of rows of a table: nothing is done to them either."""
+    return rows
+
+
 @dataclass(frozen=True)
 class Perturb:
     """Replaces each value of images, with a probability, by a level drawn uniformly from all.
 
     A model trained on such images knows their background and little of what they show: the
     mutations of Ren et al. 2019, section 3. With probability 0 it leaves x, of any kind, alone and
-    draws nothing.
+    draws nothing. What is drawn belongs to a step's noise, of which nothing is used up: a step that
+    is captured draws its noise from the beginning.
 
     >>> zeros = torch.zeros(2, 1, 50, 50, dtype=torch.uint8)
     >>> mutated = Perturb(0.2, 256)(zeros, torch.Generator().manual_seed(0))
@@ -126,16 +133,30 @@ class Perturb:
     probability: float
     levels: int | None
 
-    def __call__(self, x: Tensor, generator: Generator) -> Tensor:
+    def __call__(self, x: Tensor, noise: Generator) -> Tensor:
         if not self.probability or self.levels is None:
             return x
         spec, like = NoiseSpec(tuple(x.shape[1:])), torch.zeros((), device=x.device)
         # Uniform draws made of normal ones, which are those that ranks know how to share.
+        generator = _beside(noise)
         chosen, level = (
             torch.special.ndtr(draw(spec, len(x), like, generator=generator)) for _ in range(2)
         )
         drawn = (level * self.levels).floor().clamp(max=self.levels - 1)
         return torch.where(chosen < self.probability, drawn.to(x.dtype), x)
+
+
+def _beside(noise: Generator) -> Generator:
+    """A generator made of another's seed, so that neither repeats what the other draws."""
+    if isinstance(noise, Portion):
+        return Portion(_seeded(noise.generator), noise.rows, noise.size)
+    assert isinstance(noise, torch.Generator)
+    return _seeded(noise)
+
+
+def _seeded(noise: torch.Generator) -> torch.Generator:
+    seed = mixed_seed(PERTURBATION, noise.initial_seed())
+    return torch.Generator(noise.device).manual_seed(seed)
 
 
 def train_loader(
