@@ -18,6 +18,7 @@ import typer
 from typer.core import TyperCommand
 
 from glowkit import __version__
+from glowkit.cli.anomalies import anomalies
 from glowkit.cli.app import app
 from glowkit.cli.attributes import attributes
 from glowkit.cli.compare import compare
@@ -190,6 +191,7 @@ COMMANDS = (
     edit,
     scales,
     compare,
+    anomalies,
     report,
     encode,
     decode,

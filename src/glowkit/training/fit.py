@@ -82,6 +82,15 @@ def check_precision(model: Density, precision: str | None) -> None:
         )
 
 
+def check_perturbation(model: Density, probability: float) -> None:
+    """Refuse to replace values by levels where there are none."""
+    if probability and model.levels is None:
+        raise GlowkitError(
+            "values are perturbed by drawing another of their levels, and this model's are"
+            " continuous: leave out --perturb"
+        )
+
+
 # Activations of the widest presets on this many pixels take about a quarter of a gigabyte.
 _INITIALIZATION_PIXELS = 2**19
 _INITIALIZATION_IMAGES = range(8, 512)
@@ -227,6 +236,7 @@ def train(
         model = model if isinstance(model, Density) else build(model)
         prepare, subject = preparation(source, model), objective_of(model, source)
         check_precision(model, train_config.precision)
+        check_perturbation(model, train_config.perturb)
         resumed = resume_point(folder, plan, model) if resume else None
         if resumed is None:
             begun, most = time.monotonic(), math.inf

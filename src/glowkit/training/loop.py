@@ -20,6 +20,7 @@ from glowkit.system.errors import GlowkitError
 from glowkit.training.allowance import spread
 from glowkit.training.batches import (
     Batch,
+    Perturb,
     Preparation,
     noise_of_step,
     train_loader,
@@ -71,6 +72,7 @@ class Training:
 
     def __post_init__(self, resumed: Checkpoint | None) -> None:
         fabric, model, config = self.fabric, self.model, self.plan.config
+        self.perturb = Perturb(config.perturb, model.levels)
         self.loss = fabric.setup_module(Loss(model, self.subject))
         # A group of its own: sums in a backward pass must not meet those that average gradients.
         group = torch.distributed.new_group() if fabric.world_size > 1 else None
@@ -98,7 +100,7 @@ class Training:
 
     def forward_and_backward(self, x: Tensor, context: Tensor | None, noise: Generator) -> Tensor:
         """The figure of a batch, and the gradients of its loss, which DDP averages."""
-        loss, figure = self.loss(x, context, noise)
+        loss, figure = self.loss(self.perturb(x, noise), context, noise)
         self.fabric.backward(guarded(loss, self.share.weight))
         return figure
 
@@ -221,7 +223,9 @@ def evaluate(run: Training) -> None:
     first, whole = plan.chooses_examples(state), len(split)
     taken = whole if first else state.evaluated_examples
     examples = spread(whole, taken) if taken else None
-    batches = validation_batches(split, run.prepare, size, fabric.device, rank, ranks, examples)
+    batches = validation_batches(
+        split, run.prepare, size, fabric.device, rank, ranks, examples, run.perturb
+    )
     # Drawing samples takes time too.
     until = state.elapsed + (plan.evaluation_seconds(state) * 2 / 3 if first else math.inf)
     rounds = Rounds(batches, -(-whole // (size * ranks)), lambda: first and agree(run)[1] >= until)
