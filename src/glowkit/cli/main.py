@@ -30,6 +30,7 @@ from glowkit.cli.latents import decode, encode
 from glowkit.cli.lists import data, presets
 from glowkit.cli.reconstruct import reconstruct
 from glowkit.cli.report import report
+from glowkit.cli.resonance import resonance
 from glowkit.cli.sample import sample
 from glowkit.cli.scales import scales
 from glowkit.cli.speech import be_quiet, header, warn
@@ -189,6 +190,7 @@ COMMANDS = (
     edit,
     scales,
     compare,
+    resonance,
     report,
     encode,
     decode,
