@@ -151,10 +151,8 @@ def _h5(path: Path) -> Columns:
         ) from error
     with sentences(str(path), ".h5"), h5py.File(path, "r") as file:
         group = file
-        while (
-            list(group) and len(group) == 1 and isinstance(next(iter(group.values())), h5py.Group)
-        ):
-            group = next(iter(group.values()))  # pandas keeps a table in a group by its key
+        while len(group) == 1 and isinstance(only := next(iter(group.values())), h5py.Group):
+            group = only  # pandas keeps a table in a group by its key
         if "axis0" in group:
             return _pandas(group)
         if "table" in group:

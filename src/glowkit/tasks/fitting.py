@@ -108,8 +108,8 @@ def fit(
             "a flow could not be trained: its loss is not finite; look for features whose values"
             " span too many orders of magnitude, and take logarithms of them"
         )
-    nats = tuple(each for each, _ in moments)
-    return Fitted(tuple(each for _, each in usable[:best]), nats)
+    history = tuple(value for value, _ in moments)
+    return Fitted(tuple(one for _, one in usable[:best]), history)
 
 
 def _batches(rows: Tensor, generator: torch.Generator) -> Iterator[Tensor]:

@@ -1,4 +1,4 @@
-"""Search for a resonance: scores of events without labels, and the excess that cuts on them show."""
+"""A search for a resonance: scores of events without labels, and what cuts on them leave."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -96,7 +96,7 @@ def hunt(
 
 
 def hunt_in(regions: Regions, method: str | Method = "cathode") -> Hunt:
-    """`hunt` in regions that are there already, whose background is learned once for all methods."""
+    """`hunt` in regions that are there already; their background serves all methods."""
     if isinstance(method, str):
         if method not in METHODS:
             raise GlowkitError(f"there is no method {method!r}; choose one of {', '.join(METHODS)}")
@@ -113,8 +113,8 @@ def hunt_in(regions: Regions, method: str | Method = "cathode") -> Hunt:
 def excesses_of(regions: Regions, scores: Tensor) -> Iterator[Excess]:
     """The excess without a cut, and after each of `EFFICIENCIES`.
 
-    A cut's threshold is the quantile of the scores of events beside the window, on both sides: where
-    background is like in it, and there is no signal.
+    A cut's threshold is the quantile of the scores of events beside the window, on both sides:
+    where background is like in it, and there is no signal.
     """
     beside = scores[regions.beside].sort().values
     everything = torch.ones_like(regions.inside)

@@ -23,8 +23,8 @@ LEAST_EVENTS = 100
 FOLDS = 5
 """No event is scored by a model that was trained on it: each is left to one fold's."""
 
-SHAPE = {"steps": 6, "width": 48, "bins": 8}
-"""Of the flows."""
+STEPS, WIDTH, BINS = 6, 48, 8
+"""Of the flows: couplings, units of their conditioners' layers, and bins of their splines."""
 
 PASSES, LEAST_STEPS = 7, 600
 """Over the side bands in training; and steps, where there are few events."""
@@ -38,8 +38,9 @@ class Regions:
 
     x (N, D) and m (N,): all events that are used. rows (N,): where they were in what was given.
     inside (N,) bool: in the window. folds (N,): of each event, the model that scores it, never
-    trained on it. low, high (D,): the least and greatest of each feature in the side bands. dropped:
-    events not within them, in `window` and outside, which are not used.
+    trained on it. low, high (D,): the least and greatest of each feature in the side bands.
+    dropped: events not within them, in the window and outside, which are not used. seed: of all
+    randomness.
     """
 
     x: Tensor
@@ -215,8 +216,8 @@ def _check_counts(m: Tensor, window: Window, when: str = "") -> None:
 class Scale:
     """Features to the real line, and m to about unit size: what the flows see.
 
-    z = (logit((x − low) / (high − low)) − shift) / spread, as published (Hallin et al. 2021, section
-    III A). A hard edge of a feature goes to infinity, and no density leaks over it.
+    z = (logit((x − low) / (high − low)) − shift) / spread, as published (Hallin et al. 2021,
+    section III). A hard edge of a feature goes to infinity, and no density leaks over it.
     """
 
     low: Tensor
@@ -253,7 +254,14 @@ class Scale:
 
 def conditional_flow(dimensions: int, generator: torch.Generator) -> Density:
     """A spline flow of features given m, its start drawn from the generator."""
-    config = PointsConfig(dimensions=dimensions, coupling="spline", context_features=1, **SHAPE)
+    config = PointsConfig(
+        dimensions=dimensions,
+        steps=STEPS,
+        width=WIDTH,
+        coupling="spline",
+        bins=BINS,
+        context_features=1,
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
         return build(config)

@@ -91,7 +91,7 @@ def significance_improvement(
         enough[-1] = False
     if not enough.any():
         raise GlowkitError(
-            f"no cut keeps {least} events of background: too few have a score above −∞"
+            f"no cut keeps {least} events of background: too few have a finite score"
         )
     true, false = true[enough].flip(0), false[enough].flip(0)
     sic = true / false.sqrt()
@@ -124,6 +124,11 @@ class Excess:
     edges: Tensor
     counts: Tensor
     fit: Tensor
+
+    @property
+    def histogram(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Edges, counts and fit."""
+        return self.edges, self.counts, self.fit
 
     @property
     def p_value(self) -> float:
@@ -166,8 +171,9 @@ def significance_of(observed: int, expected: float, uncertainty: float) -> float
     """Z of n events where b ± σ are expected, signed; σ 0 is a background that is known.
 
     With α = σ²/b and k = b²/σ², as if k events were counted in a region 1/α times as large:
-    Z² = 2 [n ln((1 + 1/α) n/(n + k)) + k ln((1 + α) k/(n + k))], the profile likelihood ratio, which
-    without σ is 2 [n ln(n/b) − n + b]. Source: Li and Ma 1983, equation 17; Cowan et al. 2011.
+    Z² = 2 [n ln((1 + 1/α) n/(n + k)) + k ln((1 + α) k/(n + k))], the profile likelihood ratio,
+    which without σ is 2 [n ln(n/b) − n + b]. Source: Li and Ma 1983, equation 17; Cowan et al.
+    2011.
 
     >>> round(significance_of(120, 100.0, 0.0), 3), round(significance_of(120, 100.0, 10.0), 3)
     (1.936, 1.343)
@@ -227,11 +233,11 @@ def smooth_background(
     """Expected counts of all bins by a fit of those outside the window, and how sure it is.
 
     The rate is exp of a polynomial in m of degree `DEGREE`, fitted by maximum likelihood to Poisson
-    counts, which is convex. The usual a (1 − m)^b m^c is a curve of the same kind (ln rate is linear
-    in three functions) for a mass that an energy of collisions bounds; ours needs none, and holds
-    exponentials, which fall likewise, exactly. Returns the counts (K,), the variance of their sum
-    inside the window, from the Fisher information, and the p-value of the fit's χ² outside; NaN
-    where fewer than `LEAST_FITTED` events are outside.
+    counts, which is convex. The usual a (1 − m)^b m^c is a curve of the same kind (ln rate is
+    linear in three functions) for a mass that an energy of collisions bounds; ours needs none, and
+    holds exponentials, which fall likewise, exactly. Returns the counts (K,), the variance of their
+    sum inside the window, from the Fisher information, and the p-value of the fit's deviance
+    outside as χ²; NaN where fewer than `LEAST_FITTED` events are outside.
     """
     nothing = np.full(len(counts), np.nan)
     if counts[~inside].sum() < LEAST_FITTED:
