@@ -202,9 +202,7 @@ def _take_data(
     return _take(opened, data, [split] if split else splits, count)
 
 
-def _take(
-    opened: Opened, data: "AnySource", splits: Sequence[str], count: int
-) -> Examples:
+def _take(opened: Opened, data: "AnySource", splits: Sequence[str], count: int) -> Examples:
     """As many examples of these splits, spread over them, ready for the model."""
     import torch
 

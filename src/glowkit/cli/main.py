@@ -32,6 +32,7 @@ from glowkit.cli.latents import decode, encode
 from glowkit.cli.lists import data, presets
 from glowkit.cli.reconstruct import reconstruct
 from glowkit.cli.report import report
+from glowkit.cli.resonance import resonance
 from glowkit.cli.sample import sample
 from glowkit.cli.scales import scales
 from glowkit.cli.speech import be_quiet, header, warn
@@ -192,6 +193,7 @@ COMMANDS = (
     scales,
     compare,
     anomalies,
+    resonance,
     report,
     encode,
     decode,
