@@ -27,7 +27,7 @@ from glowkit.data.integrands import BenchmarkIntegrand, benchmark_integrand, of_
 from glowkit.tasks.integration import Integral, Integrand, Plane, integrate, vegas
 
 SIDE = 128  # pixels of the photograph
-PICTURE = {"coupling": "quadratic", "bins": 64, "encoding": "one-blob", "width": 128}
+PICTURE: dict[str, Any] = {"coupling": "quadratic", "bins": 64, "encoding": "one-blob", "width": 128}
 
 
 @dataclass(frozen=True)
