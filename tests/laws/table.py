@@ -21,6 +21,7 @@ from glowkit.models.nice import NICEConfig, build_nice
 from glowkit.models.points import PointsConfig, build_points
 from glowkit.models.realnvp import RealNVPConfig, build_realnvp
 from glowkit.nets import (
+    MADE,
     MLP,
     Constant,
     GlowNet,
@@ -78,6 +79,13 @@ def _blob_coupling() -> b.Coupling:
 def _vector_coupling(transformer: b.Transformer, context: int = 0) -> b.Coupling:
     net = MLP(2, 3 * transformer.parameters_per_channel, width=8, context_features=context)
     return b.Coupling(2, net, transformer)
+
+
+def _autoregressive(
+    transformer: b.Transformer, context: int = 0, size: int = 5, depth: int = 2
+) -> b.Autoregressive:
+    net = MADE(size, transformer.parameters_per_channel, 8, depth, context)
+    return b.Autoregressive(net, transformer)
 
 
 def _preactivated() -> b.Coupling:
@@ -189,6 +197,15 @@ BIJECTIONS = [
     Row("batch-norm-board", lambda: b.MaskedBatchNorm(2, b.checkerboard(4, 3, 0)), BOARD),
     Row("batch-norm-channels", lambda: b.MaskedBatchNorm(4, HALF), IMAGE),
     Row("batch-norm-vector", lambda: b.MaskedBatchNorm(5, torch.ones(5)), (5,)),
+    Row("autoregressive-affine", lambda: _autoregressive(b.Affine()), (5,)),
+    Row("autoregressive-spline", lambda: _autoregressive(b.RationalQuadraticSpline(8, 3)), (5,)),
+    Row("autoregressive-mixture", lambda: _autoregressive(b.LogisticMixture(3)), (5,)),
+    Row("autoregressive-context", lambda: _autoregressive(b.Affine(), 2), (5,), context=(2,)),
+    Row("autoregressive-linear", lambda: _autoregressive(b.Affine(), 2, 5, 0), (5,), context=(2,)),
+    Row("autoregressive-one", lambda: _autoregressive(b.Affine(), size=1), (1,)),
+    Row("autoregressive-one-context", lambda: _autoregressive(b.Affine(), 2, 1), (1,), (2,)),
+    Row("iaf", lambda: b.Inverse(_autoregressive(b.Affine(), 2)), (5,), context=(2,)),
+    Row("standardize", lambda: b.Standardize(5), (5,), tolerance=3e-6),
     Row("step", _step, IMAGE),
     Row("step-context", lambda: _step(3), IMAGE, context=(3,)),
     Row("glow-step", lambda: _glow_step(b.Affine()), IMAGE),
@@ -252,6 +269,9 @@ NICE = {
     "prior": "logistic",
     "memory": "checkpoint",
 }
+
+
+MAF = {"structure": "autoregressive", "coupling": "affine", "permutation": "reverse"}
 
 
 def _points(dimensions: int = 2, **settings: Any) -> Density:
@@ -382,6 +402,18 @@ DENSITIES = [
     Row("points-spline", lambda: _points(coupling="spline", bins=5), (2,)),
     Row("points-mixture", lambda: _points(5, coupling="mixture", components=3), (5,)),
     Row("points-nice", lambda: _points(5, **NICE), (5,)),
+    Row("points-maf", lambda: _points(5, **MAF), (5,)),
+    Row("points-nsf", lambda: _points(3, structure="autoregressive", bins=5), (3,)),
+    Row("points-nsf-one", lambda: _points(1, structure="autoregressive", bins=5), (1,)),
+    Row("points-standardized", lambda: _points(3, preprocessing="standardize"), (3,)),
+    Row(
+        "points-standardized-context",
+        lambda: _points(3, preprocessing="standardize", context_features=2),
+        (3,),
+        context=(2,),
+    ),
+    Row("points-maf-context", lambda: _points(3, **MAF, context_features=2), (3,), context=(2,)),
+    Row("points-context", lambda: _points(3, context_features=2), (3,), context=(2,)),
     Row("cube", lambda: _cube(3), (3,), unit_interval=True),
     Row("cube-one", lambda: _cube(1, coupling="linear"), (1,), unit_interval=True),
     Row("cube-quadratic", lambda: _cube(2, **QUADRATIC), (2,), unit_interval=True),

@@ -1,5 +1,6 @@
 """Floor 3: invertible maps."""
 
+from glowkit.bijections.autoregressive import Autoregressive
 from glowkit.bijections.coupling import (
     Additive,
     Affine,
@@ -48,6 +49,7 @@ from glowkit.bijections.reshape import (
     swap_halves,
 )
 from glowkit.bijections.spline import RationalQuadraticSpline
+from glowkit.bijections.standardize import ContextMoments, Moments, Standardize, standardize
 from glowkit.bijections.step import GlowStep
 from glowkit.core.chain import Inverse
 
@@ -56,9 +58,11 @@ __all__ = [
     "ActnormConv1x1",
     "Additive",
     "Affine",
+    "Autoregressive",
     "BoundedAffine",
     "Box",
     "Checkerboard",
+    "ContextMoments",
     "Conv1x1",
     "Coupling",
     "ElementwiseAffine",
@@ -73,6 +77,7 @@ __all__ = [
     "Logit",
     "MaskedBatchNorm",
     "MaskedCoupling",
+    "Moments",
     "Permute",
     "PiecewiseLinear",
     "PiecewiseQuadratic",
@@ -82,6 +87,7 @@ __all__ = [
     "Shift",
     "Sigmoid",
     "Squeeze",
+    "Standardize",
     "Stripes",
     "TanhAffine",
     "Transformer",
@@ -92,5 +98,6 @@ __all__ = [
     "noisy_identity",
     "reverse",
     "shuffle",
+    "standardize",
     "swap_halves",
 ]

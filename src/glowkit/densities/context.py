@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from glowkit.core import Density, Generator, GlowkitError, NoiseSpec
-from glowkit.core.bijection import whole
+from glowkit.core.bijection import being_captured, whole
 from glowkit.core.density import check_device, check_tensor
 
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
@@ -64,8 +64,8 @@ class WithLabels(_Given):
             )
         check_device(labels, self.anchor)
         numbers = whole(labels)
-        wrong = numbers[(numbers < 0) | (numbers > last)]
-        if len(wrong):
+        wrong = None if being_captured(labels) else numbers[(numbers < 0) | (numbers > last)]
+        if wrong is not None and len(wrong):
             raise GlowkitError(
                 f"class {int(wrong[0])} does not exist; this model has {self.classes} classes,"
                 f" 0 to {last}"
@@ -103,16 +103,17 @@ class WithVectors(_Given):
         vectors = context
         if vectors is None:
             raise GlowkitError(
-                f"this model is conditional: give each image a context of {self.features} number(s)"
+                f"this model is conditional: give each example a context of"
+                f" {self.features} number(s)"
             )
         check_tensor(vectors, "the context")
         if tuple(vectors.shape) != (examples, self.features) or not vectors.is_floating_point():
             raise GlowkitError(
                 f"the context must be {self.features} floating-point number(s) for each of"
-                f" {examples} image(s), not {tuple(vectors.shape)} of {vectors.dtype}"
+                f" {examples} example(s), not {tuple(vectors.shape)} of {vectors.dtype}"
             )
         check_device(vectors, self.anchor)
-        if not torch.isfinite(whole(vectors)).all():
+        if not being_captured(vectors) and not whole(vectors).isfinite().all():
             raise GlowkitError("the context holds NaN or infinity; every number must be finite")
         return vectors.to(self.anchor)
 

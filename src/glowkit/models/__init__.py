@@ -14,7 +14,11 @@ from glowkit.models.families import (
     preset,
     to_settings,
 )
-from glowkit.models.presets import DEFAULT_POINTS_PRESET, DEFAULT_PRESET
+from glowkit.models.presets import (
+    DEFAULT_POINTS_PRESET,
+    DEFAULT_PRESET,
+    DEFAULT_TABLE_PRESET,
+)
 from glowkit.models.store import load, save
 
 if TYPE_CHECKING:
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_POINTS_PRESET",
     "DEFAULT_PRESET",
+    "DEFAULT_TABLE_PRESET",
     "PRESETS",
     "Config",
     "CubeConfig",

@@ -242,9 +242,11 @@ def _nice(config: Any) -> Demand:
 
 
 def _points(config: Any) -> Demand:
-    size, kept = config.dimensions, config.dimensions // 2
+    size = config.dimensions
+    kept = size // 2 if config.structure == "coupling" else 0
+    seen = kept + config.context_features
     hidden = max(0, config.depth - 1) * config.width * config.width
-    ends = config.width * (kept + (size - kept)) if config.depth else kept * (size - kept)
+    ends = config.width * (seen + (size - kept)) if config.depth else seen * (size - kept)
     mix = size * size if config.permutation.startswith("conv1x1") else size
     return Demand(config.steps * (1 + config.depth), config.steps * (mix + hidden + ends))
 

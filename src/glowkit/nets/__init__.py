@@ -27,6 +27,7 @@ from glowkit.nets.glow import (
     ZeroConv2d,
     ZeroLinear,
 )
+from glowkit.nets.made import MADE, MaskedLinear
 from glowkit.nets.mlp import MLP, Constant, OneBlob
 from glowkit.nets.normalized import (
     ConvMaker,
@@ -39,6 +40,7 @@ from glowkit.nets.residual import MaskedSignPairs, ResidualNet, SignPairs
 
 __all__ = [
     "BRANCH_DEVIATION",
+    "MADE",
     "MLP",
     "PRECISIONS",
     "ActnormConv2d",
@@ -54,6 +56,7 @@ __all__ = [
     "GatedNet",
     "GlowNet",
     "HalfSizeNet",
+    "MaskedLinear",
     "MaskedSignPairs",
     "NormedConv2d",
     "OneBlob",

@@ -1,5 +1,6 @@
 """Floor 5: what a person does with a model."""
 
+from glowkit.tasks.anomalies import AnomalyDetector, AnomalyScores, anomaly_scores
 from glowkit.tasks.attributes import (
     Attributes,
     edit,
@@ -18,11 +19,14 @@ from glowkit.tasks.likelihood import bits_per_dim, training_loss
 from glowkit.tasks.points import PointsEvaluation, evaluate_points, share_between_modes
 
 __all__ = [
+    "AnomalyDetector",
+    "AnomalyScores",
     "Attributes",
     "Classification",
     "Evaluation",
     "Integral",
     "PointsEvaluation",
+    "anomaly_scores",
     "bits_per_dim",
     "class_log_probs",
     "classify",
