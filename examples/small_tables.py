@@ -50,9 +50,7 @@ def kernel(train: np.ndarray, test: np.ndarray, seed: int) -> float:
 
 
 def flow(train: np.ndarray, test: np.ndarray, seed: int) -> float:
-    fits = [
-        FlowDensity(noise=noise, max_iter=60, random_state=seed).fit(train) for noise in NOISES
-    ]
+    fits = [FlowDensity(noise=noise, max_iter=60, random_state=seed).fit(train) for noise in NOISES]
     return max(fits, key=lambda fit: fit.validation_score_).score(test)
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from glowkit import bijections as b
 from glowkit import densities as d
 from glowkit.core import Chain, Density, NoiseSpec, initialize, sum_per_example
+from glowkit.models.cube import CubeConfig, build_cube
 from glowkit.models.flowpp import FlowPPConfig, build_flowpp, unit
 from glowkit.models.glow import GlowConfig, build_glow
 from glowkit.models.nice import NICEConfig, build_nice
@@ -22,9 +23,11 @@ from glowkit.models.realnvp import RealNVPConfig, build_realnvp
 from glowkit.nets import (
     MADE,
     MLP,
+    Constant,
     GlowNet,
     HalfSizeNet,
     MaskedSignPairs,
+    OneBlob,
     Preactivation,
     ResidualNet,
     SignPairs,
@@ -66,6 +69,11 @@ def _noisy(channels: int) -> b.PlainMatrix:
 def _coupling_of(channels: int) -> b.Coupling:
     half = channels // 2
     return b.Coupling(half, GlowNet(half, 2 * half, width=3), b.Affine())
+
+
+def _blob_coupling() -> b.Coupling:
+    transformer = b.PiecewiseLinear(3, 2.0)
+    return b.Coupling(2, OneBlob(MLP(8, 9, width=8), 4, 2.0), transformer)
 
 
 def _vector_coupling(transformer: b.Transformer, context: int = 0) -> b.Coupling:
@@ -153,6 +161,7 @@ BIJECTIONS = [
     Row("reshape", lambda: b.Reshape((3, 4, 2), (24,)), (3, 4, 2), tolerance=0),
     Row("squeeze", b.Squeeze, (3, 4, 6), tolerance=0),
     Row("shift", lambda: b.Shift(-0.5), IMAGE, tolerance=1e-6),
+    Row("box", lambda: b.Box(torch.tensor([-1.0, 0, 2]), torch.tensor([1, 0.5, 7])), (3,)),
     Row("elementwise-affine", lambda: b.ElementwiseAffine((5,)), (5,), tolerance=3e-6),
     Row("elementwise-scale", lambda: b.ElementwiseScale((5,)), (5,), tolerance=3e-6),
     Row("logit", b.Logit, IMAGE, unit_interval=True, tolerance=2e-7),
@@ -172,6 +181,12 @@ BIJECTIONS = [
     Row("coupling-mixture-vector", lambda: _vector_coupling(b.LogisticMixture(4)), (5,)),
     Row("coupling-spline", lambda: _coupling(b.RationalQuadraticSpline(5, 2.0)), IMAGE),
     Row("coupling-spline-vector", lambda: _vector_coupling(b.RationalQuadraticSpline(8, 3)), (5,)),
+    Row("coupling-linear", lambda: _coupling(b.PiecewiseLinear(5, 2.0)), IMAGE),
+    Row("coupling-linear-vector", lambda: _vector_coupling(b.PiecewiseLinear(8, 3)), (5,)),
+    Row("coupling-one-blob", _blob_coupling, (5,)),
+    Row("coupling-constant", lambda: b.Coupling(0, Constant(6), b.Affine()), (3,)),
+    Row("coupling-quadratic", lambda: _coupling(b.PiecewiseQuadratic(5, 2.0)), IMAGE),
+    Row("coupling-quadratic-vector", lambda: _vector_coupling(b.PiecewiseQuadratic(8, 3)), (5,)),
     Row("coupling-tanh-affine", lambda: _coupling(b.TanhAffine(1)), IMAGE),
     Row("coupling-bounded-affine", lambda: _vector_coupling(b.BoundedAffine()), (5,)),
     Row("coupling-tanh-affine-channels", lambda: _coupling(b.TanhAffine(1, (2, 1, 1))), IMAGE),
@@ -261,6 +276,13 @@ MAF = {"structure": "autoregressive", "coupling": "affine", "permutation": "reve
 
 def _points(dimensions: int = 2, **settings: Any) -> Density:
     return build_points(PointsConfig(dimensions, steps=3, width=8, **settings))
+
+
+QUADRATIC = {"coupling": "quadratic", "encoding": "one-blob", "blobs": 4, "rounds": 2}
+
+
+def _cube(dimensions: int, **settings: Any) -> Density:
+    return build_cube(CubeConfig(dimensions, width=8, depth=1, bins=5, **settings))
 
 
 def _flowpp(**settings: Any) -> Density:
@@ -392,6 +414,9 @@ DENSITIES = [
     ),
     Row("points-maf-context", lambda: _points(3, **MAF, context_features=2), (3,), context=(2,)),
     Row("points-context", lambda: _points(3, context_features=2), (3,), context=(2,)),
+    Row("cube", lambda: _cube(3), (3,), unit_interval=True),
+    Row("cube-one", lambda: _cube(1, coupling="linear"), (1,), unit_interval=True),
+    Row("cube-quadratic", lambda: _cube(2, **QUADRATIC), (2,), unit_interval=True),
     Row("flowpp", _flowpp, (1, 4, 4)),
     Row("flowpp-checkerboard", lambda: _flowpp(pattern="checkerboard", heads=0), (1, 4, 4)),
     Row("flowpp-checkpoint", lambda: _flowpp(memory="checkpoint", dropout=0.5), (1, 4, 4)),

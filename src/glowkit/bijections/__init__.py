@@ -10,6 +10,7 @@ from glowkit.bijections.coupling import (
     Transformer,
 )
 from glowkit.bijections.elementwise import (
+    Box,
     ElementwiseAffine,
     ElementwiseNorm,
     ElementwiseScale,
@@ -35,6 +36,7 @@ from glowkit.bijections.masked import (
 )
 from glowkit.bijections.mixture import LogisticMixture
 from glowkit.bijections.normalization import Actnorm
+from glowkit.bijections.piecewise import PiecewiseLinear, PiecewiseQuadratic
 from glowkit.bijections.reshape import (
     Permute,
     Reshape,
@@ -58,6 +60,7 @@ __all__ = [
     "Affine",
     "Autoregressive",
     "BoundedAffine",
+    "Box",
     "Checkerboard",
     "ContextMoments",
     "Conv1x1",
@@ -76,6 +79,8 @@ __all__ = [
     "MaskedCoupling",
     "Moments",
     "Permute",
+    "PiecewiseLinear",
+    "PiecewiseQuadratic",
     "PlainMatrix",
     "RationalQuadraticSpline",
     "Reshape",

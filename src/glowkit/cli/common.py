@@ -226,6 +226,9 @@ def check_dtype(name: str) -> None:
 def _device(name: str) -> "torch.device":
     import torch
 
+    from glowkit.nets.fast import multiply_exactly
+
+    multiply_exactly()
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

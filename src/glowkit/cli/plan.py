@@ -181,7 +181,7 @@ def plan(request: Request, resumed: Path | None) -> Planned:
             config,
             False,
             request.conditional,
-            _parse(request.settings),
+            parse_settings(request.settings),
         )
     if start.model is None:
         raise GlowkitError(
@@ -194,7 +194,7 @@ def plan(request: Request, resumed: Path | None) -> Planned:
         given = {"epochs": None, "minutes": None} | given
     spec = absolute(request.source) if request.source else start.data["spec"]
     old = start.data if spec == start.data["spec"] else {}
-    model = changed(start.model, _parse(request.settings))
+    model = changed(start.model, parse_settings(request.settings))
     return Planned(
         f"{_word(spec)}-{request.config.stem if request.config else 'resumed'}",
         None,
@@ -276,7 +276,8 @@ def _start(request: Request, resumed: Path | None) -> "RunSettings | None":
     return read_settings(request.config)
 
 
-def _parse(settings: Sequence[str]) -> dict[str, Any]:
+def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
+    """What --set gives, by the names of the settings. Raises GlowkitError."""
     from glowkit.training.run import parse_yaml
 
     parsed = {}

@@ -92,6 +92,13 @@ def train(
             " a fifth of it has time for.",
         ),
     ] = None,
+    perturb: Annotated[
+        float | None,
+        typer.Option(
+            metavar="PROBABILITY",
+            help="Replace values of images by uniform ones: a background for `glowkit anomalies`.",
+        ),
+    ] = None,
     seed: Annotated[int | None, SEED] = None,
     out: Annotated[Path | None, typer.Option(metavar="RUN", help="Folder of the run.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
@@ -209,7 +216,8 @@ def train(
         f" {result.images_per_second:.0f} {things}/s",
         "skipped steps": str(result.skipped_steps),
         f"validation {objective.unit}": f"{result.best_figure:.4f} (best, kept),"
-        f" of {number_of(validated, things)} {things}",
+        f" of {number_of(validated, things)} {things}"
+        + (f", perturbed at {rate:g}" if (rate := planned.training.perturb) else ""),
     }
     show(
         f"{folder} on the test split of {images.name}",

@@ -121,7 +121,7 @@ def _bsds300(folder: Path) -> Parts:
     try:
         import h5py
     except ImportError as error:
-        raise GlowkitError(f"{path} needs h5py to be read: pip install 'glowkit[hdf5]'") from error
+        raise GlowkitError(f"{path} needs h5py to be read: pip install 'glowkit[h5]'") from error
     with sentences(str(path), ".hdf5"), h5py.File(path, "r") as file:
         return {
             split: np.asarray(file[split][:], dtype=np.float64)

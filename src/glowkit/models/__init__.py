@@ -22,6 +22,7 @@ from glowkit.models.presets import (
 from glowkit.models.store import load, save
 
 if TYPE_CHECKING:
+    from glowkit.models.cube import CubeConfig
     from glowkit.models.flowpp import FlowPPConfig
     from glowkit.models.glow import GlowConfig
     from glowkit.models.nice import NICEConfig
@@ -34,6 +35,7 @@ __all__ = [
     "DEFAULT_TABLE_PRESET",
     "PRESETS",
     "Config",
+    "CubeConfig",
     "FlowPPConfig",
     "GlowConfig",
     "NICEConfig",
@@ -51,10 +53,11 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:
-    # A command needs one family of five.
+    # A command needs one family of six.
     __getattr__ = lazy_names(
         __name__,
         {
+            "glowkit.models.cube": ["CubeConfig"],
             "glowkit.models.flowpp": ["FlowPPConfig"],
             "glowkit.models.glow": ["GlowConfig"],
             "glowkit.models.nice": ["NICEConfig"],

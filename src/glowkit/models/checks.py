@@ -251,6 +251,18 @@ def _points(config: Any) -> Demand:
     return Demand(config.steps * (1 + config.depth), config.steps * (mix + hidden + ends))
 
 
+def _cube(config: Any) -> Demand:
+    size, kept = config.dimensions, config.dimensions // 2
+    couplings = config.rounds * max(1, 2 * (size - 1).bit_length())
+    if size == 1:
+        return Demand(couplings, couplings * config.bins)
+    seen = kept * (config.blobs if config.encoding == "one-blob" else 1)
+    out = kept * config.bins
+    hidden = max(0, config.depth - 1) * config.width * config.width
+    ends = config.width * (seen + out) if config.depth else seen * out
+    return Demand(couplings * (1 + config.depth), couplings * (hidden + ends))
+
+
 def _flowpp(config: Any) -> Demand:
     channels, height, width = config.image_shape
     layers = numbers = 0
@@ -273,6 +285,7 @@ def _gated(config: Any, half: int, cells: int, blocks: int) -> int:
 
 
 _DEMANDS: dict[str, Callable[[Any], Demand]] = {
+    f"{__package__}.cube": _cube,
     f"{__package__}.flowpp": _flowpp,
     f"{__package__}.glow": _glow,
     f"{__package__}.nice": _nice,

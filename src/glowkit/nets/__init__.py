@@ -28,7 +28,7 @@ from glowkit.nets.glow import (
     ZeroLinear,
 )
 from glowkit.nets.made import MADE, MaskedLinear
-from glowkit.nets.mlp import MLP
+from glowkit.nets.mlp import MLP, Constant, OneBlob
 from glowkit.nets.normalized import (
     ConvMaker,
     NormedConv2d,
@@ -48,6 +48,7 @@ __all__ = [
     "BatchShare",
     "ChannelNorm",
     "ConcatELU",
+    "Constant",
     "ConvMaker",
     "GatedAttention",
     "GatedConv",
@@ -58,6 +59,7 @@ __all__ = [
     "MaskedLinear",
     "MaskedSignPairs",
     "NormedConv2d",
+    "OneBlob",
     "Positions",
     "Preactivation",
     "ResidualNet",

@@ -21,7 +21,7 @@ from glowkit.core.density import Density
 from glowkit.core.initialization import initialize, is_data_dependent
 from glowkit.data.table import AnySource, TableSource
 from glowkit.models.families import Config, build
-from glowkit.nets.fast import precision_nets
+from glowkit.nets.fast import multiply_exactly, precision_nets
 from glowkit.system.errors import GlowkitError
 from glowkit.training.allowance import allowance, for_initialization
 from glowkit.training.batches import (
@@ -62,6 +62,7 @@ def make_fabric(accelerator: str, devices: int | str, num_nodes: int) -> Fabric:
     if torch.distributed.is_torchelastic_launched():
         devices = int(os.environ["LOCAL_WORLD_SIZE"])
         num_nodes = int(os.environ["WORLD_SIZE"]) // devices
+    multiply_exactly()
     if accelerator == "auto":  # never Apple's, which lacks the float64 of 1x1 matrices
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -78,6 +79,15 @@ def check_precision(model: Density, precision: str | None) -> None:
     if precision and not precision_nets(model):
         raise GlowkitError(
             f"no conditioner of this model computes in {precision}; leave out --precision"
+        )
+
+
+def check_perturbation(model: Density, probability: float) -> None:
+    """Refuse to replace values by levels where there are none."""
+    if probability and model.levels is None:
+        raise GlowkitError(
+            "values are perturbed by drawing another of their levels, and this model's are"
+            " continuous: leave out --perturb"
         )
 
 
@@ -226,6 +236,7 @@ def train(
         model = model if isinstance(model, Density) else build(model)
         prepare, subject = preparation(source, model), objective_of(model, source)
         check_precision(model, train_config.precision)
+        check_perturbation(model, train_config.perturb)
         resumed = resume_point(folder, plan, model) if resume else None
         if resumed is None:
             begun, most = time.monotonic(), math.inf
