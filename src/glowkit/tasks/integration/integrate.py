@@ -146,8 +146,8 @@ def integrate(
             0 at the first 100,000 points; for bounds that are none; for too few calls.
 
     Cost: about 40 µs a call of f on one core of a CPU, in 4 dimensions: it pays where f does not
-    factorise, and is not much cheaper than that. Source: Müller et al. 2019; i-flow, Gao et al. 2020;
-    MadNIS, Heimel et al. 2023.
+    factorise, and is not much cheaper than that. Source: Müller et al. 2019; i-flow, Gao et al.
+    2020; MadNIS, Heimel et al. 2023.
 
     >>> f = lambda x: 3 * x.square().sum(1)
     >>> generator = torch.Generator().manual_seed(0)
