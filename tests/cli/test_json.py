@@ -85,6 +85,8 @@ LINES = {
     "decode {run} {out}/l.npz --out {out}/d.npy": ("decode",),
     "data digits": ("data DATA",),
     "doctor": ("doctor",),
+    "integrate circles --calls 7000 --compare flat --out {out}/i.png": ("integrate",),
+    "integrate camel:3 --calls 7000 --set width=8": ("integrate",),
 }
 
 

@@ -70,10 +70,10 @@ class RationalQuadraticSpline(Transformer):
 
     def _bin(self, values: Tensor, h: Tensor, by: int) -> tuple[Tensor, ...]:
         """x_k, w, y_k, h, d_k and d_{k+1} of the bins in which values lie, by x (0) or y (1)."""
-        groups = self.group(values, h)
+        raw, slopes = self.group(values, h).split([2 * self.bins, self.bins - 1], dim=2)
         # Widths and heights in one tensor, (N, C, 2, K, ...): each operation once for both.
-        raw = groups[:, :, : 2 * self.bins].unflatten(2, (2, self.bins))
-        share = SMALLEST_BIN + (1 - SMALLEST_BIN * self.bins) * raw.softmax(3)
+        softmax = raw.unflatten(2, (2, self.bins)).softmax(3)
+        share = SMALLEST_BIN + (1 - SMALLEST_BIN * self.bins) * softmax
         sides = 2 * self.bound * share
         knots = sides.cumsum(3) - sides - self.bound
         k = (values.unsqueeze(2) >= knots[:, :, by, 1:]).sum(2, keepdim=True)
@@ -82,7 +82,7 @@ class RationalQuadraticSpline(Transformer):
             values.gather(3, both).squeeze(3).unbind(2) for values in (knots, sides)
         )
         # Zero, which is a slope of 1, at both ends; then of two knots an element alone.
-        ends = F.pad(groups[:, :, 2 * self.bins :], [0, 0] * (k.dim() - 3) + [1, 1])
+        ends = F.pad(slopes, [0, 0] * (k.dim() - 3) + [1, 1])
         picked = ends.gather(2, torch.cat([k, k + 1], dim=2))
         slopes = SMALLEST_SLOPE + F.softplus(picked + math.log(math.expm1(1 - SMALLEST_SLOPE)))
         d0, d1 = slopes.unbind(2)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from glowkit.tasks.integration import Bounds, Estimate, Integral, Plane, Progress
 
 DRAWN_POINTS = 100_000
+PICTURES = "picture:"
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,7 @@ def _asked(spec: str, dims: int | None, bounds: str | None, settings: list[str])
     changes = parse_settings(settings)
     if "dimensions" in changes:
         raise GlowkitError("the integrand says of how many dimensions the flow is; use --dims")
-    if ".py" in spec:
+    if ".py" in spec and not spec.startswith(PICTURES):
         from glowkit.models.own import function_of
 
         if dims is None:
@@ -163,8 +164,8 @@ def _asked(spec: str, dims: int | None, bounds: str | None, settings: list[str])
 
     from glowkit.data.integrands import benchmark_integrand, picture_integrand
 
-    if spec.startswith("picture:"):
-        picture = picture_integrand(Path(spec.removeprefix("picture:")).expanduser())
+    if spec.startswith(PICTURES):
+        picture = picture_integrand(Path(spec.removeprefix(PICTURES)).expanduser())
         rows, columns = picture.pixels.shape
         config = _config(2, changes, PICTURE)
         return Asked(picture.function, 2, picture.exact, (columns, rows), config)
@@ -303,8 +304,8 @@ def _draw(
     steps = len(found.batches)
     last = plane.image(plane.log_density(found.proposal).exp())
     images = [("integrand", plane.image(plane.values))]
-    images += [(f"flow after {n} steps", image) for n, image in plane.snapshots if n < steps]
-    images.append((f"flow after {steps} steps", last))
+    images += [(f"flow, step {n}", image) for n, image in plane.snapshots if n < steps]
+    images.append((f"flow, step {steps}", last))
     points = found.proposal.sample(DRAWN_POINTS, generator=generator)
     low, high = found.integrand.low.tolist(), found.integrand.high.tolist()
     corners = (low[0], high[0], low[1], high[1])

@@ -30,8 +30,8 @@ from glowkit.tasks.integration.proposal import Draws, Mixture, independent, scra
 from glowkit.tasks.integration.unweighting import unweighted
 
 TRAINING_SHARE = 0.75  # of the calls; the others are the final pass
-BATCHES = 300  # of a training, as far as their sizes allow
-SMALLEST_BATCH, LARGEST_BATCH = 500, 5000
+BATCHES = 300  # of a training, as far as their sizes allow; beyond, more are worth more than larger
+SMALLEST_BATCH, LARGEST_BATCH = 500, 2000
 LEAST_BATCHES = 10
 AT_ONCE = 2**14  # points of the final pass, whose splines take K numbers a coordinate
 EXPLORING_FROM = 8  # dimensions
@@ -157,6 +157,8 @@ def integrate(
     integrand = Integrand(f, dims, bounds)
     plan = _plan(check_count(calls, "calls"), relative_error, loss, defensive)
     check_count(replay, "replay", least=0)
+    if not learning_rate > 0:
+        raise GlowkitError(f"learning_rate is {learning_rate}; it must be above 0")
     check_generator(generator)
     flow = _flow(model, integrand, bounds, generator)
     mixture = Mixture(flow, integrand.low, integrand.high, defensive)
@@ -242,6 +244,7 @@ def _flow(
     """The flow on the box, in float64."""
     dims = integrand.dims
     if not isinstance(model, Density):
+        # Weights too are drawn from the generator, and torch's own is left as it was.
         seed = int(torch.randint(2**62, (), generator=generator))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -276,20 +279,23 @@ class _Training:
         self.points = independent(integrand.dims, generator)
         self.parameters = list(mixture.flow.parameters())
         self.optimizer = torch.optim.Adam(self.parameters, learning_rate)
-        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, plan.steps)
+        self.learning_rate = learning_rate
         self.last: deque[tuple[Draws, Tensor]] = deque(maxlen=KEPT)
         explores = integrand.dims >= EXPLORING_FROM
         self.exploring = round(EXPLORING_SHARE * plan.steps) if explores else 0
 
     def step(self, number: int) -> Estimate:
         """Draw a batch, learn from it, and from earlier ones; the estimate from it."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = (
+                self.learning_rate * (1 + math.cos(math.pi * number / self.plan.steps)) / 2
+            )
         draws = self._draw(number)
         values = self.integrand(draws.x)
         self._learn(number, draws, values)
         self.last.append((draws, values))
         for again in range(min(self.replay, len(self.last) - 1)):
             self._learn(number, *self.last[-2 - again])
-        self.schedule.step()
         return of_batch(values * (-draws.log_mixture).exp())
 
     def _draw(self, number: int) -> Draws:
