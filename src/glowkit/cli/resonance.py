@@ -10,7 +10,7 @@ import typer
 
 from glowkit.cli.common import JSON, SEED, bar, refuse_given, show_json
 from glowkit.cli.resonance_findings import Findings, figures_of, scan_text, text_of, title_of
-from glowkit.cli.speech import QUIET, hint, say, show, warn
+from glowkit.cli.speech import QUIET, say, show, warn
 from glowkit.system.errors import GlowkitError
 
 if TYPE_CHECKING:
@@ -215,7 +215,6 @@ def _scan(found: Findings, method: str, generator: "torch.Generator") -> "Scan":
 
     events = found.events
     windows = scan_windows(events.m, found.regions.window, 2 * LEAST_EVENTS)
-    hint(f"scan: {method} in {len(windows)} windows, each with a background of its own")
     return scan(events.x, events.m, bar(windows, "scan"), method, generator, events.names)
 
 
