@@ -82,7 +82,7 @@ def test_synthetic_events_are_judged_beside_the_best_score(
     said = strict(outcome.out)
     said.pop("not_finite", None)  # cuts that leave too few of these few events
     check(said, "resonance")
-    assert set(said["max_sic"]) == {"cathode", "anode", "idealised", "optimal"}
+    assert set(said["max_sic"]) == {"cathode", "anode", "idealised", "supervised", "optimal"}
     assert said["optimal"] == said["max_sic"]["optimal"] == max(said["max_sic"].values())
     elsewhere = ["--signal", "0.2:0.3", "--method", "density", "--out", tmp_path / "q.html"]
     said = strict(cli("resonance", "synthetic", *elsewhere, "--json").out)

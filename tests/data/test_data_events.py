@@ -143,6 +143,15 @@ def refused(tmp_path: Path, what: str) -> tuple[Path, str, list[str] | None, str
         h5py = pytest.importorskip("h5py")
         with h5py.File(path, "w") as file:
             file["df/table"] = TABLE
+    elif what == "unknown compression":
+        path = tmp_path / "e.h5"
+        h5py = pytest.importorskip("h5py")
+        with h5py.File(path, "w") as file:  # 32001 is Blosc's, left to whoever has it
+            properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+            properties.set_chunk((6, 4))
+            properties.set_filter(32001, h5py.h5z.FLAG_OPTIONAL)
+            space = h5py.h5s.create_simple((6, 4))
+            h5py.h5d.create(file.id, b"events", h5py.h5t.NATIVE_DOUBLE, space, properties)
     return path, mass, features, truth
 
 
@@ -165,6 +174,7 @@ REFUSED = {
     "no h5": "is not a .h5 file",
     "images in h5": "holds no table",
     "pandas table": "format 'fixed'",
+    "unknown compression": "complib='zlib'",
 }
 
 
