@@ -51,6 +51,7 @@ def test_help_loads_nothing_heavy() -> None:
         "resonance",
         "app",
         "doctor",
+        "integrate",
     ],
 )
 def test_help_of_a_command_loads_nothing_heavy(command: str) -> None:

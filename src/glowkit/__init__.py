@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from glowkit.densities import Dequantize, Split, Then
     from glowkit.models import (
         PRESETS,
+        CubeConfig,
         FlowPPConfig,
         GlowConfig,
         NICEConfig,
@@ -31,13 +32,14 @@ if TYPE_CHECKING:
         load,
         save,
     )
-    from glowkit.tasks import bits_per_dim, reconstruct
+    from glowkit.tasks import bits_per_dim, integrate, reconstruct
 
 __all__ = [
     "MIDPOINT",
     "PRESETS",
     "Bijection",
     "Chain",
+    "CubeConfig",
     "Density",
     "Dequantize",
     "FlowPPConfig",
@@ -55,6 +57,7 @@ __all__ = [
     "family",
     "frozen",
     "initialize",
+    "integrate",
     "keep_freed_memory",
     "load",
     "reconstruct",
@@ -76,6 +79,7 @@ _HOMES = {
     "glowkit.densities": ["Dequantize", "Split", "Then"],
     "glowkit.models": [
         "PRESETS",
+        "CubeConfig",
         "FlowPPConfig",
         "GlowConfig",
         "NICEConfig",
@@ -86,7 +90,7 @@ _HOMES = {
         "load",
         "save",
     ],
-    "glowkit.tasks": ["bits_per_dim", "reconstruct"],
+    "glowkit.tasks": ["bits_per_dim", "integrate", "reconstruct"],
 }
 
 if not TYPE_CHECKING:

@@ -199,8 +199,12 @@ def mix(x: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
     """matrix · x + bias for every pixel, in x's dtype, under autocast too: it is to be undone.
 
     A product a batch, whatever the layout; for the few channels of a flow it takes a third of a
-    convolution's time on a CPU.
+    convolution's time on a CPU. Where torch was told to round the inputs of products on a GPU, in
+    float64, which it cannot be told to round.
     """
+    if x.is_cuda and x.dtype == torch.float32 and torch.get_float32_matmul_precision() != "highest":
+        wide = None if bias is None else bias.double()
+        return mix(x.double(), matrix, wide).float()
     matrix = matrix.to(x.dtype)
     bias = x.new_zeros(len(matrix)) if bias is None else bias.to(x.dtype)
     with torch.autocast(x.device.type, enabled=False):

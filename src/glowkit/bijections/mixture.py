@@ -50,10 +50,9 @@ class MixtureLogit(Kernel):
         pi = logits.softmax(2)
         z = (x.unsqueeze(2) - means).mul_(rate)
         up = torch.sigmoid(z)
-        terms = _terms(pi, up, torch.sigmoid(-z), rate)
-        # Asked of the result, NaN included: a component may be far where another is near.
-        smallest = [total.min() for total in terms.sums if total.numel()]
-        if smallest and not float(torch.stack(smallest).min()) > _SMALLEST_SUM:
+        # A GPU is not asked how small sums are: the answer would have to be waited for.
+        terms = None if x.is_cuda else _terms(pi, up, torch.sigmoid(-z), rate)
+        if terms is None or _vanishing(terms.sums):
             terms = _far_terms(logits.log_softmax(2), z, raw.clamp_min(SMALLEST_LOG_SCALE))
         log_below, log_above, log_f = terms.logs
         scale = s.exp()
@@ -105,6 +104,12 @@ def _terms(pi: Tensor, up: Tensor, down: Tensor, rate: Tensor) -> _Terms:
     r = (p * rate).mul_(down)
     sums = p.sum(2), q.sum(2), r.sum(2)
     return _Terms((p, q, r), sums, (sums[0].log(), sums[1].log(), sums[2].log()))
+
+
+def _vanishing(sums: Sequence[Tensor]) -> bool:
+    """Asked of the result, NaN included: a component may be far where another is near."""
+    smallest = [total.min() for total in sums if total.numel()]
+    return bool(smallest) and not float(torch.stack(smallest).min()) > _SMALLEST_SUM
 
 
 def _far_terms(log_pi: Tensor, z: Tensor, log_scales: Tensor) -> _Terms:

@@ -52,7 +52,9 @@ def constant_ladj(x: Tensor, value: Tensor | float = 0.0) -> Tensor:
     tensor([1.5000, 1.5000])
     """
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-    return torch.as_tensor(value, dtype=dtype, device=x.device).expand(x.shape[0])
+    if not isinstance(value, Tensor):  # filled there: a copy to a GPU would wait for it
+        return torch.full((x.shape[0],), value, dtype=dtype, device=x.device)
+    return value.to(device=x.device, dtype=dtype).expand(x.shape[0])
 
 
 def pixelwise_ladj(x: Tensor, value: Tensor) -> Tensor:
@@ -62,6 +64,15 @@ def pixelwise_ladj(x: Tensor, value: Tensor) -> Tensor:
     tensor([10., 10.])
     """
     return constant_ladj(x, value * prod(x.shape[2:]))
+
+
+def being_captured(x: Tensor) -> bool:
+    """Whether values of x cannot be looked at, since a CUDA graph of operations on it is captured.
+
+    >>> being_captured(torch.zeros(1))
+    False
+    """
+    return x.is_cuda and torch.cuda.is_current_stream_capturing()
 
 
 class Conditioned(Bijection):

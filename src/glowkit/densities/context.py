@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from glowkit.core import Density, Generator, GlowkitError, NoiseSpec
-from glowkit.core.bijection import whole
+from glowkit.core.bijection import being_captured, whole
 from glowkit.core.density import check_device, check_tensor
 
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
@@ -64,8 +64,8 @@ class WithLabels(_Given):
             )
         check_device(labels, self.anchor)
         numbers = whole(labels)
-        wrong = numbers[(numbers < 0) | (numbers > last)]
-        if len(wrong):
+        wrong = None if being_captured(labels) else numbers[(numbers < 0) | (numbers > last)]
+        if wrong is not None and len(wrong):
             raise GlowkitError(
                 f"class {int(wrong[0])} does not exist; this model has {self.classes} classes,"
                 f" 0 to {last}"
@@ -113,7 +113,7 @@ class WithVectors(_Given):
                 f" {examples} example(s), not {tuple(vectors.shape)} of {vectors.dtype}"
             )
         check_device(vectors, self.anchor)
-        if not torch.isfinite(whole(vectors)).all():
+        if not being_captured(vectors) and not whole(vectors).isfinite().all():
             raise GlowkitError("the context holds NaN or infinity; every number must be finite")
         return vectors.to(self.anchor)
 

@@ -13,7 +13,7 @@ from glowkit.core import (
     GlowkitError,
     NoiseSpec,
 )
-from glowkit.core.bijection import whole
+from glowkit.core.bijection import being_captured, whole
 from glowkit.core.density import (
     check_context,
     check_device,
@@ -138,6 +138,8 @@ class Dequantize(Density):
                 " back to integers first, and convert truth values with .to(torch.uint8)"
             )
         check_device(x, self.anchor)
+        if being_captured(x):
+            return
         # As Python integers: in uint8, 255 < 256 is false.
         low, high = (int(bound) for bound in whole(x).aminmax())
         if low < 0 or high >= self.levels:

@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from glowkit.core.density import Density, Generator
 from glowkit.core.finite import not_finite
 from glowkit.models import save
-from glowkit.nets.batchnorm import BatchShare, following_moments, share_batch
+from glowkit.nets.batchnorm import BatchShare, share_batch
 from glowkit.nets.fast import set_precision
 from glowkit.pictures.sheet import save_png
 from glowkit.system.errors import GlowkitError
 from glowkit.training.allowance import spread
 from glowkit.training.batches import (
     Batch,
+    Perturb,
     Preparation,
     noise_of_step,
     train_loader,
@@ -28,7 +29,7 @@ from glowkit.training.batches import (
 from glowkit.training.companions import Interruption
 from glowkit.training.config import make_optimizer
 from glowkit.training.metrics import Loggers, Report
-from glowkit.training.objective import Objective, objective_of
+from glowkit.training.passes import Captured, Loss, Passes, guarded
 from glowkit.training.run import RunFolder, sentences
 from glowkit.training.state import (
     Checkpoint,
@@ -38,6 +39,7 @@ from glowkit.training.state import (
     fit_optimizer,
     write_checkpoint,
 )
+from glowkit.training.subject import Objective
 from glowkit.training.validation import Rounds, share_of_figures
 
 LOG_EVERY_STEPS = 25
@@ -58,6 +60,7 @@ class Training:
     fabric: Fabric
     folder: RunFolder
     model: Density
+    subject: Objective
     plan: Plan
     state: RunState
     splits: Mapping[str, Any]
@@ -69,7 +72,7 @@ class Training:
 
     def __post_init__(self, resumed: Checkpoint | None) -> None:
         fabric, model, config = self.fabric, self.model, self.plan.config
-        self.subject = objective_of(model)
+        self.perturb = Perturb(config.perturb, model.levels)
         self.loss = fabric.setup_module(Loss(model, self.subject))
         # A group of its own: sums in a backward pass must not meet those that average gradients.
         group = torch.distributed.new_group() if fabric.world_size > 1 else None
@@ -87,28 +90,23 @@ class Training:
         if resumed is not None:
             self.average.load_state_dict(resumed.ema)
             fit_optimizer(self.optimizer, resumed.optimizer, self.folder.checkpoint)
+        self.passes: Passes = self.forward_and_backward
+        if fabric.device.type == "cuda" and fabric.world_size == 1:
+            self.passes = Captured(self.passes, model, self.trained, self.report.note)
         self.interrupted = False
         self.saved_step, self.saved_elapsed = self.state.step, self.state.elapsed
         self.trained_steps, self.trained_seconds = 0, 0.0
         self.started = time.monotonic() - self.state.elapsed
 
+    def forward_and_backward(self, x: Tensor, context: Tensor | None, noise: Generator) -> Tensor:
+        """The figure of a batch, and the gradients of its loss, which DDP averages."""
+        loss, figure = self.loss(x, context, noise)
+        self.fabric.backward(guarded(loss, self.share.weight))
+        return figure
+
     @property
     def seconds_unsaved(self) -> float:
         return self.state.elapsed - self.saved_elapsed
-
-
-class Loss(nn.Module):
-    """What training minimises, and the figure alone, two scalars, of a batch."""
-
-    def __init__(self, model: Density, subject: Objective) -> None:
-        super().__init__()
-        self.model = model
-        self.subject = subject
-
-    def forward(self, x: Tensor, context: Tensor | None, noise: Generator) -> tuple[Tensor, Tensor]:
-        with following_moments(self.model):
-            loss, figure = self.subject.loss(self.model, x, context, noise)
-        return loss, figure.detach()
 
 
 def train_loop(run: Training) -> None:
@@ -132,8 +130,7 @@ def train_loop(run: Training) -> None:
             group["lr"] = plan.learning_rate(state)
         x, context = next(batches)
         noise = noise_of_step(plan.config.seed, state.step, run.fabric.device, run.share)
-        loss, figure = run.loss(x, context, noise)
-        run.fabric.backward(guarded(loss, run.share.weight))
+        figure = run.passes(run.perturb(x, noise), context, noise)
         norm = clip(run.trained, plan.config.clip_norm)
         if math.isfinite(norm):
             run.optimizer.step()
@@ -162,16 +159,6 @@ def read_batches(run: Training) -> Iterator[Batch]:
         run.splits["train"], run.plan.epochs, run.prepare, run.state.step, run.share, workers
     )
     return (run.fabric.to_device(batch) for batch in loader)
-
-
-def guarded(loss: Tensor, weight: float) -> Tensor:
-    """The loss as this rank's part of the batch's, times a factor of 1, or NaN if not finite.
-
-    A loss that is not finite may have a finite gradient on this rank. The factor makes the gradient
-    NaN too, so that one look at its norm, which DDP has already averaged, tells every rank the
-    same.
-    """
-    return weight * loss * (1 + 0 * loss.detach())
 
 
 def clip(parameters: list[nn.Parameter], longest: float | None) -> float:
@@ -236,7 +223,9 @@ def evaluate(run: Training) -> None:
     first, whole = plan.chooses_examples(state), len(split)
     taken = whole if first else state.evaluated_examples
     examples = spread(whole, taken) if taken else None
-    batches = validation_batches(split, run.prepare, size, fabric.device, rank, ranks, examples)
+    batches = validation_batches(
+        split, run.prepare, size, fabric.device, rank, ranks, examples, run.perturb
+    )
     # Drawing samples takes time too.
     until = state.elapsed + (plan.evaluation_seconds(state) * 2 / 3 if first else math.inf)
     rounds = Rounds(batches, -(-whole // (size * ranks)), lambda: first and agree(run)[1] >= until)
