@@ -124,7 +124,7 @@ class Perturb:
     draws nothing. What is drawn belongs to a step's noise, of which nothing is used up: a step that
     is captured draws its noise from the beginning.
 
-    >>> zeros = torch.zeros(2, 1, 50, 50, dtype=torch.uint8)
+    >>> zeros = torch.zeros(2, 1, 300, 300, dtype=torch.uint8)
     >>> mutated = Perturb(0.2, 256)(zeros, torch.Generator().manual_seed(0))
     >>> round((mutated > 0).double().mean().item(), 2), mutated.dtype
     (0.2, torch.uint8)
