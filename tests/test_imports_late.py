@@ -48,6 +48,7 @@ def test_help_loads_nothing_heavy() -> None:
         "interpolate",
         "edit",
         "report",
+        "resonance",
         "app",
         "doctor",
         "integrate",

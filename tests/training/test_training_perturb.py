@@ -34,6 +34,8 @@ def test_nothing_is_replaced_or_drawn_by_default() -> None:
     images, generator = torch.zeros(2, 1, 4, 4, dtype=torch.uint8), noise()
     assert UNCHANGED(images, generator) is images
     assert Perturb(0.0, 256)(images, generator) is images
+    # Nor is anything of the step's noise used up, or repeated, where values are.
+    Perturb(0.5, 256)(images, generator)
     assert torch.equal(torch.rand(3, generator=generator), torch.rand(3, generator=noise()))
 
 

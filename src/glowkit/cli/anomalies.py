@@ -26,7 +26,7 @@ from glowkit.system.errors import GlowkitError
 
 if TYPE_CHECKING:
     from glowkit.core import Density
-    from glowkit.data import PointSource, Source
+    from glowkit.data import AnySource
 
 ALL = "all"
 RANKS = ("complexity", "dose", "latent", "typicality")
@@ -90,6 +90,8 @@ def anomalies(
 
     Example: `glowkit anomalies runs/fashion-mnist-glow-small --against photos/`
     """
+    from glowkit.tasks.anomalies.scores import LEAST_REFERENCE
+
     names = _names(scores)
     _check_out(out)
     opened = open_model(run, device)
@@ -100,7 +102,8 @@ def anomalies(
         unused: dict[str, object] = {"ensemble": ensemble} if "waic" not in names else {}
         unused |= {"background": background} if "ratio" not in names else {}
         refuse_given("none of the --scores needs it", **unused)
-    usual = _take(opened, _reference(opened, reference), ["validation"], count)
+    least = max(count, LEAST_REFERENCE)
+    usual = _take(opened, _reference(opened, reference), ["validation"], least)
     inside = _take_data(opened, source, reference, split, count)
     outside = None if against is None else _take_data(opened, against, reference, None, count)
 
@@ -112,7 +115,7 @@ def anomalies(
         inside,
         outside,
         names,
-        beside and beside.model,
+        None if beside is None else beside.model,
         [open_model(each, device).model for each in others],
         {"draws": importance or 8, "batch_size": batch_size, "seed": seed},
     )
@@ -171,7 +174,7 @@ def _ensemble(run: Path, ensemble: str | None) -> list[Path]:
     return list(named.values())
 
 
-def _reference(opened: Opened, reference: str | None) -> "Source | PointSource":
+def _reference(opened: Opened, reference: str | None) -> "AnySource":
     if reference is None and opened.run is None:
         raise GlowkitError(
             f"{opened.folder} is a model without a run, and so without validation examples, which"
@@ -202,9 +205,7 @@ def _take_data(
     return _take(opened, data, [split] if split else splits, count)
 
 
-def _take(
-    opened: Opened, data: "Source | PointSource", splits: Sequence[str], count: int
-) -> Examples:
+def _take(opened: Opened, data: "AnySource", splits: Sequence[str], count: int) -> Examples:
     """As many examples of these splits, spread over them, ready for the model."""
     import torch
 
@@ -218,7 +219,13 @@ def _take(
     for split in splits:
         rows = [row for of, row in chosen if of == split]
         if rows:
-            parts.append(prepare(data.splits[split].__getitems__(rows))[0])
+            x, context = prepare(data.splits[split].__getitems__(rows))
+            if context is not None and not opened.model.classes:
+                raise GlowkitError(
+                    f"{opened.folder} models some columns given others, and whole rows are what is"
+                    " unusual here; train a run without --target and --context"
+                )
+            parts.append(x)
         names = getattr(data, "files", ())
         files += [names[data.splits[split].indices[row]] if names else "" for row in rows]  # type: ignore[union-attr]
     of = f"the {splits[0]} split of {data.name}" if len(splits) == 1 else data.name

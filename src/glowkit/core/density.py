@@ -37,7 +37,7 @@ class Portion:
 
 @dataclass(frozen=True)
 class OfEach:
-    """A generator for each example: noise belongs to an example, whatever batch it comes in."""
+    """A generator for each example: noise belongs to an example, whatever its batch."""
 
     generators: tuple[torch.Generator, ...]
 
@@ -92,7 +92,7 @@ def _standard(spec: NoiseSpec, n: int, like: Tensor, generator: Generator) -> Te
         return noise
     if isinstance(generator, OfEach):
         if len(generator.generators) != n:
-            raise ValueError(f"{len(generator.generators)} generators where there are {n} examples")
+            raise ValueError(f"{len(generator.generators)} generators for {n} examples")
         return torch.cat([_standard(spec, 1, like, each) for each in generator.generators])
     shape = (n, *spec.shape)
     if generator is MIDPOINT:

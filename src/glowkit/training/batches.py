@@ -18,7 +18,7 @@ from glowkit.nets.batchnorm import BatchShare
 from glowkit.system.errors import GlowkitError
 
 # First word of each stream's seed; two purposes never share a stream.
-ORDER, TRAIN_NOISE, VALIDATION_NOISE, SAMPLE_NOISE, INITIALIZATION = range(5)
+ORDER, TRAIN_NOISE, VALIDATION_NOISE, SAMPLE_NOISE, INITIALIZATION, PERTURBATION = range(6)
 
 
 def mixed_seed(*words: int) -> int:
@@ -121,9 +121,10 @@ class Perturb:
 
     A model trained on such images knows their background and little of what they show: the
     mutations of Ren et al. 2019, section 3. With probability 0 it leaves x, of any kind, alone and
-    draws nothing.
+    draws nothing. What is drawn belongs to a step's noise, of which nothing is used up: a step that
+    is captured draws its noise from the beginning.
 
-    >>> zeros = torch.zeros(2, 1, 50, 50, dtype=torch.uint8)
+    >>> zeros = torch.zeros(2, 1, 300, 300, dtype=torch.uint8)
     >>> mutated = Perturb(0.2, 256)(zeros, torch.Generator().manual_seed(0))
     >>> round((mutated > 0).double().mean().item(), 2), mutated.dtype
     (0.2, torch.uint8)
@@ -132,16 +133,30 @@ class Perturb:
     probability: float
     levels: int | None
 
-    def __call__(self, x: Tensor, generator: Generator) -> Tensor:
+    def __call__(self, x: Tensor, noise: Generator) -> Tensor:
         if not self.probability or self.levels is None:
             return x
         spec, like = NoiseSpec(tuple(x.shape[1:])), torch.zeros((), device=x.device)
         # Uniform draws made of normal ones, which are those that ranks know how to share.
+        generator = _beside(noise)
         chosen, level = (
             torch.special.ndtr(draw(spec, len(x), like, generator=generator)) for _ in range(2)
         )
         drawn = (level * self.levels).floor().clamp(max=self.levels - 1)
         return torch.where(chosen < self.probability, drawn.to(x.dtype), x)
+
+
+def _beside(noise: Generator) -> Generator:
+    """A generator made of another's seed, so that neither repeats what the other draws."""
+    if isinstance(noise, Portion):
+        return Portion(_seeded(noise.generator), noise.rows, noise.size)
+    assert isinstance(noise, torch.Generator)
+    return _seeded(noise)
+
+
+def _seeded(noise: torch.Generator) -> torch.Generator:
+    seed = mixed_seed(PERTURBATION, noise.initial_seed())
+    return torch.Generator(noise.device).manual_seed(seed)
 
 
 def train_loader(

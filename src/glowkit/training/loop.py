@@ -100,7 +100,7 @@ class Training:
 
     def forward_and_backward(self, x: Tensor, context: Tensor | None, noise: Generator) -> Tensor:
         """The figure of a batch, and the gradients of its loss, which DDP averages."""
-        loss, figure = self.loss(self.perturb(x, noise), context, noise)
+        loss, figure = self.loss(x, context, noise)
         self.fabric.backward(guarded(loss, self.share.weight))
         return figure
 
@@ -130,7 +130,7 @@ def train_loop(run: Training) -> None:
             group["lr"] = plan.learning_rate(state)
         x, context = next(batches)
         noise = noise_of_step(plan.config.seed, state.step, run.fabric.device, run.share)
-        figure = run.passes(x, context, noise)
+        figure = run.passes(run.perturb(x, noise), context, noise)
         norm = clip(run.trained, plan.config.clip_norm)
         if math.isfinite(norm):
             run.optimizer.step()
