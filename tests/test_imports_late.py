@@ -49,6 +49,7 @@ def test_help_loads_nothing_heavy() -> None:
         "interpolate",
         "edit",
         "report",
+        "resonance",
         "app",
         "doctor",
         "integrate",

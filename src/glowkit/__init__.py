@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         load,
         save,
     )
-    from glowkit.tasks import bits_per_dim, integrate, reconstruct
+    from glowkit.tasks import as_distribution, bits_per_dim, integrate, reconstruct
 
 __all__ = [
     "MIDPOINT",
@@ -52,6 +52,7 @@ __all__ = [
     "Split",
     "Then",
     "__version__",
+    "as_distribution",
     "bits_per_dim",
     "build",
     "family",
@@ -90,7 +91,7 @@ _HOMES = {
         "load",
         "save",
     ],
-    "glowkit.tasks": ["bits_per_dim", "integrate", "reconstruct"],
+    "glowkit.tasks": ["as_distribution", "bits_per_dim", "integrate", "reconstruct"],
 }
 
 if not TYPE_CHECKING:
