@@ -43,6 +43,7 @@ def test_help_loads_nothing_heavy() -> None:
         "evaluate",
         "sample",
         "reconstruct",
+        "anomalies",
         "import",
         "encode",
         "interpolate",
