@@ -11,12 +11,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from glowkit.bijections import Coupling, RationalQuadraticSpline
-from glowkit.core import Chain, Density, GlowkitError
+from glowkit.core import Density, GlowkitError
 from glowkit.core.density import check_tensor
-from glowkit.densities import StandardNormal, Then, WithVectors
 from glowkit.models import PointsConfig, build
-from glowkit.nets import MLP
 from glowkit.tasks.fitting import BATCH, Fitted, fit
 from glowkit.tasks.resonance.significance import Window
 
@@ -258,23 +255,19 @@ class Scale:
 def conditional_flow(dimensions: int, generator: torch.Generator) -> Density:
     """A spline flow of features given m, its start drawn from the generator.
 
-    Of one feature, which has no other to be coupled to, a single spline that m alone shapes.
+    Of one feature, which has no other to be coupled to, the splines are shaped by m alone.
     """
+    config = PointsConfig(
+        dimensions=dimensions,
+        steps=STEPS,
+        width=WIDTH,
+        structure="coupling" if dimensions > 1 else "autoregressive",
+        coupling="spline",
+        bins=BINS,
+        context_features=1,
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
-        if dimensions == 1:
-            spline = RationalQuadraticSpline(2 * BINS, bound=5.0)
-            net = MLP(0, spline.parameters_per_channel, WIDTH, context_features=1)
-            flow = Then(Chain([Coupling(0, net, spline)]), StandardNormal((1,)), (1,))
-            return WithVectors(1, flow)
-        config = PointsConfig(
-            dimensions=dimensions,
-            steps=STEPS,
-            width=WIDTH,
-            coupling="spline",
-            bins=BINS,
-            context_features=1,
-        )
         return build(config)
 
 
