@@ -9,6 +9,7 @@ import typer
 
 from benchmarks.case import Case
 from benchmarks.drift import measure_drift
+from benchmarks.gpu import measure_gpu_memory, time_gpu_steps
 from benchmarks.memory import measure_memory
 from benchmarks.page import write_page
 from benchmarks.plan import PLANS, Plan
@@ -89,6 +90,33 @@ def steps(
         for precision in precisions.split(",")
     ]
     record_steps(out, cases, rounds, threads, compiled)
+
+
+@app.command()
+def gpu(
+    widths: Widths = "512",
+    precisions: Precisions = "bfloat16,float32",
+    size: Size = 32,
+    levels: Levels = 3,
+    steps: Steps = 8,
+    batch: Batch = 64,
+    depths: Depths = "8,32",
+    rounds: Rounds = 20,
+    compiled: Annotated[bool, typer.Option(help="glowkit under torch.compile, too.")] = False,
+    out: Out = RESULTS,
+) -> None:
+    """Steps, and peak memory of a training step against depth, on a CUDA device."""
+    cases = [
+        Case(size, levels, steps, width, batch, precision)
+        for width in _numbers(widths)
+        for precision in precisions.split(",")
+    ]
+    record(
+        out,
+        "gpu steps",
+        lambda: (row for case in cases for row in time_gpu_steps(case, rounds, compiled)),
+    )
+    record(out, "gpu memory", lambda: measure_gpu_memory(cases[0], _numbers(depths)))
 
 
 @app.command()

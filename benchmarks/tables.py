@@ -130,6 +130,29 @@ def _processes(rows: Rows) -> Table:
     return Table("processes", ["case", "1 process, ms", "2 processes, ms", "two / one"], body)
 
 
+def _gpu(rows: Rows) -> Table:
+    """Every subject's ms, and in brackets its ratio to ours with stored activations."""
+    names = list(dict.fromkeys(name for row in rows for name in row["times"]))
+    body = []
+    for row in rows:
+        times = row["times"]
+        shown = [
+            f"{1e3 * median(times[n]):.1f} ({ratio(times[n], times[STORED]).median:.2f})"
+            if n in times
+            else ""
+            for n in names
+        ]
+        body.append([f"{row['task']}, {describe(row['case'])}", *shown])
+    return Table(f"ms on {rows[0]['device']}", ["case", *names], body)
+
+
+def _gpu_memory(rows: Rows) -> Table:
+    def show(row: dict[str, Any]) -> str:
+        return f"{row['bytes'] / 2**20:.0f} ({1e3 * row['seconds']:.0f} ms)"
+
+    return _by_depth("peak MiB on the GPU", rows, "subject", show)
+
+
 def _large(rows: Rows) -> Table:
     limit_gib = rows[0]["gib"]
     columns = [f"within {limit_gib} GiB", "images", "peak GiB", "s a step", "s an image"]
@@ -150,5 +173,7 @@ SINGLE: dict[str, Callable[[Rows], Table]] = {
     "drift": _drift,
     "ddp": _processes,
     "large": _large,
+    "gpu steps": _gpu,
+    "gpu memory": _gpu_memory,
 }
 """The sections of one table."""

@@ -10,6 +10,7 @@ from benchmarks import large, limit
 from benchmarks.case import Case
 from benchmarks.drift import measure_drift
 from benchmarks.floor import LAYOUTS, Floor
+from benchmarks.gpu import time_gpu_steps
 from benchmarks.large import GIB, measure_large
 from benchmarks.memory import peak_bytes
 from benchmarks.page import write_page
@@ -184,3 +185,15 @@ def test_a_file_that_holds_no_results_is_refused(tmp_path: Path, text: str) -> N
     path.write_text(text)
     with pytest.raises(GlowkitError, match="results"):
         read_results(path)
+
+
+def test_tables_of_a_gpu_and_the_refusal_where_there_is_none() -> None:
+    times = {"glowkit store": [1.0, 2.0], "FrEIA": [0.5, 1.0]}
+    row = {"task": "training", "case": asdict(TINY), "device": "a GPU", "times": times}
+    page = tables("gpu steps", [row, {**row, "times": {"glowkit store": [1.0, 1.0]}}])[0].markdown()
+    assert "1500.0 (1.00) | 750.0 (0.50) |" in page
+    memory = {"subject": "FrEIA", "case": asdict(TINY), "bytes": 2**21, "seconds": 0.1}
+    assert "2 (100 ms)" in tables("gpu memory", [memory])[0].markdown()
+    if not torch.cuda.is_available():
+        with pytest.raises(GlowkitError, match="no CUDA device"):
+            next(time_gpu_steps(TINY, 1))

@@ -43,14 +43,17 @@ def test_help_loads_nothing_heavy() -> None:
         "evaluate",
         "sample",
         "reconstruct",
+        "anomalies",
         "import",
         "encode",
         "compress",
         "interpolate",
         "edit",
         "report",
+        "resonance",
         "app",
         "doctor",
+        "integrate",
     ],
 )
 def test_help_of_a_command_loads_nothing_heavy(command: str) -> None:

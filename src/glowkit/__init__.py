@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from glowkit.densities import Dequantize, Split, Then
     from glowkit.models import (
         PRESETS,
+        CubeConfig,
         FlowPPConfig,
         GlowConfig,
         NICEConfig,
@@ -31,13 +32,21 @@ if TYPE_CHECKING:
         load,
         save,
     )
-    from glowkit.tasks import bits_per_dim, compress, decompress, reconstruct
+    from glowkit.tasks import (
+        as_distribution,
+        bits_per_dim,
+        compress,
+        decompress,
+        integrate,
+        reconstruct,
+    )
 
 __all__ = [
     "MIDPOINT",
     "PRESETS",
     "Bijection",
     "Chain",
+    "CubeConfig",
     "Density",
     "Dequantize",
     "FlowPPConfig",
@@ -50,6 +59,7 @@ __all__ = [
     "Split",
     "Then",
     "__version__",
+    "as_distribution",
     "bits_per_dim",
     "build",
     "compress",
@@ -57,6 +67,7 @@ __all__ = [
     "family",
     "frozen",
     "initialize",
+    "integrate",
     "keep_freed_memory",
     "load",
     "reconstruct",
@@ -78,6 +89,7 @@ _HOMES = {
     "glowkit.densities": ["Dequantize", "Split", "Then"],
     "glowkit.models": [
         "PRESETS",
+        "CubeConfig",
         "FlowPPConfig",
         "GlowConfig",
         "NICEConfig",
@@ -88,7 +100,14 @@ _HOMES = {
         "load",
         "save",
     ],
-    "glowkit.tasks": ["bits_per_dim", "compress", "decompress", "reconstruct"],
+    "glowkit.tasks": [
+        "as_distribution",
+        "bits_per_dim",
+        "compress",
+        "decompress",
+        "integrate",
+        "reconstruct",
+    ],
 }
 
 if not TYPE_CHECKING:

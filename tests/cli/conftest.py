@@ -97,4 +97,5 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     np.savez(root / "wide.npz", noises=generator.normal(size=(3, 65)))
     np.savez(root / "nan.npz", noises=np.full((3, 64), np.nan))
     np.savez(root / "several.npz", a=pixels(20, 8, 8), b=pixels(20, 8, 8))
+    (root / "f.py").write_text("def f(x):\n    return 1 / 0\n")
     return root

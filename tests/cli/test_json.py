@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from cli.conftest import SMALL, Cli
@@ -74,6 +75,9 @@ LINES = {
     "interpolate {run} --random 4 --grid": ("interpolate",),
     "scales {run} test:0": ("scales",),
     "compare {run} {run}/model --out {out}/c.png": ("compare",),
+    "anomalies {run} -n 60 --importance 1 --out {out}/a.html": ("anomalies",),
+    "anomalies {run} --against {run}/digits.npy -n 60 --scores likelihood,typicality --out"
+    " {out}/b.html": ("anomalies",),
     "attributes {run}": ("attributes",),
     "edit {run} test:0-1 --attribute 3=0.5": ("edit",),
     "encode {run} test:0-3 --out {out}/l.npz": ("encode",),
@@ -83,6 +87,8 @@ LINES = {
     "decompress {run} {out}/c.glwk --out {out}/c.npy": ("decompress",),
     "data digits": ("data DATA",),
     "doctor": ("doctor",),
+    "integrate circles --calls 7000 --compare flat --out {out}/i.png": ("integrate",),
+    "integrate camel:3 --calls 7000 --set width=8": ("integrate",),
 }
 
 
@@ -93,6 +99,7 @@ def places(
     """A run that the lines follow each other on: what one writes another reads."""
     out = tmp_path_factory.mktemp("json")
     run = shutil.copytree(master, out / "run")
+    np.save(run / "digits.npy", np.random.default_rng(0).integers(0, 17, (60, 8, 8), np.uint8))
     return {"run": run, "conditional": conditional, "out": out}
 
 

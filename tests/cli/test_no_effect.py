@@ -20,6 +20,17 @@ LINES = {
     "size of points": ("train points:moons --size 16", "leave out --size"),
     "setting twice": ("train digits --set steps=1 --set steps=2", "--set steps is given twice"),
     "classes of points": ("train points:moons --conditional", "leave out --conditional"),
+    "background without ratio": (
+        "anomalies {run} --scores latent --background {run}",
+        "leave out --background",
+    ),
+    "ensemble without waic": (
+        "anomalies {run} --scores latent --ensemble {run}",
+        "--ensemble names no run but",
+    ),
+    "draws of points to score": ("anomalies {points} --importance 4", "leave out --importance"),
+    "no examples": ("anomalies {run} -n 0", "--count"),
+    "perturbed points": ("train points:moons --perturb 0.2 --out {files}/p", "leave out --perturb"),
     "classes without classes": ("sample {run} --class 1", "leave out --class"),
     "each class without classes": ("sample {run} --each-class", "leave out --each-class"),
     "one class and each": ("sample {conditional} --class 1 --each-class", "leave one of them"),

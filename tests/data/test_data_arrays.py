@@ -131,7 +131,7 @@ def test_channels_settle_an_ambiguous_shape(tmp_path):
         (whole_numbers((5, 1, 2, 3)), ["axis 1 or the last", "--channels"]),
         (whole_numbers((32, 32, 3)), ["single image"]),
         (whole_numbers((5, 7, 7, 2)), ["1, 3 or 4"]),
-        (whole_numbers((5, 7)), ["(5, 7)", "(N, H, W)"]),
+        (whole_numbers((7,)), ["(7,)", "(N, H, W)"]),
         (whole_numbers((5, 0, 7)), ["length 0"]),
         (whole_numbers((2, 7, 7)), ["only 2 image"]),
         (np.full((5, 7, 7), 1.5), ["floats from 1.5 to 1.5", "0..1"]),

@@ -14,16 +14,20 @@ from torch import Tensor, nn
 from glowkit import bijections as b
 from glowkit import densities as d
 from glowkit.core import Chain, Density, NoiseSpec, initialize, sum_per_example
+from glowkit.models.cube import CubeConfig, build_cube
 from glowkit.models.flowpp import FlowPPConfig, build_flowpp, unit
 from glowkit.models.glow import GlowConfig, build_glow
 from glowkit.models.nice import NICEConfig, build_nice
 from glowkit.models.points import PointsConfig, build_points
 from glowkit.models.realnvp import RealNVPConfig, build_realnvp
 from glowkit.nets import (
+    MADE,
     MLP,
+    Constant,
     GlowNet,
     HalfSizeNet,
     MaskedSignPairs,
+    OneBlob,
     Preactivation,
     ResidualNet,
     SignPairs,
@@ -67,9 +71,21 @@ def _coupling_of(channels: int) -> b.Coupling:
     return b.Coupling(half, GlowNet(half, 2 * half, width=3), b.Affine())
 
 
+def _blob_coupling() -> b.Coupling:
+    transformer = b.PiecewiseLinear(3, 2.0)
+    return b.Coupling(2, OneBlob(MLP(8, 9, width=8), 4, 2.0), transformer)
+
+
 def _vector_coupling(transformer: b.Transformer, context: int = 0) -> b.Coupling:
     net = MLP(2, 3 * transformer.parameters_per_channel, width=8, context_features=context)
     return b.Coupling(2, net, transformer)
+
+
+def _autoregressive(
+    transformer: b.Transformer, context: int = 0, size: int = 5, depth: int = 2
+) -> b.Autoregressive:
+    net = MADE(size, transformer.parameters_per_channel, 8, depth, context)
+    return b.Autoregressive(net, transformer)
 
 
 def _preactivated() -> b.Coupling:
@@ -145,6 +161,7 @@ BIJECTIONS = [
     Row("reshape", lambda: b.Reshape((3, 4, 2), (24,)), (3, 4, 2), tolerance=0),
     Row("squeeze", b.Squeeze, (3, 4, 6), tolerance=0),
     Row("shift", lambda: b.Shift(-0.5), IMAGE, tolerance=1e-6),
+    Row("box", lambda: b.Box(torch.tensor([-1.0, 0, 2]), torch.tensor([1, 0.5, 7])), (3,)),
     Row("elementwise-affine", lambda: b.ElementwiseAffine((5,)), (5,), tolerance=3e-6),
     Row("elementwise-scale", lambda: b.ElementwiseScale((5,)), (5,), tolerance=3e-6),
     Row("logit", b.Logit, IMAGE, unit_interval=True, tolerance=2e-7),
@@ -164,6 +181,12 @@ BIJECTIONS = [
     Row("coupling-mixture-vector", lambda: _vector_coupling(b.LogisticMixture(4)), (5,)),
     Row("coupling-spline", lambda: _coupling(b.RationalQuadraticSpline(5, 2.0)), IMAGE),
     Row("coupling-spline-vector", lambda: _vector_coupling(b.RationalQuadraticSpline(8, 3)), (5,)),
+    Row("coupling-linear", lambda: _coupling(b.PiecewiseLinear(5, 2.0)), IMAGE),
+    Row("coupling-linear-vector", lambda: _vector_coupling(b.PiecewiseLinear(8, 3)), (5,)),
+    Row("coupling-one-blob", _blob_coupling, (5,)),
+    Row("coupling-constant", lambda: b.Coupling(0, Constant(6), b.Affine()), (3,)),
+    Row("coupling-quadratic", lambda: _coupling(b.PiecewiseQuadratic(5, 2.0)), IMAGE),
+    Row("coupling-quadratic-vector", lambda: _vector_coupling(b.PiecewiseQuadratic(8, 3)), (5,)),
     Row("coupling-tanh-affine", lambda: _coupling(b.TanhAffine(1)), IMAGE),
     Row("coupling-bounded-affine", lambda: _vector_coupling(b.BoundedAffine()), (5,)),
     Row("coupling-tanh-affine-channels", lambda: _coupling(b.TanhAffine(1, (2, 1, 1))), IMAGE),
@@ -174,6 +197,15 @@ BIJECTIONS = [
     Row("batch-norm-board", lambda: b.MaskedBatchNorm(2, b.checkerboard(4, 3, 0)), BOARD),
     Row("batch-norm-channels", lambda: b.MaskedBatchNorm(4, HALF), IMAGE),
     Row("batch-norm-vector", lambda: b.MaskedBatchNorm(5, torch.ones(5)), (5,)),
+    Row("autoregressive-affine", lambda: _autoregressive(b.Affine()), (5,)),
+    Row("autoregressive-spline", lambda: _autoregressive(b.RationalQuadraticSpline(8, 3)), (5,)),
+    Row("autoregressive-mixture", lambda: _autoregressive(b.LogisticMixture(3)), (5,)),
+    Row("autoregressive-context", lambda: _autoregressive(b.Affine(), 2), (5,), context=(2,)),
+    Row("autoregressive-linear", lambda: _autoregressive(b.Affine(), 2, 5, 0), (5,), context=(2,)),
+    Row("autoregressive-one", lambda: _autoregressive(b.Affine(), size=1), (1,)),
+    Row("autoregressive-one-context", lambda: _autoregressive(b.Affine(), 2, 1), (1,), (2,)),
+    Row("iaf", lambda: b.Inverse(_autoregressive(b.Affine(), 2)), (5,), context=(2,)),
+    Row("standardize", lambda: b.Standardize(5), (5,), tolerance=3e-6),
     Row("step", _step, IMAGE),
     Row("step-context", lambda: _step(3), IMAGE, context=(3,)),
     Row("glow-step", lambda: _glow_step(b.Affine()), IMAGE),
@@ -239,8 +271,18 @@ NICE = {
 }
 
 
+MAF = {"structure": "autoregressive", "coupling": "affine", "permutation": "reverse"}
+
+
 def _points(dimensions: int = 2, **settings: Any) -> Density:
     return build_points(PointsConfig(dimensions, steps=3, width=8, **settings))
+
+
+QUADRATIC = {"coupling": "quadratic", "encoding": "one-blob", "blobs": 4, "rounds": 2}
+
+
+def _cube(dimensions: int, **settings: Any) -> Density:
+    return build_cube(CubeConfig(dimensions, width=8, depth=1, bins=5, **settings))
 
 
 def _flowpp(**settings: Any) -> Density:
@@ -360,6 +402,21 @@ DENSITIES = [
     Row("points-spline", lambda: _points(coupling="spline", bins=5), (2,)),
     Row("points-mixture", lambda: _points(5, coupling="mixture", components=3), (5,)),
     Row("points-nice", lambda: _points(5, **NICE), (5,)),
+    Row("points-maf", lambda: _points(5, **MAF), (5,)),
+    Row("points-nsf", lambda: _points(3, structure="autoregressive", bins=5), (3,)),
+    Row("points-nsf-one", lambda: _points(1, structure="autoregressive", bins=5), (1,)),
+    Row("points-standardized", lambda: _points(3, preprocessing="standardize"), (3,)),
+    Row(
+        "points-standardized-context",
+        lambda: _points(3, preprocessing="standardize", context_features=2),
+        (3,),
+        context=(2,),
+    ),
+    Row("points-maf-context", lambda: _points(3, **MAF, context_features=2), (3,), context=(2,)),
+    Row("points-context", lambda: _points(3, context_features=2), (3,), context=(2,)),
+    Row("cube", lambda: _cube(3), (3,), unit_interval=True),
+    Row("cube-one", lambda: _cube(1, coupling="linear"), (1,), unit_interval=True),
+    Row("cube-quadratic", lambda: _cube(2, **QUADRATIC), (2,), unit_interval=True),
     Row("flowpp", _flowpp, (1, 4, 4)),
     Row("flowpp-checkerboard", lambda: _flowpp(pattern="checkerboard", heads=0), (1, 4, 4)),
     Row("flowpp-checkpoint", lambda: _flowpp(memory="checkpoint", dropout=0.5), (1, 4, 4)),

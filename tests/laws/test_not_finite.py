@@ -10,6 +10,8 @@ from torch.func import functional_call
 from glowkit.bijections import (
     Affine,
     LogisticMixture,
+    PiecewiseLinear,
+    PiecewiseQuadratic,
     RationalQuadraticSpline,
     TanhAffine,
     Transformer,
@@ -60,7 +62,10 @@ def test_one_number_in_one_example(row: Row, graph: bool, single: torch.dtype) -
 
 @pytest.mark.parametrize(
     "transformer",
-    [Affine(), TanhAffine(1.0), LogisticMixture(2), RationalQuadraticSpline(2, 2.0)],
+    [
+        *(Affine(), TanhAffine(1.0), LogisticMixture(2), RationalQuadraticSpline(2, 2.0)),
+        *(PiecewiseLinear(2, 2.0), PiecewiseQuadratic(2, 2.0)),
+    ],
     ids=lambda transformer: type(transformer).__name__,
 )
 def test_one_parameter_of_a_transformer(transformer: Transformer, single: torch.dtype) -> None:

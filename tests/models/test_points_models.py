@@ -6,7 +6,16 @@ import pytest
 import torch
 
 import glowkit
-from glowkit.bijections import Actnorm, BoundedAffine, Conv1x1, ElementwiseScale, MaskedBatchNorm
+from glowkit.bijections import (
+    Actnorm,
+    BoundedAffine,
+    Conv1x1,
+    Coupling,
+    ElementwiseScale,
+    MaskedBatchNorm,
+    standardize,
+)
+from glowkit.core.chain import fall_back
 from glowkit.models import PointsConfig, from_settings, to_settings
 from glowkit.tasks import evaluate_points, share_between_modes
 
@@ -15,7 +24,7 @@ PRESETS = [name for name in glowkit.PRESETS if name.endswith("-points")]
 
 def test_there_is_a_preset_for_every_family() -> None:
     assert {"glow-points", "realnvp-points", "nice-points"} < set(PRESETS)
-    assert {"spline-points", "mixture-points"} < set(PRESETS)
+    assert {"spline-points", "mixture-points", "maf-points", "nsf-points"} < set(PRESETS)
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -71,12 +80,16 @@ def test_bits_per_dim_is_refused() -> None:
         ({"normalization": "layer"}, "batch-norm"),
         ({"permutation": "rotate"}, "conv1x1"),
         ({"prior": "uniform"}, "logistic"),
-        ({"dimensions": 1}, "at least 2"),
+        ({"dimensions": 1}, "at least 2 for structure 'coupling'.*'autoregressive'"),
+        ({"dimensions": 0, "structure": "autoregressive"}, "at least 1"),
+        ({"preprocessing": "whiten"}, "standardize"),
+        ({"structure": "causal"}, "autoregressive"),
         ({"steps": 0}, "at least 1"),
         ({"bins": 600}, "at most 500"),
         ({"coupling": "affine", "bins": 4}, "coupling 'spline'"),
         ({"components": 4}, "coupling 'mixture'"),
         ({"classes": 3}, "classes to 0"),
+        ({"context_features": -1}, "at least 0"),
         ({"memory": "disk"}, "checkpoint"),
     ],
 )
@@ -88,6 +101,120 @@ def test_a_setting_that_cannot_be_is_refused_by_name(setting: dict, words: str) 
 def test_settings_survive_a_file() -> None:
     config = PointsConfig(steps=3, coupling="mixture", components=5)
     assert from_settings(to_settings(config)) == config
+
+
+@pytest.mark.parametrize(
+    ("context", "words"),
+    [
+        (None, "each example a context of 2 number"),
+        (torch.zeros(6, 3), r"6 example\(s\), not \(6, 3\)"),
+        (torch.zeros(5, 2), r"not \(5, 2\)"),
+        (torch.full((6, 2), math.nan), "NaN"),
+    ],
+)
+def test_a_context_that_is_missing_or_of_another_size_is_refused(
+    context: torch.Tensor | None, words: str
+) -> None:
+    model = glowkit.build(PointsConfig(3, steps=2, width=4, context_features=2))
+    x = torch.randn(6, 3)
+    glowkit.initialize(model, x, torch.randn(6, 2))
+    with pytest.raises(glowkit.GlowkitError, match=words):
+        model.log_prob(x, context)
+    with pytest.raises(glowkit.GlowkitError, match=words):
+        model.sample(6, context=context)
+
+
+@pytest.mark.parametrize("context", [0, 2])
+def test_one_dimension_is_learned_by_an_autoregressive_flow(context: int) -> None:
+    """Two modes of one number, whose density is known."""
+    torch.manual_seed(0)
+    config = PointsConfig(1, steps=1, structure="autoregressive", context_features=context)
+    model = glowkit.build(config)
+    sign = torch.randint(2, (1024, 1)) * 2.0 - 1
+    x = sign + 0.1 * torch.randn(1024, 1)
+    given = torch.cat([sign, sign], dim=1) if context else None
+    glowkit.initialize(model, x, given)
+    optimizer = torch.optim.Adam(model.parameters(), 3e-2)
+    for _ in range(100):
+        loss = -model.log_prob(x, given).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    entropy = 0.5 * math.log(2 * math.pi * math.e * 0.01) + (0 if context else math.log(2))
+    assert entropy - 0.1 < loss.item() < entropy + 0.15
+    drawn = model.sample(1024, context=given)
+    assert drawn.shape == (1024, 1)
+    assert 0.9 < drawn.abs().median() < 1.1
+    if given is not None:
+        assert (drawn.sign() == sign).float().mean() > 0.98
+
+
+def test_the_units_of_the_data_do_not_matter_to_a_standardised_model(tmp_path) -> None:
+    """log p(a x + b | c d) is log p(x | c) less ln a, whatever the units."""
+    torch.manual_seed(0)
+    config = PointsConfig(2, steps=2, width=4, preprocessing="standardize", context_features=1)
+    x, context = torch.randn(64, 2), torch.randn(64, 1)
+    scale, shift = torch.tensor([1e-5, 300.0]), torch.tensor([1e-3, -4000.0])
+    one, other = glowkit.build(config), glowkit.build(config)
+    other.load_state_dict(one.state_dict())
+    glowkit.initialize(one, x, context)
+    standardize(other, scale * x + shift, 1e6 * context)
+    glowkit.initialize(other, (scale * x + shift)[:64], 1e6 * context)
+    with torch.no_grad():
+        difference = one.log_prob(x, context) - other.log_prob(scale * x + shift, 1e6 * context)
+    assert torch.allclose(difference, scale.log().sum(), atol=5e-3)
+    drawn = other.sample(500, context=torch.zeros(500, 1))
+    assert torch.allclose(drawn.mean(0), shift, atol=float(scale.max()) / 3)
+    glowkit.save(other, tmp_path / "model")
+    again = glowkit.load(tmp_path / "model").sample(5, 0.0, torch.zeros(5, 1))
+    assert torch.equal(again, other.sample(5, 0.0, torch.zeros(5, 1)))
+
+
+def test_what_cannot_be_rebuilt_is_checkpointed() -> None:
+    config = PointsConfig(3, steps=2, structure="autoregressive", memory="reversible")
+    (reason,) = fall_back(glowkit.build(config).train())
+    assert "as many evaluations of its network" in reason
+
+
+def test_the_context_reaches_every_coupling_and_survives_saving(tmp_path) -> None:
+    torch.manual_seed(0)
+    model = glowkit.build(PointsConfig(2, steps=3, width=4, context_features=2))
+    x, context = torch.randn(16, 2), torch.randn(16, 2)
+    glowkit.initialize(model, x, context)
+    with torch.no_grad():  # else the last layers, which start as zero, let no gradient through
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    model.log_prob(x, context).sum().backward()
+    firsts = [m.net.layers[0] for m in model.modules() if isinstance(m, Coupling)]
+    assert len(firsts) == 3
+    for first in firsts:
+        assert first.weight.grad[:, 1:].abs().sum(0).min() > 0
+    glowkit.save(model, tmp_path / "model")
+    again = glowkit.load(tmp_path / "model")
+    with torch.no_grad():
+        assert torch.equal(again.log_prob(x, context), model.log_prob(x, context))
+    assert again.sample(16, context=context).shape == (16, 2)
+
+
+def test_a_conditional_density_is_learned() -> None:
+    """N(c, 0.5²) for each c: in the mean log p, and in the mean of samples for two contexts."""
+    torch.manual_seed(0)
+    config = PointsConfig(2, steps=2, width=16, coupling="affine", context_features=1)
+    model = glowkit.build(config)
+    context = torch.rand(512, 1) * 2 - 1
+    x = context + 0.5 * torch.randn(512, 2)
+    glowkit.initialize(model, x, context)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    for _ in range(150):
+        loss = -model.log_prob(x, context).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    truth = 1 + math.log(2 * math.pi * 0.25)
+    assert abs(loss.item() - truth) < 0.12
+    for value in (-0.8, 0.8):
+        drawn = model.sample(2000, context=torch.full((2000, 1), value))
+        assert (drawn.mean(0) - value).abs().max() < 0.15
 
 
 def test_the_figures_of_a_model_that_is_known() -> None:

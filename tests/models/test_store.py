@@ -257,6 +257,9 @@ def configs() -> Iterator[tuple[str, Config]]:
         )
     yield "labels", GlowConfig((1, 4, 4), levels=1, steps=1, width=1, classes=1000)
     yield "small", glowkit.PointsConfig(depth=0, steps=1, width=1)
+    yield "cube", glowkit.CubeConfig(5, rounds=2, coupling="linear", bins=3, width=5)
+    yield "cube, one-blob", glowkit.CubeConfig(16, encoding="one-blob", depth=0)
+    yield "cube of one dimension", glowkit.CubeConfig(1)
     yield "no blocks", glowkit.RealNVPConfig((1, 8, 8), blocks=0, width=1)
 
 
@@ -282,6 +285,9 @@ def test_the_demand_of_a_config_is_a_bound(name: str) -> None:
         (glowkit.RealNVPConfig((1, 8, 8), blocks=10**8), f"{MOST_LAYERS:,}"),
         (glowkit.PointsConfig(width=10**8), "GiB"),
         (glowkit.PointsConfig(dimensions=10**8), "GiB"),
+        (glowkit.CubeConfig(width=10**8), "GiB"),
+        (glowkit.CubeConfig(dimensions=10**9), "GiB"),
+        (glowkit.CubeConfig(rounds=10**6), f"{MOST_LAYERS:,}"),
         (glowkit.FlowPPConfig((3, 32, 32), couplings=((0, 10**9),)), f"{MOST_LAYERS:,}"),
         (glowkit.FlowPPConfig((3, 32, 32), width=4 * 10**7), "GiB"),
     ],

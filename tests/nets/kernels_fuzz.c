@@ -11,6 +11,7 @@
    `make sanitize` does it for each instruction set, with STEP a copy of step.c and headers, whose `take` and
    `sums_in` are `take_plain` and `sums_plain`: there then are walls between the pieces of scratch
    and packs too. */
+#include "tiles_by_hand.h"
 #ifdef STEP
 static _Thread_local int in_a_row; /* the sums of gradients are one row as well */
 static float *take(float **from, long floats);
@@ -49,8 +50,8 @@ static const char *words(const Shape *s) {
   static char text[400];
   const long *at = (const long *)s;
   sprintf(text, "images %ld channels %ld height %ld width %ld kept %ld outputs %ld hidden %ld"
-          " last %ld mixes %ld transform %ld context %ld jobs %ld", at[0], at[1], at[2], at[3],
-          at[4], at[5], at[6], at[7], at[8], at[9], at[10], at[11]);
+          " last %ld mixes %ld transform %ld context %ld low %ld jobs %ld", at[0], at[1], at[2], at[3],
+          at[4], at[5], at[6], at[7], at[8], at[9], at[10], at[11], at[12]);
   return text;
 }
 
@@ -77,6 +78,7 @@ static void one_case(void) {
   s.outputs = s.transform == NONE ? between(1, 50) : s.transform == AFFINE ? 2 * moved : moved;
   s.hidden = between(0, 4) ? between(1, 40) : between(41, 140);
   s.last = between(0, 1) ? 3 : 1;
+  s.low = s.last == 3 && between(0, 2) == 0;
   s.jobs = between(1, 4);
   int added = between(0, 2), keep = between(0, 2), mixes = s.mixes, last = s.last == 3;
   s.context = added == 2 ? s.hidden : 0;

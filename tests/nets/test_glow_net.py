@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from glowkit.nets import GlowNet, ScaledConv2d
-from glowkit.nets.glow import narrow
+from glowkit.nets.glow import NARROWEST, narrow
 from glowkit.nets.kernels.library import SWITCH
 
 
@@ -89,7 +89,7 @@ def test_bfloat16_stays_inside(width: int, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_narrow_network_in_bfloat16_takes_the_kernels_of_float32(kernels: None) -> None:
-    assert torch.equal(*low_and_high(narrow()))
+    assert torch.equal(*low_and_high(NARROWEST))
 
 
 def test_an_outer_autocast_changes_nothing() -> None:

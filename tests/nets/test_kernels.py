@@ -11,6 +11,7 @@ from kernel_cases import (
     Case,
     Draw,
     Outcome,
+    assert_seen,
     chosen_cases,
     error,
     errors,
@@ -179,21 +180,6 @@ def test_the_number_of_threads_may_change_before_the_gradients(
 
 
 # ---- what is not finite ----
-
-
-def assert_seen(found: Outcome, expected: list[Outcome]) -> None:
-    """Not finite where plain torch's are, which differ where one does not multiply by padding.
-
-    In gradients more may be lost than there: what is beyond the border is 0, and 0 · NaN is NaN.
-    """
-    for name, tensor in found.all().items():
-        finite = tensor.isfinite()
-        patterns = [other.all()[name].isfinite() for other in expected]
-        if name.startswith("result"):
-            assert any(torch.equal(finite, pattern) for pattern in patterns), name
-        else:
-            assert not (finite & ~torch.stack(patterns).any(0)).any(), name
-            assert any(finite.all() == pattern.all() for pattern in patterns), name
 
 
 @kinds

@@ -1,5 +1,6 @@
 """Floor 3: invertible maps."""
 
+from glowkit.bijections.autoregressive import Autoregressive
 from glowkit.bijections.coupling import (
     Additive,
     Affine,
@@ -9,6 +10,7 @@ from glowkit.bijections.coupling import (
     Transformer,
 )
 from glowkit.bijections.elementwise import (
+    Box,
     ElementwiseAffine,
     ElementwiseNorm,
     ElementwiseScale,
@@ -34,6 +36,7 @@ from glowkit.bijections.masked import (
 )
 from glowkit.bijections.mixture import LogisticMixture
 from glowkit.bijections.normalization import Actnorm
+from glowkit.bijections.piecewise import PiecewiseLinear, PiecewiseQuadratic
 from glowkit.bijections.reshape import (
     Permute,
     Reshape,
@@ -46,6 +49,7 @@ from glowkit.bijections.reshape import (
     swap_halves,
 )
 from glowkit.bijections.spline import RationalQuadraticSpline
+from glowkit.bijections.standardize import ContextMoments, Moments, Standardize, standardize
 from glowkit.bijections.step import GlowStep
 from glowkit.core.chain import Inverse
 
@@ -54,8 +58,11 @@ __all__ = [
     "ActnormConv1x1",
     "Additive",
     "Affine",
+    "Autoregressive",
     "BoundedAffine",
+    "Box",
     "Checkerboard",
+    "ContextMoments",
     "Conv1x1",
     "Coupling",
     "ElementwiseAffine",
@@ -70,13 +77,17 @@ __all__ = [
     "Logit",
     "MaskedBatchNorm",
     "MaskedCoupling",
+    "Moments",
     "Permute",
+    "PiecewiseLinear",
+    "PiecewiseQuadratic",
     "PlainMatrix",
     "RationalQuadraticSpline",
     "Reshape",
     "Shift",
     "Sigmoid",
     "Squeeze",
+    "Standardize",
     "Stripes",
     "TanhAffine",
     "Transformer",
@@ -87,5 +98,6 @@ __all__ = [
     "noisy_identity",
     "reverse",
     "shuffle",
+    "standardize",
     "swap_halves",
 ]

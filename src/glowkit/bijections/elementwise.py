@@ -33,6 +33,39 @@ class Shift(Bijection):
         return f"{self.amount}"
 
 
+class Box(Bijection):
+    """Map a box onto the unit cube: y = (x − a) / (b − a).
+
+    inverse: x = a + (b − a) y, within the box whatever the rounding; ladj = −Σ ln (b − a). Shapes:
+    (N, D), with a and b tensors of D numbers, kept as buffers: of an integral they are its bounds.
+
+    >>> Box(torch.tensor([-1.0]), torch.tensor([3.0]))(torch.tensor([[0.0]]))[0].item()
+    0.25
+    """
+
+    reads_context = False
+
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, low: Tensor, high: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("low", low)
+        self.register_buffer("high", high)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return (x - self.low) / (self.high - self.low), constant_ladj(x, -self._log_volume())
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        # What is outside of the cube stays outside of the box.
+        x = self.low + (self.high - self.low) * y
+        x = torch.where(y <= 1, torch.minimum(x, self.high), x)
+        return x, constant_ladj(y, self._log_volume())
+
+    def _log_volume(self) -> Tensor:
+        return (self.high - self.low).log().sum()
+
+
 class ElementwiseScale(Bijection):
     """A learned scaling of every dimension: y = exp(log_scale) · x.
 

@@ -50,7 +50,8 @@ class RationalQuadraticSpline(Transformer):
         xi, delta = (inside - x0) / w, height / w
         mixed = xi * (1 - xi)
         below = delta + (d1 + d0 - 2 * delta) * mixed
-        y = y0 + height * (delta * xi * xi + d0 * mixed) / below
+        # Rounding may end beyond the bound, where a density on the interval is 0.
+        y = (y0 + height * (delta * xi * xi + d0 * mixed) / below).clamp(-self.bound, self.bound)
         # Not where the spline is NaN: it has no outside.
         outside = (x.abs() >= self.bound) & (below == below)
         return torch.where(outside, x, y), self._ladj(xi, delta, d0, d1, outside)
@@ -64,29 +65,28 @@ class RationalQuadraticSpline(Transformer):
         # b > 0 or nearly so where c is 0: this form of the root has no cancellation at ξ = 0.
         xi = -2 * c / (b + (b * b - 4 * a * c).clamp_min(0).sqrt())
         outside = (y.abs() >= self.bound) & (b == b)
-        x = torch.where(outside, y, x0 + xi * w)
+        x = torch.where(outside, y, (x0 + xi * w).clamp(-self.bound, self.bound))
         return x, -self._ladj(xi, delta, d0, d1, outside)
 
     def _bin(self, values: Tensor, h: Tensor, by: int) -> tuple[Tensor, ...]:
         """x_k, w, y_k, h, d_k and d_{k+1} of the bins in which values lie, by x (0) or y (1)."""
-        groups = self.group(values, h)
-        widths, heights, raw = groups.split([self.bins, self.bins, self.bins - 1], dim=2)
-        sides = [self._sides(widths), self._sides(heights)]
-        knots = [self._knots(side) for side in sides]
-        slopes = SMALLEST_SLOPE + F.softplus(raw + math.log(math.expm1(1 - SMALLEST_SLOPE)))
-        one = torch.ones_like(groups[:, :, :1])
-        slopes = torch.cat([one, slopes, one], dim=2)
-        k = (values.unsqueeze(2) >= knots[by][:, :, 1:]).sum(2, keepdim=True)
-        picked = (knots[0], sides[0], knots[1], sides[1], slopes, slopes[:, :, 1:])
-        return tuple(values.gather(2, k).squeeze(2) for values in picked)
-
-    def _sides(self, raw: Tensor) -> Tensor:
-        share = SMALLEST_BIN + (1 - SMALLEST_BIN * self.bins) * raw.softmax(2)
-        return 2 * self.bound * share
-
-    def _knots(self, sides: Tensor) -> Tensor:
-        """Where each bin begins."""
-        return sides.cumsum(2) - sides - self.bound
+        raw, slopes = self.group(values, h).split([2 * self.bins, self.bins - 1], dim=2)
+        # Widths and heights in one tensor, (N, C, 2, K, ...): each operation once for both.
+        softmax = raw.unflatten(2, (2, self.bins)).softmax(3)
+        share = SMALLEST_BIN + (1 - SMALLEST_BIN * self.bins) * softmax
+        sides = 2 * self.bound * share
+        knots = sides.cumsum(3) - sides - self.bound
+        k = (values.unsqueeze(2) >= knots[:, :, by, 1:]).sum(2, keepdim=True)
+        both = k.unsqueeze(2).expand(-1, -1, 2, *[-1] * (k.dim() - 2))
+        (x0, y0), (w, height) = (
+            values.gather(3, both).squeeze(3).unbind(2) for values in (knots, sides)
+        )
+        # Zero, which is a slope of 1, at both ends; then of two knots an element alone.
+        ends = F.pad(slopes, [0, 0] * (k.dim() - 3) + [1, 1])
+        picked = ends.gather(2, torch.cat([k, k + 1], dim=2))
+        slopes = SMALLEST_SLOPE + F.softplus(picked + math.log(math.expm1(1 - SMALLEST_SLOPE)))
+        d0, d1 = slopes.unbind(2)
+        return x0, w, y0, height, d0, d1
 
     @staticmethod
     def _ladj(xi: Tensor, delta: Tensor, d0: Tensor, d1: Tensor, outside: Tensor) -> Tensor:

@@ -8,14 +8,13 @@ from torch import Tensor, nn
 from glowkit.bijections.coupling import Additive, Affine, Coupling, Transformer
 from glowkit.bijections.linear import ActnormConv1x1, mix
 from glowkit.core.bijection import constant_ladj, pixelwise_ladj
-from glowkit.core.chain import Chain, recomputing
+from glowkit.core.chain import Chain
 from glowkit.nets.fast import compiled
-from glowkit.nets.glow import GlowNet, conditioned
+from glowkit.nets.glow import GlowNet, rounded
 from glowkit.nets.kernels.step import (
     ADDITIVE,
     AFFINE,
     NONE,
-    Step,
     StepKernel,
     in_reach,
     inverse,
@@ -52,7 +51,7 @@ class GlowStep(Chain):
         mixing, coupling, net, transform = found
         matrix, shift, log_det = mixing.folded(x.dtype)
         result = FlowKernel.of(
-            Step(coupling.kept, transform, net.packed(), recomputing()),
+            net.step(coupling.kept, transform),
             *(x, net.added(x.dtype, context), matrix, shift, *net.convolutions()),
         )
         if transform == NONE:
@@ -68,7 +67,7 @@ class GlowStep(Chain):
         mixing, coupling, net, transform = found
         matrix, shift, log_det = mixing.unfolded()
         x, ladj = inverse(
-            Step(coupling.kept, transform, net.packed()),
+            net.step(coupling.kept, transform),
             *(y, net.added(y.dtype, context), matrix.to(y.dtype), shift.to(y.dtype)),
             *net.convolutions(),
         )
@@ -87,11 +86,11 @@ class GlowStep(Chain):
             or type(coupling) is not Coupling
             or type(net) is not GlowNet
             or type(net.entry) is not nn.Identity
-            or not net.compiles()
             or coupling.kept + moved != len(mixing.actnorm.bias)
             or coupling.kept != net.first.weight.shape[1]
             or len(net.last.bias) != moved * transformer.parameters_per_channel
             or not compiled(x, self)
+            or not net.compiles()
             or not in_reach(x, len(net.last.bias))
         ):
             return None
@@ -107,7 +106,7 @@ class FlowKernel(StepKernel):
         step, x, added, matrix, shift, *parameters = inputs
         z = mix(x, matrix, shift)
         z1, z2 = z.split([step.kept, z.shape[1] - step.kept], dim=1)
-        h = conditioned(z1, added, *parameters)
+        h = rounded(step, z1, added, *parameters)
         if step.transform == NONE:
             return z, h
         y2, ladj = (Affine() if step.transform == AFFINE else Additive())(z2, h)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from glowkit.core import Density
-    from glowkit.data import PointSource, Source
+    from glowkit.data import AnySource, Source
     from glowkit.training import RunSettings
     from glowkit.training.batches import Split
     from glowkit.training.objective import Objective
@@ -63,7 +63,9 @@ SPLIT = typer.Option("--split", help="train, validation or test.")
 IMPORTANCE = typer.Option(
     "--importance", help="Dequantization draws an image; more give a tighter bound."
 )
-BASELINES = typer.Option("--baselines", help="Fit a Gaussian and a mixture to large images too.")
+BASELINES = typer.Option(
+    "--baselines", help="Fit a Gaussian and a mixture to large images and wide tables too."
+)
 
 DTYPES = ("float32", "float64")
 
@@ -96,13 +98,15 @@ class Opened:
 
     @cached_property
     def objective(self) -> "Objective":
-        """What is asked of the model, which is of images or of points."""
-        from glowkit.training.objective import objective_of
+        """What is asked of the model, which is of images, of points or of a table."""
+        from glowkit.training.objective import POINTS, TABLES, objective_of
 
-        return objective_of(self.model)
+        if self.run is None or self.model.levels is not None:
+            return objective_of(self.model)
+        return TABLES if self.run.columns else POINTS
 
     @cached_property
-    def own_data(self) -> "Source | PointSource":
+    def own_data(self) -> "AnySource":
         """The data that the run was trained on, opened once."""
         from glowkit.data import open_source
 
@@ -171,14 +175,15 @@ def open_image_model(run: Path, device: str = "auto") -> Opened:
     """`open_model`, for a command that is about images."""
     opened = open_model(run, device)
     if opened.objective.things != "images":
+        things = opened.objective.things
         raise GlowkitError(
-            f"{run} is a model of points, and this command is for images; glowkit evaluate and"
-            " glowkit sample take points"
+            f"{run} is a model of {things}, and this command is for images; glowkit evaluate and"
+            f" glowkit sample take {things}"
         )
     return opened
 
 
-def open_data(opened: Opened, spec: str | None, skip_bad: bool = False) -> "Source | PointSource":
+def open_data(opened: Opened, spec: str | None, skip_bad: bool = False) -> "AnySource":
     """Open DATA as the model needs it, or the data its run was trained on."""
     from glowkit.data import open_source
 
@@ -186,10 +191,12 @@ def open_data(opened: Opened, spec: str | None, skip_bad: bool = False) -> "Sour
         return opened.own_data
     drawn = spec.startswith(("hf:", "emoji:")) or spec == "emoji"
     files = drawn or os.path.isdir(os.path.expanduser(spec))
-    fit = {}
+    fit: dict[str, Any] = {}
     if files and len(opened.model.shape or ()) == 3:
         channels, height, width = opened.image_shape
         fit = {"size": height, "channels": channels} if height == width else {}
+    if opened.run is not None and opened.run.columns:
+        fit = {"only": (opened.run.columns, opened.run.context_columns)}
     found = open_source(spec, skip_bad=skip_bad, levels=opened.model.levels, **fit)
     if found.things == opened.objective.things:
         opened.objective.prepare(found, opened.model)  # what it refuses goes before all notes
@@ -204,7 +211,9 @@ def open_images(opened: Opened, spec: str | None) -> "Source":
 
     data = open_data(opened, spec)
     if not isinstance(data, Source):
-        raise GlowkitError(f"{data.name} are points, and this command is for images; name others")
+        raise GlowkitError(
+            f"{data.name} are {data.things}, and this command is for images; name others"
+        )
     return data
 
 
@@ -302,7 +311,7 @@ def _plain(value: Any, name: str, lost: dict[str, str]) -> Any:
 
 def split_batches(
     opened: Opened,
-    data: "Source | PointSource",
+    data: "AnySource",
     split: str,
     batch_size: int,
     until: float = math.inf,
@@ -323,7 +332,7 @@ def split_batches(
         yield prepared(opened, data, examples, every[start : start + batch_size])
 
 
-def split_of(data: "Source | PointSource", split: str) -> "Split":
+def split_of(data: "AnySource", split: str) -> "Split":
     """One split of the data; GlowkitError names those there are."""
     if split not in data.splits:
         raise GlowkitError(f"there is no split {split!r}; choose one of {', '.join(data.splits)}")
@@ -331,7 +340,7 @@ def split_of(data: "Source | PointSource", split: str) -> "Split":
 
 
 def prepared(
-    opened: Opened, data: "Source | PointSource", examples: "Split", rows: Sequence[int]
+    opened: Opened, data: "AnySource", examples: "Split", rows: Sequence[int]
 ) -> "tuple[Tensor, Tensor | None]":
     """These rows of a split, ready for the model: examples and context."""
     prepare = opened.objective.prepare(data, opened.model)

@@ -44,6 +44,7 @@ def doctor(
         "threads": torch.get_num_threads(),
         "devices": _devices(),
         "kernels": kernels.instructions if kernels.reason is None else None,
+        "kernels_tiles": kernels.tiles or None,
         "kernels_path": str(kernels.path) if kernels.path else None,
         "kernels_compiler": kernels.compiler,
         "kernels_reason": kernels.reason,

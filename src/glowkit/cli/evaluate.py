@@ -33,7 +33,7 @@ from glowkit.cli.speech import QUIET, say, show
 from glowkit.system.errors import GlowkitError
 
 if TYPE_CHECKING:
-    from glowkit.data import PointSource, Source
+    from glowkit.data import AnySource
     from glowkit.training.batches import Batch
 
 
@@ -43,7 +43,7 @@ UNDECODED = "the largest error is not known"
 
 def assess(
     opened: Opened,
-    data: "Source | PointSource",
+    data: "AnySource",
     split: str,
     importance: int,
     batch_size: int,
@@ -80,7 +80,7 @@ def say_figures(opened: Opened, figures: Mapping[str, Any]) -> None:
 
 
 def classified(
-    opened: Opened, data: "Source | PointSource", split: str, batch_size: int, seed: int
+    opened: Opened, data: "AnySource", split: str, batch_size: int, seed: int
 ) -> dict[str, Any]:
     """How well a conditional model tells the classes of a split, by the figures' plain names."""
     from glowkit.tasks.classification import classify
@@ -92,7 +92,7 @@ def classified(
 
 
 def baseline_figures(
-    opened: Opened, data: "Source | PointSource", split: str, seed: int, asked: bool = False
+    opened: Opened, data: "AnySource", split: str, seed: int, asked: bool = False
 ) -> dict[str, float]:
     """Figures of simple models of the same data, where they are cheap or `asked` for."""
 
@@ -118,7 +118,8 @@ def figures_text(
         )
     if "head_accuracy" in figures:
         text["classifier head"] = f"{figures['head_accuracy']:.2%} accuracy"
-    return text | {f"{name} bits/dim": f"{value:.4f}" for name, value in baselines.items()}
+    unit = opened.objective.unit
+    return text | {f"{name} {unit}": f"{value:.4f}" for name, value in baselines.items()}
 
 
 def evaluate(
@@ -135,7 +136,7 @@ def evaluate(
         ),
     ] = False,
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Images (100) or points (4096) at a time.")
+        int | None, typer.Option(min=1, help="Images (100), points or rows (4096) at a time.")
     ] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Skip damaged images.")] = False,
     seed: Annotated[int, SEED] = 0,
@@ -147,7 +148,8 @@ def evaluate(
 ) -> None:
     """Bits/dim of a whole split with its standard error, and the largest round-trip pixel error.
 
-    Of points: the negative log-likelihood and the KL from the true density, in nats.
+    Of points: the negative log-likelihood and the KL from the true density, in nats. Of a table:
+    the negative log-likelihood, beside that of Gaussians, in nats of the columns' own units.
 
     Example: `glowkit evaluate runs/digits-glow-tiny --importance 16`
     """

@@ -10,7 +10,7 @@ from glowkit.cli.common import JSON, refuse_given, show_json
 from glowkit.cli.speech import QUIET, say, show
 
 if TYPE_CHECKING:
-    from glowkit.data import PointSource, Source
+    from glowkit.data import PointSource, Source, TableSource
     from glowkit.models import Config
 
 
@@ -25,6 +25,7 @@ def presets(as_json: Annotated[bool, JSON] = False, quiet: Annotated[bool, QUIET
     from glowkit.models import (
         DEFAULT_POINTS_PRESET,
         DEFAULT_PRESET,
+        DEFAULT_TABLE_PRESET,
         PRESETS,
         count_parameters,
         to_settings,
@@ -40,6 +41,7 @@ def presets(as_json: Annotated[bool, JSON] = False, quiet: Annotated[bool, QUIET
         )
         return
     marks = {DEFAULT_PRESET: "by default; ", DEFAULT_POINTS_PRESET: "by default for points; "}
+    marks |= {DEFAULT_TABLE_PRESET: "by default for tables; "}
     width = max(map(len, PRESETS))
     for name, config in PRESETS.items():
         takes = f"{_takes(config):<22}"
@@ -132,7 +134,24 @@ def _describe_points(points: "PointSource") -> tuple[dict[str, Any], dict[str, s
     return {"points": counts, "entropy_nats": entropy}, text
 
 
+def _describe_rows(table: "TableSource") -> tuple[dict[str, Any], dict[str, str]]:
+    counts = {name: len(split) for name, split in table.splits.items()}
+    rows = table.splits["train"].rows
+    moments = {
+        name: {"mean": float(mean), "deviation": float(deviation)}
+        for name, mean, deviation in zip(table.columns, rows.mean(0), rows.std(0), strict=True)
+    }
+    text = {
+        "rows": ", ".join(f"{count} {name}" for name, count in counts.items()),
+        "columns": f"{len(table.columns)}",
+    }
+    text |= {name: f"{m['mean']:.5g} ± {m['deviation']:.3g}" for name, m in moments.items()}
+    figures = {"rows": counts, "columns": moments, "notes": list(table.notes)}
+    return figures, text | {f"note {i}": note for i, note in enumerate(table.notes, 1)}
+
+
 _DESCRIBED: dict[str, Callable[[Any], tuple[dict[str, Any], dict[str, str]]]] = {
     "images": _describe_images,
     "points": _describe_points,
+    "rows": _describe_rows,
 }

@@ -18,6 +18,7 @@ import typer
 from typer.core import TyperCommand
 
 from glowkit import __version__
+from glowkit.cli.anomalies import anomalies
 from glowkit.cli.app import app
 from glowkit.cli.attributes import attributes
 from glowkit.cli.compare import compare
@@ -26,11 +27,13 @@ from glowkit.cli.doctor import doctor
 from glowkit.cli.edit import edit
 from glowkit.cli.evaluate import evaluate
 from glowkit.cli.import_ import import_
+from glowkit.cli.integrate import integrate
 from glowkit.cli.interpolate import interpolate
 from glowkit.cli.latents import decode, encode
 from glowkit.cli.lists import data, presets
 from glowkit.cli.reconstruct import reconstruct
 from glowkit.cli.report import report
+from glowkit.cli.resonance import resonance
 from glowkit.cli.sample import sample
 from glowkit.cli.scales import scales
 from glowkit.cli.speech import be_quiet, header, warn
@@ -190,12 +193,15 @@ COMMANDS = (
     edit,
     scales,
     compare,
+    anomalies,
+    resonance,
     report,
     encode,
     decode,
     compress,
     decompress,
     import_,
+    integrate,
     app,
     presets,
     data,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from glowkit.system.errors import GlowkitError, shown
 
 if TYPE_CHECKING:
-    from glowkit.data import PointSource, Source
+    from glowkit.data import AnySource, Source, TableSource
     from glowkit.models.families import Config, Family
     from glowkit.training import RunSettings, TrainConfig
 
@@ -28,12 +28,16 @@ class Defaults(NamedTuple):
 
 
 def defaults_of(spec: str) -> Defaults:
-    """Those of points, or of images."""
-    from glowkit.models import DEFAULT_POINTS_PRESET, DEFAULT_PRESET
+    """Those of points, of a table, or of images."""
+    from glowkit.data.table import is_table
+    from glowkit.models import DEFAULT_POINTS_PRESET, DEFAULT_PRESET, DEFAULT_TABLE_PRESET
 
     if spec.startswith("points:"):
         own = {"batch_size": 512, "learning_rate": 5e-3}
         return Defaults(DEFAULT_POINTS_PRESET, 2.0, 0.1, own)
+    if is_table(spec):
+        own = {"batch_size": 256, "learning_rate": 2e-3, "weight_decay": 0.1, "clip_norm": 5.0}
+        return Defaults(DEFAULT_TABLE_PRESET, 2.0, 0.05, own)
     return Defaults(DEFAULT_PRESET, 10.0, 0.25, {})
 
 
@@ -76,9 +80,9 @@ class Planned:
             levels = getattr(self.model, "pixel_levels", None)
         return levels if isinstance(levels, int) and not isinstance(levels, bool) else None
 
-    def model_for(self, source: "Source | PointSource") -> "Config":
-        """The model's config, fitted to the images; points and models of them are as they are."""
-        from glowkit.data import Source
+    def model_for(self, source: "AnySource") -> "Config":
+        """The model's config, fitted to images or a table; points and models of them stay."""
+        from glowkit.data import Source, TableSource
         from glowkit.models.families import config_of
 
         known = {field.name for field in fields(self.family.config)}
@@ -86,8 +90,27 @@ class Planned:
         if isinstance(source, Source) and "image_shape" in known and not self.fixed:
             settings = self._fitted(known, source) | settings
         elif self.conditional:
-            raise GlowkitError("points have no class labels; leave out --conditional")
+            instead = "; --target or --context names columns" * isinstance(source, TableSource)
+            raise GlowkitError(
+                f"{source.things} have no class labels; leave out --conditional{instead}"
+            )
+        elif isinstance(source, TableSource) and not self.fixed:
+            settings = self._fitted_to_table(known, source) | settings
         return config_of(self.family, settings, self.model)
+
+    def _fitted_to_table(self, known: set[str], source: "TableSource") -> dict[str, Any]:
+        if source.context_columns and "context_features" not in known:
+            raise GlowkitError(
+                f"{self.family.name} has no setting context_features, and so takes no context;"
+                " leave out --target and --context"
+            )
+        fitted = {
+            "dimensions": len(source.columns),
+            "context_features": len(source.context_columns),
+            "preprocessing": "standardize",
+        }
+        # Other families may call other things preprocessing.
+        return {n: v for n, v in fitted.items() if n in known and "dimensions" in known}
 
     def _fitted(self, known: set[str], source: "Source") -> dict[str, Any]:
         start = {
@@ -158,7 +181,7 @@ def plan(request: Request, resumed: Path | None) -> Planned:
             config,
             False,
             request.conditional,
-            _parse(request.settings),
+            parse_settings(request.settings),
         )
     if start.model is None:
         raise GlowkitError(
@@ -171,7 +194,7 @@ def plan(request: Request, resumed: Path | None) -> Planned:
         given = {"epochs": None, "minutes": None} | given
     spec = absolute(request.source) if request.source else start.data["spec"]
     old = start.data if spec == start.data["spec"] else {}
-    model = changed(start.model, _parse(request.settings))
+    model = changed(start.model, parse_settings(request.settings))
     return Planned(
         f"{_word(spec)}-{request.config.stem if request.config else 'resumed'}",
         None,
@@ -194,6 +217,9 @@ def absolute(spec: str) -> str:
     kind, _, rest = spec.partition(":")
     if spec == "digits" or kind == "points" or not spec:
         return spec
+    if kind == "table":
+        name, _, folder = rest.partition(":")
+        return f"table:{name}:{_real(folder or 'data')}"
     if kind in ("fashion-mnist", "emoji", "hf"):
         return f"{kind}:{_real(rest)}" if rest and _exists(rest) else spec
     if _exists(spec):
@@ -250,7 +276,8 @@ def _start(request: Request, resumed: Path | None) -> "RunSettings | None":
     return read_settings(request.config)
 
 
-def _parse(settings: Sequence[str]) -> dict[str, Any]:
+def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
+    """What --set gives, by the names of the settings. Raises GlowkitError."""
     from glowkit.training.run import parse_yaml
 
     parsed = {}

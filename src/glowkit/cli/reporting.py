@@ -49,7 +49,7 @@ def report_of(
     main = Part(f"figures-{split}-{draws}", "figures", dict(figures), about, weights)
     parts = [main]
     if baselines:
-        of_levels = about | {"levels": figures["levels"]}
+        of_levels = about | ({"levels": figures["levels"]} if "levels" in figures else {})
         parts.append(Part(f"baselines-{split}", "baselines", dict(baselines), of_levels))
     if validated:
         parts.append(Part("validation", "validation", dict(validated)))

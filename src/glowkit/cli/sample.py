@@ -1,4 +1,4 @@
-"""glowkit sample: images or points drawn from a model."""
+"""glowkit sample: images, points or rows of a table drawn from a model."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,8 +38,32 @@ class _Asked:
     each: bool
     out: Path | None
     batch_size: int | None
+    context: str | None
     seed: int
     as_json: bool
+
+
+def _draw_rows(opened: Opened, asked: _Asked) -> None:
+    """Draw rows of a table into a file under the names of their columns."""
+    from glowkit.cli.rows import check_rows_out, contexts_of, draw_rows, names_of, write_rows
+
+    if asked.label is not None or asked.each:
+        raise GlowkitError("rows have no classes; leave out --class and --each-class")
+    refuse_given("rows are drawn in batches of their own", batch_size=asked.batch_size)
+    out = asked.out or opened.folder / "samples" / "rows.csv"
+    check_rows_out(out)
+    temperatures = _temperatures(asked.temperature or "1.0")
+    if len(temperatures) > 1:
+        raise GlowkitError("a file takes the rows of one temperature; give --temperature one")
+    count = None if asked.count is None else _count(asked, 1)
+    context, count = contexts_of(opened, asked.context, count)
+    rows, broken = draw_rows(opened, count, context, temperatures[0], asked.seed)
+    columns, given = names_of(opened)
+    write_rows(rows, [*columns, *given], out)
+    said = say_broken([broken], shown="they hold NaN or infinity in the file", things="rows")
+    about = {"rows": count, "temperatures": temperatures, "columns": list(columns)}
+    about |= {"context_columns": list(given)}
+    _say(opened, asked, about | said, out, f"{count} rows of {len(columns)} column(s): {out}")
 
 
 def _draw_points(opened: Opened, asked: _Asked) -> None:
@@ -48,6 +72,7 @@ def _draw_points(opened: Opened, asked: _Asked) -> None:
 
     if asked.label is not None or asked.each:
         raise GlowkitError("points have no classes; leave out --class and --each-class")
+    refuse_given("points are given nothing", context=asked.context)
     refuse_given("points are drawn at once", batch_size=asked.batch_size)
     count = _count(asked, 5000)
     temperatures = _temperatures(asked.temperature or "1.0")
@@ -105,7 +130,8 @@ def _save_picture(
 def sample(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or model folder.")],
     count: Annotated[
-        int | None, typer.Option("--count", "-n", help="Images a row (10), or points (5000).")
+        int | None,
+        typer.Option("--count", "-n", help="Images a row (10), points (5000) or rows (1000)."),
     ] = None,
     temperature: Annotated[
         str | None,
@@ -121,6 +147,14 @@ def sample(
     each: Annotated[
         bool, typer.Option("--each-class", help="The same noise under each class, a row a class.")
     ] = False,
+    context: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|VALUES",
+            help="Of a conditional table: a file with the context's columns, for each of whose rows"
+            " --count (1) are drawn, or one value of each, separated by commas.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help=f"{KINDS} By default RUN/samples/samples.png."),
@@ -145,16 +179,19 @@ def sample(
 
     Of points: a panel for each temperature, beside the density; or an array, with --out NAME.npy.
 
+    Of a table: rows under the names of its columns, RUN/samples/rows.csv or --out NAME.parquet.
+
     Example: `glowkit sample runs/digits-glow-tiny --temperature 0,0.5,0.7,1.0 -n 12`
     """
     opened = open_model(run, device)
-    asked = _Asked(count, temperature, label, each, out, batch_size, seed, as_json)
+    asked = _Asked(count, temperature, label, each, out, batch_size, context, seed, as_json)
     _DRAWN[opened.objective.things](opened, asked)
 
 
 def _draw_images(opened: Opened, asked: _Asked) -> None:
     from glowkit.cli.images import OFF_A_SHEET, check_out, check_sheet, is_sheet, write_images
 
+    refuse_given("images are given classes alone", context=asked.context)
     count = _count(asked, 10)
     each, batch_size, seed = asked.each, asked.batch_size, asked.seed
     out = asked.out or opened.folder / "samples" / "samples.png"
@@ -203,7 +240,7 @@ def _draw_images(opened: Opened, asked: _Asked) -> None:
     _say(opened, asked, about | said, out, shown)
 
 
-_DRAWN = {"images": _draw_images, "points": _draw_points}
+_DRAWN = {"images": _draw_images, "points": _draw_points, "rows": _draw_rows}
 
 
 def _count(asked: _Asked, usual: int) -> int:

@@ -14,8 +14,11 @@ from glowkit.system.errors import GlowkitError
 
 if TYPE_CHECKING:
     from glowkit.cli.plan import Planned
-    from glowkit.data import PointSource, Source
+    from glowkit.data import AnySource
     from glowkit.models import Config
+
+
+FEW_ROWS = 2000
 
 
 def train(
@@ -24,7 +27,7 @@ def train(
         typer.Argument(
             metavar="DATA",
             help="digits, points:NAME, fashion-mnist[:FOLDER], emoji[:FONT], a folder of images,"
-            " .npz or .npy, or hf:NAME.",
+            " .npz or .npy, hf:NAME, or a table: .csv, .parquet, .npy, table:NAME.",
         ),
     ] = None,
     preset: Annotated[
@@ -54,11 +57,23 @@ def train(
     ] = False,
     epochs: Annotated[float | None, typer.Option(help="Budget in passes over the data.")] = None,
     minutes: Annotated[
-        float | None, typer.Option(help="Budget in minutes (default 10; points 2).")
+        float | None, typer.Option(help="Budget in minutes (default 10; points and tables 2).")
     ] = None,
     size: Annotated[int | None, typer.Option(help="Resize and crop image files to this.")] = None,
     channels: Annotated[int | None, typer.Option(help="1, 3 or 4 channels.")] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Skip damaged images.")] = False,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN[,COLUMN]", help="Of a table: model these columns given all others."
+        ),
+    ] = None,
+    context: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN[,COLUMN]", help="Of a table: model all other columns given these."
+        ),
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images a step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Its peak.")] = None,
     optimizer: Annotated[str | None, typer.Option(help="adamax or adamw.")] = None,
@@ -78,6 +93,21 @@ def train(
             "--whole-evaluations",
             help="Evaluate whole splits, however short --minutes is; by default as much of them as"
             " a fifth of it has time for.",
+        ),
+    ] = None,
+    perturb: Annotated[
+        float | None,
+        typer.Option(
+            metavar="PROBABILITY",
+            help="Replace values of images by uniform ones: a background for `glowkit anomalies`.",
+        ),
+    ] = None,
+    noise: Annotated[
+        float | None,
+        typer.Option(
+            metavar="DEVIATIONS",
+            help="Of a table: noise of so many standard deviations on training rows, so that"
+            " a small one is not learned by heart; try 0.2.",
         ),
     ] = None,
     seed: Annotated[int | None, SEED] = None,
@@ -113,7 +143,8 @@ def train(
     from glowkit.training.allowance import allowance, number_of
 
     changes = {field.name: options[field.name] for field in fields(TrainConfig)}
-    data = {"size": size, "channels": channels, "skip_bad": skip_bad or None}
+    pictures = {"size": size, "channels": channels, "skip_bad": skip_bad or None}
+    data = {**pictures, "target": target, "context": context}
     request = Request(source, preset, own, config, settings or [], conditional, changes, data)
     if resume and out is None:
         raise GlowkitError("--resume needs to know which run: give its folder with --out")
@@ -132,6 +163,8 @@ def train(
     held = len(images.splits["train"])
     if planned.training.batch_size > held:
         warn(f"note: a batch of {planned.training.batch_size} is all of the {held} there are")
+    if images.things == "rows" and held < FEW_ROWS and not planned.training.noise:
+        warn(f"note: {held} rows are soon learned by heart; --noise 0.2 works against that")
     if not as_json:
         hint(_opening(planned, images, model, device, devices, nodes))
     folder = out or free_folder(planned.name)
@@ -196,7 +229,8 @@ def train(
         f" {result.images_per_second:.0f} {things}/s",
         "skipped steps": str(result.skipped_steps),
         f"validation {objective.unit}": f"{result.best_figure:.4f} (best, kept),"
-        f" of {number_of(validated, things)} {things}",
+        f" of {number_of(validated, things)} {things}"
+        + (f", perturbed at {rate:g}" if (rate := planned.training.perturb) else ""),
     }
     show(
         f"{folder} on the test split of {images.name}",
@@ -210,7 +244,7 @@ def train(
 
 def _opening(
     planned: "Planned",
-    data: "Source | PointSource",
+    data: "AnySource",
     model: "Config",
     device: str,
     devices: str | None,
@@ -225,12 +259,16 @@ def _opening(
         device = "cuda" if torch.cuda.is_available() else "cpu"
     places = f"{devices or 1} x {nodes} x " if nodes else f"{devices} x " if devices else ""
     shape = getattr(model, "image_shape", None)
+    columns = len(getattr(data, "columns", ()))
+    given = len(getattr(data, "context_columns", ()))
     training = planned.training
     budget = f"{training.minutes:g} minutes" if training.minutes else f"{training.epochs:g} epochs"
     return "; ".join(
         [
             f"{data.name}, {len(data.splits['train']):,} {data.things}"
-            + (f" of {'x'.join(map(str, shape))}" if shape else ""),
+            + (f" of {'x'.join(map(str, shape))}" if shape else "")
+            + (f" of {columns} column(s)" if columns else "")
+            + (f" given {given}" if given else ""),
             f"{planned.preset or to_settings(model)['family']},"
             f" {count_parameters(model):,} parameters",
             places + device,

@@ -35,9 +35,16 @@ class Portion:
     size: int
 
 
-Generator = torch.Generator | Portion | Literal[Midpoint.MIDPOINT] | None
-"""Where randomness comes from: a `torch.Generator`, a `Portion` of what one draws, torch's global
-one (None), or `MIDPOINT`."""
+@dataclass(frozen=True)
+class OfEach:
+    """A generator for each example: noise belongs to an example, whatever its batch."""
+
+    generators: tuple[torch.Generator, ...]
+
+
+Generator = torch.Generator | Portion | OfEach | Literal[Midpoint.MIDPOINT] | None
+"""Where randomness comes from: a `torch.Generator`, a `Portion` of what one draws, one `OfEach`
+example, torch's global one (None), or `MIDPOINT`."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,9 @@ def draw(
     >>> second = Portion(generators[1], slice(1, 2), size=3)
     >>> torch.equal(draw(NoiseSpec((2,)), 1, torch.zeros(()), generator=second), whole[1:2])
     True
+    >>> each = OfEach(tuple(torch.Generator().manual_seed(seed) for seed in (7, 0)))
+    >>> torch.equal(draw(NoiseSpec((2,)), 2, torch.zeros(()), generator=each)[1], whole[0])
+    True
     """
     noise = _standard(spec, n, like, generator).to(like.device)
     if isinstance(temperature, int | float):  # as it is: a copy to a GPU would wait for it
@@ -80,6 +90,10 @@ def _standard(spec: NoiseSpec, n: int, like: Tensor, generator: Generator) -> Te
         if len(noise) != n:
             raise ValueError(f"noise for {len(noise)} examples where there are {n}")
         return noise
+    if isinstance(generator, OfEach):
+        if len(generator.generators) != n:
+            raise ValueError(f"{len(generator.generators)} generators for {n} examples")
+        return torch.cat([_standard(spec, 1, like, each) for each in generator.generators])
     shape = (n, *spec.shape)
     if generator is MIDPOINT:
         return torch.zeros(shape, dtype=like.dtype, device=like.device)
@@ -277,7 +291,7 @@ def check_generator(generator: Any) -> None:
     if (
         generator is None
         or generator is MIDPOINT
-        or isinstance(generator, torch.Generator | Portion)
+        or isinstance(generator, torch.Generator | Portion | OfEach)
     ):
         return
     raise GlowkitError(

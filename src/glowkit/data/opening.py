@@ -1,4 +1,4 @@
-"""From what a person types to a source of images or points."""
+"""From what a person types to a source of images, points or rows of a table."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,9 @@ from glowkit.data.folder import SUFFIXES, open_folder
 from glowkit.data.levels import at_levels
 from glowkit.data.packing import Wanted
 from glowkit.data.source import Source, build_splits, require_shape, shuffled
-from glowkit.data.toy import POINTS, PointSource, open_points
+from glowkit.data.standard import FOLDER, STANDARD, open_standard
+from glowkit.data.table import AnySource, Choice, is_table, open_table
+from glowkit.data.toy import POINTS, open_points
 from glowkit.system.errors import GlowkitError
 
 PIXEL_LEVELS = 17  # counts of inked cells in a 4x4 block, 0 .. 16
@@ -47,7 +49,7 @@ def open_digits() -> Source:
 
 KINDS = (
     "digits, points:NAME, fashion-mnist[:FOLDER], emoji[:FONT], a folder of images, an .npz or .npy"
-    " file, or hf:NAME"
+    " file, hf:NAME, a table in .csv, .parquet or .npy, or table:NAME[:FOLDER]"
 )
 
 
@@ -105,6 +107,18 @@ def list_sources() -> list[SourceRow]:
             "as found, or --size",
             "256 or 65536",
         ),
+        SourceRow(
+            "FILE.csv, FILE.parquet, FILE.npy",
+            "a table: columns of numbers under their names, or an array (rows, columns)",
+            "as found",
+            "",
+        ),
+        SourceRow(
+            "table:NAME[:FOLDER]",
+            f"{', '.join(STANDARD)} from the files of Papamakarios et al. 2017, in data/ or FOLDER",
+            "as there",
+            "",
+        ),
     ]
 
 
@@ -115,12 +129,17 @@ def open_source(
     channels: int | None = None,
     skip_bad: bool = False,
     levels: int | None = None,
-) -> Source | PointSource:
-    """Open DATA: images in three splits, every one of them checked, or points in three splits.
+    target: str | None = None,
+    context: str | None = None,
+    only: tuple[tuple[str, ...], tuple[str, ...]] | None = None,
+) -> AnySource:
+    """Open DATA: images, points or rows of a table in three splits, every one of them checked.
 
     spec: "digits", "points:NAME", "fashion-mnist[:FOLDER]", "emoji[:FONT]", a folder of images, an
-    .npy or .npz file, or "hf:NAME". size: side in pixels at which emoji are drawn, and to which
-    image files are resized and centre-cropped.
+    .npy or .npz file, "hf:NAME", a table (.csv, .tsv, .parquet or a 2-D .npy), or
+    "table:NAME[:FOLDER]". target, context, only: which columns of a table are x and which are
+    given, see `glowkit.data.table.Choice`. size: side in pixels at which emoji are drawn, and to
+    which image files are resized and centre-cropped.
     channels: 1, 3 or 4 in place of what the files suggest. skip_bad: leave out image files that
     cannot be decoded, and count them in the notes. levels: the pixel levels of the model that the
     images are for, to which `glowkit.data.levels` brings them; by default they keep their own.
@@ -140,6 +159,16 @@ def open_source(
     made = kind in ("digits", "points", "fashion-mnist", "emoji")
     if skip_bad and (made or _array_file(Path(spec).expanduser())):
         raise GlowkitError(f"{spec} has no image files that one could skip: leave out --skip-bad")
+    if is_table(spec):
+        if size is not None or channels is not None or skip_bad:
+            raise GlowkitError(f"{spec} is a table: leave out --size, --channels and --skip-bad")
+        choice = Choice(target, context, only)
+        if kind == "table":
+            name, _, place = rest.partition(":")
+            return open_standard(spec, name, _path(place or FOLDER), choice)
+        return open_table(spec, _path(spec), choice)
+    if target is not None or context is not None:
+        raise GlowkitError(f"{spec} has no columns: leave out --target and --context")
     # Readers are imported here because most drag in a library that the others do not need.
     if spec == "digits":
         return _checked(open_digits(), size, channels, levels)

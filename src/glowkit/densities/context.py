@@ -103,13 +103,14 @@ class WithVectors(_Given):
         vectors = context
         if vectors is None:
             raise GlowkitError(
-                f"this model is conditional: give each image a context of {self.features} number(s)"
+                f"this model is conditional: give each example a context of"
+                f" {self.features} number(s)"
             )
         check_tensor(vectors, "the context")
         if tuple(vectors.shape) != (examples, self.features) or not vectors.is_floating_point():
             raise GlowkitError(
                 f"the context must be {self.features} floating-point number(s) for each of"
-                f" {examples} image(s), not {tuple(vectors.shape)} of {vectors.dtype}"
+                f" {examples} example(s), not {tuple(vectors.shape)} of {vectors.dtype}"
             )
         check_device(vectors, self.anchor)
         if not being_captured(vectors) and not whole(vectors).isfinite().all():

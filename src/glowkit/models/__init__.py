@@ -14,10 +14,15 @@ from glowkit.models.families import (
     preset,
     to_settings,
 )
-from glowkit.models.presets import DEFAULT_POINTS_PRESET, DEFAULT_PRESET
+from glowkit.models.presets import (
+    DEFAULT_POINTS_PRESET,
+    DEFAULT_PRESET,
+    DEFAULT_TABLE_PRESET,
+)
 from glowkit.models.store import load, save
 
 if TYPE_CHECKING:
+    from glowkit.models.cube import CubeConfig
     from glowkit.models.flowpp import FlowPPConfig
     from glowkit.models.glow import GlowConfig
     from glowkit.models.nice import NICEConfig
@@ -27,8 +32,10 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_POINTS_PRESET",
     "DEFAULT_PRESET",
+    "DEFAULT_TABLE_PRESET",
     "PRESETS",
     "Config",
+    "CubeConfig",
     "FlowPPConfig",
     "GlowConfig",
     "NICEConfig",
@@ -46,10 +53,11 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:
-    # A command needs one family of five.
+    # A command needs one family of six.
     __getattr__ = lazy_names(
         __name__,
         {
+            "glowkit.models.cube": ["CubeConfig"],
             "glowkit.models.flowpp": ["FlowPPConfig"],
             "glowkit.models.glow": ["GlowConfig"],
             "glowkit.models.nice": ["NICEConfig"],

@@ -242,11 +242,25 @@ def _nice(config: Any) -> Demand:
 
 
 def _points(config: Any) -> Demand:
-    size, kept = config.dimensions, config.dimensions // 2
+    size = config.dimensions
+    kept = size // 2 if config.structure == "coupling" else 0
+    seen = kept + config.context_features
     hidden = max(0, config.depth - 1) * config.width * config.width
-    ends = config.width * (kept + (size - kept)) if config.depth else kept * (size - kept)
+    ends = config.width * (seen + (size - kept)) if config.depth else seen * (size - kept)
     mix = size * size if config.permutation.startswith("conv1x1") else size
     return Demand(config.steps * (1 + config.depth), config.steps * (mix + hidden + ends))
+
+
+def _cube(config: Any) -> Demand:
+    size, kept = config.dimensions, config.dimensions // 2
+    couplings = config.rounds * max(1, 2 * (size - 1).bit_length())
+    if size == 1:
+        return Demand(couplings, couplings * config.bins)
+    seen = kept * (config.blobs if config.encoding == "one-blob" else 1)
+    out = kept * config.bins
+    hidden = max(0, config.depth - 1) * config.width * config.width
+    ends = config.width * (seen + out) if config.depth else seen * out
+    return Demand(couplings * (1 + config.depth), couplings * (hidden + ends))
 
 
 def _flowpp(config: Any) -> Demand:
@@ -271,6 +285,7 @@ def _gated(config: Any, half: int, cells: int, blocks: int) -> int:
 
 
 _DEMANDS: dict[str, Callable[[Any], Demand]] = {
+    f"{__package__}.cube": _cube,
     f"{__package__}.flowpp": _flowpp,
     f"{__package__}.glow": _glow,
     f"{__package__}.nice": _nice,

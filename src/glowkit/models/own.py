@@ -1,13 +1,16 @@
-"""The Python file in which a user defines families of their own: run once, when it is named."""
+"""A user's own Python file, of families or of an integrand: run once, when it is named."""
 
 import os
 import sys
 import traceback
 import zlib
+from collections.abc import Callable
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import Any
 
-from glowkit.core import GlowkitError
+from glowkit.core import GlowkitError, shown
 from glowkit.models.families import Family, registered
 
 
@@ -35,9 +38,52 @@ def import_file(path: str | Path) -> list[Family]:
     Raises GlowkitError for what is no such file, for whatever goes wrong in it, and where it
     registers no family.
     """
+    file = _file(path, "FILE.py, or FILE.py:CONFIG to train")
+    _run(path, file)
+    found = [one for one in registered() if one.file == str(file)]
+    if not found:
+        raise GlowkitError(
+            f"{path} registers no family; put @glowkit.family(NAME, CONFIG) before the function"
+            " that builds its model"
+        )
+    return found
+
+
+def function_of(text: str) -> Callable[..., Any]:
+    """The function that FILE.py:FUNCTION names, from the file, whose code is run.
+
+    What goes wrong in the function later is a GlowkitError too, with the line of the file.
+
+    Raises GlowkitError for a file that cannot be run, or has no such function.
+    """
+    path, _, name = ("", "", "") if text.endswith(".py") else text.rpartition(":")
+    if not name:
+        raise GlowkitError(f"{text} does not say which function; give FILE.py:FUNCTION")
+    file = _file(path, "FILE.py:FUNCTION")
+    module = _run(path, file)
+    function = getattr(module, name, None)
+    if not callable(function):
+        own = [each for each, value in vars(module).items() if isinstance(value, FunctionType)]
+        has = f"; it has {', '.join(own[:10])}" if own else " or any other"
+        raise GlowkitError(f"{path} has no function {shown(name)}{has}")
+
+    def guarded(*arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except Exception as error:
+            raise GlowkitError(f"{text} fails: {_said(error, file)}") from error
+
+    return guarded
+
+
+def _file(path: str | Path, wanted: str) -> Path:
     file = Path(os.path.realpath(os.path.expanduser(path)))
     if file.suffix != ".py" or not os.path.isfile(file):
-        raise GlowkitError(f"{path} is no Python file; give FILE.py, or FILE.py:CONFIG to train")
+        raise GlowkitError(f"{path} is no Python file; give {wanted}")
+    return file
+
+
+def _run(path: str | Path, file: Path) -> ModuleType:
     name = f"own_{file.stem}_{zlib.crc32(os.fsencode(file)):08x}"
     if name not in sys.modules:
         if str(file.parent) not in sys.path:
@@ -51,13 +97,7 @@ def import_file(path: str | Path) -> list[Family]:
         except (Exception, SystemExit) as error:
             del sys.modules[name]
             raise GlowkitError(f"{path} does not run: {_said(error, file)}") from error
-    found = [one for one in registered() if one.file == str(file)]
-    if not found:
-        raise GlowkitError(
-            f"{path} registers no family; put @glowkit.family(NAME, CONFIG) before the function"
-            " that builds its model"
-        )
-    return found
+    return sys.modules[name]
 
 
 def _said(error: BaseException, file: Path) -> str:

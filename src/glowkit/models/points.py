@@ -1,4 +1,4 @@
-"""Flows of vectors, among them 2-D points: Glow, RealNVP, NICE and spline flows on vectors."""
+"""Flows of vectors, such as points and rows of tables: of couplings, or autoregressive."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,18 +7,22 @@ import torch
 
 from glowkit.bijections import (
     Actnorm,
+    Autoregressive,
+    ContextMoments,
     Coupling,
     ElementwiseScale,
     MaskedBatchNorm,
+    Standardize,
+    Transformer,
 )
-from glowkit.core import Bijection, Chain, Density
+from glowkit.core import Bijection, Chain, Density, GlowkitError
 from glowkit.core.chain import MEMORY_MODES
-from glowkit.densities import Then
+from glowkit.densities import Then, WithContext, WithVectors
 from glowkit.models.checks import check_at_least, check_choice, check_no_classes
 from glowkit.models.families import family
 from glowkit.models.glow import COUPLINGS, PERMUTATIONS, check_transformer
 from glowkit.models.nice import PRIORS
-from glowkit.nets import MLP
+from glowkit.nets import MADE, MLP
 
 
 def _before_each(norm: Callable[[int], Bijection]) -> "Normalization":
@@ -40,6 +44,8 @@ NORMALIZATIONS: dict[str, Normalization] = {
     "diagonal": _scale_at_the_end,
 }
 
+PREPROCESSINGS = ("none", "standardize")
+
 POINTS_COUPLINGS = ("affine", "bounded-affine", "additive", "mixture", "spline")
 
 
@@ -48,19 +54,27 @@ class PointsConfig:
     """Settings of a flow of vectors (N, D), by default of points in the plane.
 
     Args:
-        dimensions: D, at least 2.
-        steps: of flow, each a normalisation, a permutation and a coupling.
+        dimensions: D, at least 2, or 1 where the structure is autoregressive.
+        steps: of flow, each a normalisation, a permutation and a layer of the structure.
         width: units of each hidden layer of the conditioners, which are MLPs.
         depth: hidden layers of the conditioners.
-        coupling: "affine", "bounded-affine", "additive", "mixture" (of logistics) or "spline".
+        structure: "coupling", which transforms half of the coordinates given the other half and is
+            as fast both ways, or "autoregressive", which transforms each given all before it and
+            takes D times as long to sample.
+        coupling: how coordinates are transformed, in either structure: "affine", "bounded-affine",
+            "additive", "mixture" (of logistics) or "spline".
         permutation: "conv1x1" (a linear layer, LU-factored), "conv1x1-plain", "shuffle", "reverse".
+        preprocessing: "none", or "standardize" for columns in units of their own, with the means
+            and deviations of the data, context included; log p stays that of the data's units.
         normalization: "actnorm" or "batch-norm" in each step, or one "diagonal" scaling at the end.
         components: logistics in a "mixture" coupling.
         bins: bins of a "spline" coupling.
         prior: "normal" or "logistic".
+        context_features: length of a vector of numbers that conditions the model, given with every
+            example and seen by every conditioner; 0 for none.
         classes: 0; these flows have no class conditions.
-        memory: "store", "checkpoint" or "reversible", see `glowkit.Chain`; with batch norm the last
-            becomes "checkpoint".
+        memory: "store", "checkpoint" or "reversible", see `glowkit.Chain`; with batch norm or an
+            autoregressive structure the last becomes "checkpoint".
 
     Raises:
         GlowkitError: for a setting that cannot be.
@@ -70,19 +84,30 @@ class PointsConfig:
     steps: int = 8
     width: int = 64
     depth: int = 2
+    structure: str = "coupling"
     coupling: str = "spline"
     permutation: str = "conv1x1"
+    preprocessing: str = "none"
     normalization: str = "actnorm"
     components: int = 8
     bins: int = 16
     prior: str = "normal"
+    context_features: int = 0
     classes: int = 0
     memory: str = "store"
 
     def __post_init__(self) -> None:
-        check_at_least(self, dimensions=2, steps=1, width=1, depth=0, components=1, bins=1)
+        check_at_least(self, dimensions=1, steps=1, width=1, depth=0, components=1, bins=1)
+        check_at_least(self, context_features=0)
+        check_choice("structure", self.structure, STRUCTURES)
         check_choice("coupling", self.coupling, POINTS_COUPLINGS)
+        if self.dimensions == 1 and self.structure == "coupling":
+            raise GlowkitError(
+                "dimensions is 1; it must be at least 2 for structure 'coupling', which needs one"
+                " to keep and one to transform: choose structure 'autoregressive'"
+            )
         check_choice("permutation", self.permutation, PERMUTATIONS)
+        check_choice("preprocessing", self.preprocessing, PREPROCESSINGS)
         check_choice("normalization", self.normalization, NORMALIZATIONS)
         check_choice("prior", self.prior, PRIORS)
         check_choice("memory", self.memory, MEMORY_MODES)
@@ -99,27 +124,61 @@ class PointsConfig:
 def build_points(config: PointsConfig) -> Density:
     """Build a flow of vectors; see `PointsConfig`. No dequantization: log p is exact, in nats.
 
+    With context features it is log p(x | context), of a context (N, context_features).
+
     After tatsy's normalizing-flows-pytorch, which has Glow and RealNVP on points. Departures:
     conditioners are plain ReLU MLPs (there: two residual blocks with batch norm) whose last layer
     starts as the identity coupling; `Actnorm` and `MaskedBatchNorm` are those of images, the latter
     with ε = 1e-4 (there 1e-5) and gradients through the batch's moments (there detached). The
     couplings "affine" and "mixture" are openai/glow's and Flow++'s; "spline" is Durkan et al. 2019.
+    The autoregressive structure is MAF's (Papamakarios et al. 2017), with actnorm where that has
+    batch norm, and with plain MLPs where Durkan et al. have residual nets.
     """
     size = config.dimensions
     steps = [
-        [PERMUTATIONS[config.permutation](size), _coupling(config)] for _ in range(config.steps)
+        [PERMUTATIONS[config.permutation](size), STRUCTURES[config.structure](config)]
+        for _ in range(config.steps)
     ]
     layers = NORMALIZATIONS[config.normalization](size, steps)
-    return Then(Chain(layers, config.memory), PRIORS[config.prior]((size,)), config.shape)
+    chain = Chain(layers, config.memory)
+    standardized = config.preprocessing == "standardize"
+    if standardized:
+        chain = Chain([Standardize(size), chain])
+    density: Density = Then(chain, PRIORS[config.prior]((size,)), config.shape)
+    if not (features := config.context_features):
+        return density
+    if standardized:
+        density = WithContext(ContextMoments(features), density)
+    return WithVectors(features, density)
 
 
 def _coupling(config: PointsConfig) -> Coupling:
     kept = config.dimensions // 2
     changed = config.dimensions - kept
     transformer = COUPLINGS[config.coupling](config, (changed,))
-    net = MLP(kept, changed * transformer.parameters_per_channel, config.width, config.depth)
-    last = net.layers[-1]
+    outputs = changed * transformer.parameters_per_channel
+    net = MLP(kept, outputs, config.width, config.depth, config.context_features)
+    _start(net.layers[-1], transformer, changed)
+    return Coupling(kept, net, transformer)
+
+
+def _autoregressive(config: PointsConfig) -> Autoregressive:
+    size = config.dimensions
+    transformer = COUPLINGS[config.coupling](config, (size,))
+    outputs, features = transformer.parameters_per_channel, config.context_features
+    net = MADE(size, outputs, config.width, config.depth, features)
+    _start(net.layers[-1], transformer, size)
+    return Autoregressive(net, transformer)
+
+
+def _start(last: torch.nn.Module, transformer: Transformer, size: int) -> None:
+    """Let a conditioner's last layer, whose weights are zero, give what a fresh map should have."""
     assert isinstance(last, torch.nn.Linear)
     with torch.no_grad():
-        last.bias.copy_(transformer.start().repeat(changed))
-    return Coupling(kept, net, transformer)
+        last.bias.copy_(transformer.start().repeat(size))
+
+
+STRUCTURES: dict[str, Callable[[PointsConfig], Bijection]] = {
+    "coupling": _coupling,
+    "autoregressive": _autoregressive,
+}

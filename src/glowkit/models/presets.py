@@ -97,6 +97,14 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "normalization": "diagonal",
         "prior": "logistic",
     },
+    "maf-points": {
+        "family": "points",
+        "steps": 10,
+        "structure": "autoregressive",
+        "coupling": "affine",
+        "permutation": "reverse",
+    },
+    "nsf-points": {"family": "points", "steps": 5, "structure": "autoregressive", "bins": 8},
     "flowpp-cifar10": {"family": "flowpp", "image_shape": CIFAR},
     "flowpp-imagenet32": {
         "family": "flowpp",
@@ -149,8 +157,10 @@ README), and ours for a CPU.
 
 Those called tiny are for the digits, of about equally many parameters; `glow-small` has what pays
 most there: mixture couplings behind 1x1 convolutions, and variational dequantization. `glow-emoji`
-is for emoji in 5 bits. Those whose name ends in -points are for points in the plane.
+is for emoji in 5 bits. Those whose name ends in -points are for points in the plane, and for rows
+of tables, whose columns they take their dimensions from.
 """
 
 DEFAULT_PRESET = "glow-tiny"
 DEFAULT_POINTS_PRESET = "spline-points"
+DEFAULT_TABLE_PRESET = "nsf-points"

@@ -27,7 +27,8 @@ from glowkit.nets.glow import (
     ZeroConv2d,
     ZeroLinear,
 )
-from glowkit.nets.mlp import MLP
+from glowkit.nets.made import MADE, MaskedLinear
+from glowkit.nets.mlp import MLP, Constant, OneBlob
 from glowkit.nets.normalized import (
     ConvMaker,
     NormedConv2d,
@@ -39,6 +40,7 @@ from glowkit.nets.residual import MaskedSignPairs, ResidualNet, SignPairs
 
 __all__ = [
     "BRANCH_DEVIATION",
+    "MADE",
     "MLP",
     "PRECISIONS",
     "ActnormConv2d",
@@ -46,6 +48,7 @@ __all__ = [
     "BatchShare",
     "ChannelNorm",
     "ConcatELU",
+    "Constant",
     "ConvMaker",
     "GatedAttention",
     "GatedConv",
@@ -53,8 +56,10 @@ __all__ = [
     "GatedNet",
     "GlowNet",
     "HalfSizeNet",
+    "MaskedLinear",
     "MaskedSignPairs",
     "NormedConv2d",
+    "OneBlob",
     "Positions",
     "Preactivation",
     "ResidualNet",

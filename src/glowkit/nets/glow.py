@@ -13,7 +13,11 @@ from glowkit.core.chain import recomputing
 from glowkit.core.freezing import is_frozen, made_once
 from glowkit.core.initialization import channel_statistics
 from glowkit.nets.fast import PrecisionNet, compiled
-from glowkit.nets.kernels.step import Step, StepKernel, in_reach, packs
+from glowkit.nets.kernels.library import tiles
+from glowkit.nets.kernels.step import NONE, Step, StepKernel, in_reach, packs
+
+NARROWEST = 16
+"""Width up to which compiled kernels in float32 are as fast as those in bfloat16."""
 
 LOG_SCALE_FACTOR = 3.0
 """openai/glow multiplies its learned log-scales by 3, so that they learn three times as fast."""
@@ -21,7 +25,7 @@ LOG_SCALE_FACTOR = 3.0
 
 @cache
 def narrow() -> int:
-    """Width up to which compiled kernels in float32 are faster than bfloat16 convolutions.
+    """Width up to which compiled kernels in float32 are faster than torch's bfloat16 convolutions.
 
     Less where the processor multiplies matrices of bfloat16 at once (AMX).
     """
@@ -199,9 +203,8 @@ class GlowNet(PrecisionNet):
         return self.context is not None
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        if self.compiles() and compiled(x, self) and in_reach(x, len(self.last.bias)):
-            step = Step(x.shape[1], packed=self.packed(), recompute=recomputing())
-            added = self.added(x.dtype, context)
+        if compiled(x, self) and self.compiles() and in_reach(x, len(self.last.bias)):
+            step, added = self.step(x.shape[1]), self.added(x.dtype, context)
             return ConditionerKernel.of(
                 step, self.entry(x), added, None, None, *self.convolutions()
             )
@@ -222,14 +225,28 @@ class GlowNet(PrecisionNet):
             return self.last(h).to(x.dtype)
 
     def compiles(self) -> bool:
-        """Whether compiled kernels, in float32, are what it should use where there are any.
+        """Whether compiled kernels are what it should use, given that there are any.
 
-        Narrow networks take less time in them than in torch's bfloat16, and are more exact. Layers
-        of another kind than the constructor's are asked themselves.
+        In bfloat16, narrow networks take less time in those of float32 than in torch's
+        convolutions, and are more exact. Layers of another kind than the constructor's are asked
+        themselves.
         """
         kinds = type(self.first), type(self.second), type(self.last)
-        quicker = self.dtype == torch.float32 or len(self.second.bias) <= narrow()
+        quicker = self.dtype == torch.float32 or len(self.second.bias) <= narrow() or self.low()
         return quicker and kinds == (ActnormConv2d, ActnormConv2d, ZeroConv2d)
+
+    def low(self) -> bool:
+        """Whether kernels are to multiply in bfloat16: they know the 3x3 last convolution only."""
+        return (
+            self.dtype == torch.bfloat16
+            and len(self.second.bias) > NARROWEST
+            and self.last.edge is not None
+            and tiles()
+        )
+
+    def step(self, kept: int, transform: int = NONE) -> Step:
+        """What kernels are told of it, and of the step of flow that it is a part of."""
+        return Step(kept, transform, self.packed(), recomputing(), self.low())
 
     def added(self, dtype: torch.dtype, context: Tensor | None) -> Tensor | None:
         """What the context adds before the first ReLU, (N, width) or (N, H, W, width)."""
@@ -254,7 +271,7 @@ class GlowNet(PrecisionNet):
     @made_once
     def packed(self) -> Tensor | None:
         """Those as kernels read them, where they are kept: else each call makes it itself."""
-        return packs(*self.convolutions()) if is_frozen(self) else None
+        return packs(*self.convolutions(), low=self.low()) if is_frozen(self) else None
 
 
 class ConditionerKernel(StepKernel):
@@ -262,8 +279,16 @@ class ConditionerKernel(StepKernel):
 
     @staticmethod
     def plain(*inputs: Any) -> Tensor:
-        _, x, added, _, _, *parameters = inputs
+        step, x, added, _, _, *parameters = inputs
+        return rounded(step, x, added, *parameters)
+
+
+def rounded(step: Step, x: Tensor, added: Tensor | None, *parameters: Any) -> Tensor:
+    """The same in the precision of a step."""
+    if not step.low:
         return conditioned(x, added, *parameters)
+    low = None if added is None else added.bfloat16()
+    return conditioned(x.bfloat16(), low, *parameters).to(x.dtype)
 
 
 def conditioned(x: Tensor, added: Tensor | None, *parameters: Any) -> Tensor:

@@ -52,6 +52,51 @@ def histogram(bits: Tensor, marks: Mapping[str, float]) -> bytes:
     return picture.getvalue()
 
 
+def paired_histograms(
+    panels: Mapping[str, Mapping[str, Tensor]], columns: int = 3, bins: int = 30
+) -> bytes:
+    """A PNG of histograms, a panel for each name, in each of which sets (N,) of values compare.
+
+    Every set is drawn as its share in each bin. What is beyond the 1st and 99th percentile of all
+    is counted in the outermost bins, for the rest would be flat; what is not finite is counted in
+    the title.
+
+    >>> import torch
+    >>> paired_histograms({"score": {"inside": torch.rand(9), "outside": torch.rand(9)}})[1:4]
+    b'PNG'
+    """
+    from matplotlib.figure import Figure
+
+    columns = min(columns, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = Figure((2.6 * columns, 2.0 * rows + 0.3), dpi=150, layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for place, (title, sets) in zip(axes, panels.items(), strict=False):
+        every = torch.cat([values.double() for values in sets.values()])
+        known = every[every.isfinite()]
+        low, high = (known.quantile(q).item() if len(known) else 0.0 for q in (0.01, 0.99))
+        edges = torch.linspace(low, high if high > low else low + 1, bins + 1).numpy()
+        for number, (name, values) in enumerate(sets.items()):
+            finite = values[values.isfinite()].double().clamp(edges[0], edges[-1]).numpy()
+            weights = [1 / max(1, len(values))] * len(finite)
+            look: dict[str, Any] = {"color": f"C{number}", "weights": weights, "bins": edges}
+            place.hist(finite, alpha=0.35, **look)
+            place.hist(finite, histtype="step", label=name, **look)
+        lost = len(every) - len(known)
+        place.set_title(title + (f" ({lost} not finite)" if lost else ""), fontsize=9)
+        place.set_yticks([])
+        place.tick_params(labelsize=7)
+        place.locator_params(axis="x", nbins=5)
+        place.spines[["top", "right", "left"]].set_visible(False)
+    for place in axes[len(panels) :]:
+        place.set_visible(False)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png")
+    return picture.getvalue()
+
+
 CELLS = 160  # a side of the grid on which densities are drawn
 PANEL = 2.6  # inches
 DPI = 100

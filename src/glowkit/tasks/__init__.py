@@ -1,5 +1,6 @@
 """Floor 5: what a person does with a model."""
 
+from glowkit.tasks.anomalies import AnomalyDetector, AnomalyScores, anomaly_scores
 from glowkit.tasks.attributes import (
     Attributes,
     edit,
@@ -12,16 +13,23 @@ from glowkit.tasks.baselines import nearest
 from glowkit.tasks.classification import Classification, class_log_probs, classify
 from glowkit.tasks.coding import compress, decompress
 from glowkit.tasks.directions import logistic_directions, mean_directions
+from glowkit.tasks.distribution import as_distribution
 from glowkit.tasks.evaluation import Evaluation, evaluate, largest_pixel_error, reconstruct
+from glowkit.tasks.integration import Integral, integrate
 from glowkit.tasks.latent import interpolate, join, keep_coarse, part
 from glowkit.tasks.likelihood import bits_per_dim, training_loss
 from glowkit.tasks.points import PointsEvaluation, evaluate_points, share_between_modes
 
 __all__ = [
+    "AnomalyDetector",
+    "AnomalyScores",
     "Attributes",
     "Classification",
     "Evaluation",
+    "Integral",
     "PointsEvaluation",
+    "anomaly_scores",
+    "as_distribution",
     "bits_per_dim",
     "class_log_probs",
     "classify",
@@ -30,6 +38,7 @@ __all__ = [
     "edit",
     "evaluate",
     "evaluate_points",
+    "integrate",
     "interpolate",
     "join",
     "keep_coarse",

@@ -9,15 +9,16 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from glowkit.core.density import Generator, Portion
+from glowkit.core.density import Generator, NoiseSpec, Portion, draw
 from glowkit.data.levels import requantize
 from glowkit.data.source import ImageSplit
+from glowkit.data.table import TableSplit
 from glowkit.data.toy import PointSplit
 from glowkit.nets.batchnorm import BatchShare
 from glowkit.system.errors import GlowkitError
 
 # First word of each stream's seed; two purposes never share a stream.
-ORDER, TRAIN_NOISE, VALIDATION_NOISE, SAMPLE_NOISE, INITIALIZATION = range(5)
+ORDER, TRAIN_NOISE, VALIDATION_NOISE, SAMPLE_NOISE, INITIALIZATION, PERTURBATION = range(6)
 
 
 def mixed_seed(*words: int) -> int:
@@ -35,9 +36,9 @@ def permutation(size: int, *words: int) -> np.ndarray:
 
 
 Batch = tuple[Tensor, Tensor | None]
-"""Images at the model's levels or points, and the context: class labels or None."""
+"""Images at the model's levels, points or rows, and the context: labels, vectors or None."""
 
-Split = ImageSplit | PointSplit
+Split = ImageSplit | PointSplit | TableSplit
 
 Preparation = Callable[[Any], Batch]
 """Turns what a split returns into what the model takes; also the collate function."""
@@ -109,6 +110,80 @@ def take_points(points: Tensor) -> Batch:
     return points, None
 
 
+def take_rows(rows: Batch) -> Batch:
+    """The preparation of rows of a table: nothing is done to them either."""
+    return rows
+
+
+@dataclass(frozen=True)
+class Perturb:
+    """Replaces each value of images, with a probability, by a level drawn uniformly from all.
+
+    A model trained on such images knows their background and little of what they show: the
+    mutations of Ren et al. 2019, section 3. With probability 0 it leaves x, of any kind, alone and
+    draws nothing. What is drawn belongs to a step's noise, of which nothing is used up: a step that
+    is captured draws its noise from the beginning.
+
+    >>> zeros = torch.zeros(2, 1, 300, 300, dtype=torch.uint8)
+    >>> mutated = Perturb(0.2, 256)(zeros, torch.Generator().manual_seed(0))
+    >>> round((mutated > 0).double().mean().item(), 2), mutated.dtype
+    (0.2, torch.uint8)
+    """
+
+    probability: float
+    levels: int | None
+
+    def __call__(self, x: Tensor, noise: Generator) -> Tensor:
+        if not self.probability or self.levels is None:
+            return x
+        spec, like = NoiseSpec(tuple(x.shape[1:])), torch.zeros((), device=x.device)
+        # Uniform draws made of normal ones, which are those that ranks know how to share.
+        generator = _beside(noise)
+        chosen, level = (
+            torch.special.ndtr(draw(spec, len(x), like, generator=generator)) for _ in range(2)
+        )
+        drawn = (level * self.levels).floor().clamp(max=self.levels - 1)
+        return torch.where(chosen < self.probability, drawn.to(x.dtype), x)
+
+
+@dataclass(frozen=True)
+class Jitter:
+    """Adds normal noise to rows of a table, in the standard deviations of its columns.
+
+    A small table is then not learned by heart: noise regularisation, Rothfuss et al. 2019. With
+    deviation 0 it leaves x, of any kind, alone. What is drawn is beside a step's noise, as
+    `Perturb` draws.
+
+    >>> rows = Jitter(0.1, torch.tensor([100.0]))(
+    ...     torch.zeros(5000, 1), torch.Generator().manual_seed(0)
+    ... )
+    >>> round(rows.std().item())
+    10
+    """
+
+    deviation: float
+    scale: Tensor | None
+
+    def __call__(self, x: Tensor, noise: Generator) -> Tensor:
+        if not self.deviation or self.scale is None:
+            return x
+        drawn = draw(NoiseSpec(tuple(x.shape[1:])), len(x), x, generator=_beside(noise))
+        return x + self.deviation * self.scale * drawn
+
+
+def _beside(noise: Generator) -> Generator:
+    """A generator made of another's seed, so that neither repeats what the other draws."""
+    if isinstance(noise, Portion):
+        return Portion(_seeded(noise.generator), noise.rows, noise.size)
+    assert isinstance(noise, torch.Generator)
+    return _seeded(noise)
+
+
+def _seeded(noise: torch.Generator) -> torch.Generator:
+    seed = mixed_seed(PERTURBATION, noise.initial_seed())
+    return torch.Generator(noise.device).manual_seed(seed)
+
+
 def train_loader(
     split: Split,
     epochs: Epochs,
@@ -143,6 +218,8 @@ def noise_of_step(seed: int, step: int, device: torch.device, share: BatchShare)
     return Portion(whole, share.rows, share.size) if share.ranks > 1 else whole
 
 
+UNCHANGED = Perturb(0.0, None)
+
 Noisy = tuple[Tensor, Tensor | None, torch.Generator]
 """Examples, their context, and where their noise is drawn."""
 
@@ -155,6 +232,7 @@ def validation_batches(
     rank: int = 0,
     ranks: int = 1,
     examples: Sequence[int] | None = None,
+    perturb: Perturb = UNCHANGED,
 ) -> Iterator[Noisy]:
     """Every `ranks`-th batch of a split: those of all ranks are the whole split, without padding.
 
@@ -166,7 +244,8 @@ def validation_batches(
         rows = every[number * batch_size : (number + 1) * batch_size]
         x, context = prepare(split.__getitems__(list(rows)))
         noise = torch.Generator(device).manual_seed(mixed_seed(VALIDATION_NOISE, number, 0))
-        yield x.to(device), None if context is None else context.to(device), noise
+        x = perturb(x.to(device), noise)
+        yield x, None if context is None else context.to(device), noise
 
 
 def _leave_interrupts_to_parent(worker: int) -> None:

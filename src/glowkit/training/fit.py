@@ -16,11 +16,11 @@ from lightning.fabric import Fabric
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
+from glowkit.bijections.standardize import scale_of
 from glowkit.core.chain import fall_back
 from glowkit.core.density import Density
 from glowkit.core.initialization import initialize, is_data_dependent
-from glowkit.data.source import Source
-from glowkit.data.toy import PointSource
+from glowkit.data.table import AnySource, TableSource
 from glowkit.models.families import Config, build
 from glowkit.nets.fast import multiply_exactly, precision_nets
 from glowkit.system.errors import GlowkitError
@@ -80,6 +80,24 @@ def check_precision(model: Density, precision: str | None) -> None:
     if precision and not precision_nets(model):
         raise GlowkitError(
             f"no conditioner of this model computes in {precision}; leave out --precision"
+        )
+
+
+def check_perturbation(model: Density, probability: float) -> None:
+    """Refuse to replace values by levels where there are none."""
+    if probability and model.levels is None:
+        raise GlowkitError(
+            "values are perturbed by drawing another of their levels, and this model's are"
+            " continuous: leave out --perturb"
+        )
+
+
+def check_noise(model: Density, deviation: float) -> None:
+    """Refuse noise in the deviations of columns where there are none."""
+    if deviation and scale_of(model) is None:
+        raise GlowkitError(
+            "noise is added in the deviations of a table's columns, and this model standardises"
+            " none: leave out --noise"
         )
 
 
@@ -175,7 +193,7 @@ class TrainResult:
 
 
 def train(
-    source: Source | PointSource,
+    source: AnySource,
     model: Config | Density,
     train_config: TrainConfig,
     run: str | Path,
@@ -226,18 +244,22 @@ def train(
         )
         torch.manual_seed(mixed_seed(INITIALIZATION, train_config.seed))
         model = model if isinstance(model, Density) else build(model)
-        prepare, subject = preparation(source, model), objective_of(model)
+        prepare, subject = preparation(source, model), objective_of(model, source)
         check_precision(model, train_config.precision)
+        check_perturbation(model, train_config.perturb)
+        check_noise(model, train_config.noise)
         resumed = resume_point(folder, plan, model) if resume else None
         if resumed is None:
             begun, most = time.monotonic(), math.inf
             if math.isfinite(allowance(train_config)):
                 most = _INITIALIZATION_IMAGES_A_MINUTE * (train_config.minutes or math.inf)
             seconds = for_initialization(train_config)
+            subject.settle(model, split)
             initialize_from(model, split, prepare, train_config.seed, most, seconds)
             state = RunState(aside=time.monotonic() - begun)
         else:
             state = resumed.state
+        named = isinstance(source, TableSource) and (source.columns, source.context_columns)
         if first:
             write_settings(
                 folder.path,
@@ -245,6 +267,7 @@ def train(
                 config,
                 train_config,
                 source.class_names if model.classes else (),
+                *(named or ()),
             )
         rows = open_loggers(folder, state, subject.columns)
         loggers = held.enter_context(rows) if first else []
@@ -262,6 +285,7 @@ def train(
                 fabric,
                 folder,
                 model,
+                subject,
                 plan,
                 state,
                 source.splits,

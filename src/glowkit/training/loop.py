@@ -10,6 +10,7 @@ import torch
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 
+from glowkit.bijections.standardize import scale_of
 from glowkit.core.density import Density, Generator
 from glowkit.core.finite import not_finite
 from glowkit.models import save
@@ -20,6 +21,8 @@ from glowkit.system.errors import GlowkitError
 from glowkit.training.allowance import spread
 from glowkit.training.batches import (
     Batch,
+    Jitter,
+    Perturb,
     Preparation,
     noise_of_step,
     train_loader,
@@ -28,7 +31,6 @@ from glowkit.training.batches import (
 from glowkit.training.companions import Interruption
 from glowkit.training.config import make_optimizer
 from glowkit.training.metrics import Loggers, Report
-from glowkit.training.objective import objective_of
 from glowkit.training.passes import Captured, Loss, Passes, guarded
 from glowkit.training.run import RunFolder, sentences
 from glowkit.training.state import (
@@ -39,6 +41,7 @@ from glowkit.training.state import (
     fit_optimizer,
     write_checkpoint,
 )
+from glowkit.training.subject import Objective
 from glowkit.training.validation import Rounds, share_of_figures
 
 LOG_EVERY_STEPS = 25
@@ -59,6 +62,7 @@ class Training:
     fabric: Fabric
     folder: RunFolder
     model: Density
+    subject: Objective
     plan: Plan
     state: RunState
     splits: Mapping[str, Any]
@@ -70,7 +74,8 @@ class Training:
 
     def __post_init__(self, resumed: Checkpoint | None) -> None:
         fabric, model, config = self.fabric, self.model, self.plan.config
-        self.subject = objective_of(model)
+        self.perturb = Perturb(config.perturb, model.levels)
+        self.jitter = Jitter(config.noise, scale_of(model))
         self.loss = fabric.setup_module(Loss(model, self.subject))
         # A group of its own: sums in a backward pass must not meet those that average gradients.
         group = torch.distributed.new_group() if fabric.world_size > 1 else None
@@ -128,6 +133,7 @@ def train_loop(run: Training) -> None:
             group["lr"] = plan.learning_rate(state)
         x, context = next(batches)
         noise = noise_of_step(plan.config.seed, state.step, run.fabric.device, run.share)
+        x = run.jitter(run.perturb(x, noise), noise)
         figure = run.passes(x, context, noise)
         norm = clip(run.trained, plan.config.clip_norm)
         if math.isfinite(norm):
@@ -221,7 +227,9 @@ def evaluate(run: Training) -> None:
     first, whole = plan.chooses_examples(state), len(split)
     taken = whole if first else state.evaluated_examples
     examples = spread(whole, taken) if taken else None
-    batches = validation_batches(split, run.prepare, size, fabric.device, rank, ranks, examples)
+    batches = validation_batches(
+        split, run.prepare, size, fabric.device, rank, ranks, examples, run.perturb
+    )
     # Drawing samples takes time too.
     until = state.elapsed + (plan.evaluation_seconds(state) * 2 / 3 if first else math.inf)
     rounds = Rounds(batches, -(-whole // (size * ranks)), lambda: first and agree(run)[1] >= until)

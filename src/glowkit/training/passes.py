@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from glowkit.core.density import Density, Generator
 from glowkit.nets.batchnorm import following_moments
-from glowkit.training.objective import Objective
+from glowkit.training.subject import Objective
 
 WARM_UP = 3
 """Passes before a graph is captured, so that libraries have chosen and allocated."""

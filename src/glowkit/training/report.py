@@ -29,8 +29,13 @@ _NUMBERS: dict[str, tuple[tuple[str, ...], ...]] = {
     "figures": (
         ("bits_per_dim", "standard_error", "images", "levels", "importance_samples"),
         ("nll_nats", "standard_error", "entropy_nats", "kl_nats", "paired_kl_nats", "points"),
+        ("nll_nats", "standard_error", "rows", "largest_error"),
     ),
-    "validation": (("images", "images_in_split"), ("points", "points_in_split")),
+    "validation": (
+        ("images", "images_in_split"),
+        ("points", "points_in_split"),
+        ("rows", "rows_in_split"),
+    ),
     "classification": (
         (
             "accuracy",
@@ -155,7 +160,7 @@ def write_report(
     figures: the fields of `glowkit.tasks.Evaluation`, or `PointsEvaluation`, and "split",
         the split they were measured on; "data", its name, if known.
     settings: shown as YAML. sheets: (title, PNG or GIF file). curves: the run's metrics.csv.
-    baselines: test bits/dim by name, if they were fitted. command: trains the run again.
+    baselines: test figures by name, if they were fitted. command: trains the run again.
     objective: what the run is about.
     sections: what else there is to see, after the samples.
     validated: how many examples of the validation split its figures are of, and of how many.

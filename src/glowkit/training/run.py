@@ -55,13 +55,15 @@ class RunSettings:
     """What config.yaml holds. data: the arguments of `open_source`, among them "spec".
 
     model: its config, None for a density made by hand. class_names: of the classes of a
-    conditional model, in order.
+    conditional model, in order. columns, context_columns: of the table that a run is of.
     """
 
     data: dict[str, Any]
     model: Config | None
     training: TrainConfig
     class_names: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    context_columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,8 @@ def write_settings(
     model: Config | None,
     training: TrainConfig,
     class_names: Sequence[str] = (),
+    columns: Sequence[str] = (),
+    context_columns: Sequence[str] = (),
 ) -> None:
     """Write config.yaml, making the folder when there is none."""
     settings = {
@@ -112,8 +116,8 @@ def write_settings(
         "model": to_settings(model),
         "training": asdict(training),
     }
-    if class_names:
-        settings["class_names"] = list(class_names)
+    lists = {"class_names": class_names, "columns": columns, "context_columns": context_columns}
+    settings |= {name: list(names) for name, names in lists.items() if names}
     text = yaml.safe_dump(settings, sort_keys=False)
     write_atomically(RunFolder(run).config, text.encode())
 
@@ -160,13 +164,20 @@ def read_settings(path: Path) -> RunSettings:
             _data_of(settings["data"]),
             from_settings(settings["model"]),
             train_config_from(settings["training"]),
-            _names_of(settings.get("class_names")),
+            *(_names_of(settings, name) for name in ("class_names", "columns", "context_columns")),
         )
     except GlowkitError as error:
         raise GlowkitError(f"{path}: {error}") from error
 
 
-_DATA: dict[str, type] = {"spec": str, "size": int, "channels": int, "skip_bad": bool}
+_DATA: dict[str, type] = {
+    "spec": str,
+    "size": int,
+    "channels": int,
+    "skip_bad": bool,
+    "target": str,
+    "context": str,
+}
 """The arguments of `open_source`, all but the first of which may be None or missing."""
 
 
@@ -174,7 +185,7 @@ def _data_of(data: dict[str, Any]) -> dict[str, Any]:
     unknown = sorted(data.keys() - _DATA.keys())
     if "spec" not in data or unknown:
         raise GlowkitError(
-            "section 'data' needs spec, and may have size, channels and skip_bad"
+            f"section 'data' needs spec, and may have {', '.join([*_DATA][1:])}"
             + (f", but not {shown(', '.join(unknown))}" if unknown else "")
         )
     for name, value in data.items():
@@ -183,11 +194,12 @@ def _data_of(data: dict[str, Any]) -> dict[str, Any]:
     return data
 
 
-def _names_of(names: object) -> tuple[str, ...]:
+def _names_of(settings: dict[str, Any], name: str) -> tuple[str, ...]:
+    names = settings.get(name)
     if names is None:
         return ()
     if not isinstance(names, list) or not all(isinstance(n, str | int | float) for n in names):
-        raise GlowkitError(f"class_names is {shown(names)}, which is no list of names")
+        raise GlowkitError(f"{name} is {shown(names)}, which is no list of names")
     return tuple(map(str, names))
 
 

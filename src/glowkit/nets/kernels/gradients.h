@@ -21,7 +21,7 @@ static void at_coupling(const Pass *pass, const Work *w, long image, long images
                            call->by_ladj ? call->by_ladj[image + g] : 0, t, t + p->columns);
       }
   }
-  pad(s, p, w->turned, p->columns, HW, s->outputs, images, w->out);
+  lay(pass, w->turned, s->outputs, images, w->out);
 }
 
 /* Sums by class of pixel: of the gradient of h in planes, to (classes, outputs). */
@@ -59,7 +59,11 @@ static void add_context(const Pass *pass, const float *by1, long image, long fir
   for (long i = 0; i < pixels; i++) {
     long at = s->context ? image * p->pixels + first + i : image + (first + i) / p->pixels;
     float *to = call->by_added + at * s->hidden;
-    for (long n = 0; n < s->hidden; n += p->panel) {
+    for (long c = 0; s->low && c < s->hidden; c++) {
+      float by = widened(((const bfloat *)by1)[i * p->wide + c]);
+      to[c] = s->context ? by : to[c] + by;
+    }
+    for (long n = 0; !s->low && n < s->hidden; n += p->panel) {
       const float *from = by1 + n / p->panel * p->block * p->panel + i * p->panel;
       long wide = least(p->panel, s->hidden - n);
       if (s->context)
@@ -83,6 +87,14 @@ static void conditioner_gradients(const Pass *pass, const Work *w, const Sums *s
     long M = least(p->block, pixels - first), kept = group * p->layer + b * (p->layer / p->blocks);
     const float *h1 = call->h1 ? call->h1 + kept : w->h1, *h2 = call->h1 ? call->h2 + kept : w->h2;
     if (!call->h1) activations(pass, w, image, first, M, w->h1, w->h2);
+    float *spread = w->spread + (first - window.base) * p->spread1;
+    if (s->low) {
+      gradients_by_tiles(pass, w, sums, first, M, (bfloat *)h1, (bfloat *)h2, again || first);
+      if (call->by_added) add_context(pass, w->by1, image, first, M);
+      spread_by_tiles(p, w->by1, M, pass->packs.back1, p->spread1, spread);
+      roll(pass, &window, w->spread, p->spread1, s->kept, -1, 0, w->h, first + M, pixels);
+      continue;
+    }
     multiply((Product){.M = M, .N = p->wide, .K = k3, .A = w->out, .at_row = t->out_pixel + first,
                        .at_k = t->out_tap, .B = pass->packs.back3, .panel_b = k3 * PANEL,
                        .C = w->by2, .panel_c = panel, .step_c = p->panel, .finish = WHERE_ACTIVE,
@@ -108,8 +120,7 @@ static void conditioner_gradients(const Pass *pass, const Work *w, const Sums *s
     if (call->by_added) add_context(pass, w->by1, image, first, M);
     multiply((Product){.M = M, .N = p->spread1, .K = n, .A = w->by1, .at_row = t->hidden_pixel,
                        .at_k = t->hidden_channel, .B = pass->packs.back1, .panel_b = n * PANEL,
-                       .C = w->spread + (first - window.base) * p->spread1, .panel_c = PANEL,
-                       .step_c = p->spread1});
+                       .C = spread, .panel_c = PANEL, .step_c = p->spread1});
     roll(pass, &window, w->spread, p->spread1, s->kept, -1, 0, w->h, first + M, pixels);
   }
 }
@@ -121,6 +132,7 @@ static void backward_job(void *data, long job) {
   const Plan *p = &pass->plan;
   const Tables *t = &pass->tables;
   Work w = job_memory(pass, job, 1);
+  if (s->low) tiles_on();
   float *memory = w.sums;
   Sums sums = sums_in(s, p, &memory);
   long first, end, c = s->channels, HW = p->pixels;
@@ -130,8 +142,8 @@ static void backward_job(void *data, long job) {
   for (long group = first; group < end; group++) {
     long image = group * p->group, images = least(p->group, s->images - image), M = images * HW;
     /* z1 stands in y, or is x where a conditioner is alone */
-    const float *seen = (s->mixes || s->transform ? call->y : call->x) + image * c * HW;
-    pad(s, p, seen, HW, c * HW, s->kept, images, w.in);
+    planes(p, c, images, (s->mixes || s->transform ? call->y : call->x) + image * c * HW, w.x);
+    lay(pass, w.x, s->kept, images, w.in);
     if (call->by_y)
       planes(p, c, images, call->by_y + image * c * HW, w.z);
     else
@@ -155,6 +167,7 @@ static void backward_job(void *data, long job) {
     }
     images_of(p, c, images, by_x, call->by_x + image * c * HW);
   }
+  if (s->low) tiles_off();
 }
 
 /* What all jobs' sums mean for the parameters: every output channel by itself. */
@@ -185,16 +198,18 @@ static void end_first(const Ending *e, long from, long to) {
   const Plan *p = &e->pass->plan;
   const Parameters *w = &call->parameters;
   const Gradients *d = &call->gradients;
-  long K = 9 * s->kept;
+  long K = 9 * s->kept, rows = p->rows1 * p->panel;
   for (long o = from; o < to; o++) {
-    const float *column = e->sums.weight1 + o / p->panel * K * p->panel + o % p->panel;
+    const float *column = e->sums.weight1 + o / p->panel * rows + o % p->panel;
     float scale = e->pass->packs.scale1[o], by_scale = 0;
     for (long k = 0; k < K; k++) {
-      float by = column[k * p->panel] * scale;
+      long row = s->low ? k % 9 * s->kept + k / 9 : k; /* as `see` has them */
+      float by = column[row * p->panel] * scale;
       d->weight1[o * K + k] = by;
       by_scale += by * w->weight1[o * K + k];
     }
     const float *start = e->sums.start1 + o / p->panel * CLASSES * p->panel + o % p->panel;
+    if (s->low) start = column + p->seen1 * p->panel;
     by_scale = end_start(start, p->panel, scale, by_scale, w->edge1 + o * 9, d->edge1 + o * 9,
                          d->bias1 + o);
     d->logs1[o] = 3 * (by_scale + d->bias1[o] * w->bias1[o]);
@@ -210,14 +225,16 @@ static void end_second(const Ending *e, long from, long to) {
   for (long o = from; o < to; o++) {
     float scale = e->pass->packs.scale2[o], by_scale = 0;
     for (long n = 0; n < K; n += p->panel) {
-      const float *row = e->sums.weight2 + n / p->panel * K * p->panel + o * p->panel;
+      const float *row = e->sums.weight2 + n / p->panel * p->rows2 * p->panel + o * p->panel;
       for (long i = 0; i < least(p->panel, K - n); i++) {
         float by = row[i] * scale;
         d->weight2[o * K + n + i] = by;
         by_scale += by * w->weight2[o * K + n + i];
       }
     }
-    float bias = e->sums.start2[o] * scale;
+    const float *ones = e->sums.weight2 + p->wide / p->panel * p->rows2 * p->panel +
+                        o * p->panel + p->wide % p->panel;
+    float bias = (call->shape.low ? *ones : e->sums.start2[o]) * scale;
     d->bias2[o] = bias;
     d->logs2[o] = 3 * (by_scale + bias * w->bias2[o]);
   }
@@ -229,14 +246,14 @@ static void end_third(const Ending *e, long from, long to) {
   const Plan *p = &e->pass->plan;
   const Parameters *w = &call->parameters;
   const Gradients *d = &call->gradients;
-  long n = s->hidden, taps = p->taps, rows = taps * s->outputs;
+  long n = s->hidden, taps = p->taps, rows = p->rows3;
   for (long o = from; o < to; o++) {
     float scale = e->pass->packs.scale3[o], by_scale = 0;
     for (long a = 0; a < taps; a++)
       for (long i = 0; i < n; i++) {
-        long at = (o * n + i) * taps + a;
-        float by = scale * e->sums.weight3[i / p->panel * rows * p->panel +
-                                           (o * taps + a) * p->panel + i % p->panel];
+        long at = (o * n + i) * taps + a, row = s->low ? (8 - a) * s->outputs + o : o * taps + a;
+        float by = scale * e->sums.weight3[i / p->panel * rows * p->panel + row * p->panel +
+                                           i % p->panel];
         d->weight3[at] = by;
         by_scale += by * w->weight3[at];
       }

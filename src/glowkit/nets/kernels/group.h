@@ -1,70 +1,5 @@
 /* Pieces of a pass over a group of images: planes, the channels' matrix, the conditioner. */
 
-typedef struct {
-  const Call *call;
-  Plan plan;
-  Tables tables;
-  Packs packs;
-  const float *matrix, *turned, *shift; /* A, its transpose, its shift along a row of pixels */
-  float *memory;                        /* of the first job; each has `share` floats */
-  long share;
-} Pass;
-
-typedef struct { /* what a job works in */
-  float *x, *z;          /* (channels, columns) */
-  float *in, *out;       /* padded planes of z1; of the gradient of h */
-  float *h, *turned;     /* (pixels, outputs), or z1's gradient, and (outputs, columns) */
-  float *spread;         /* a block's pixels and those it looks back to, (.., spread) */
-  float *h1, *h2;        /* activations of a block, where they are not kept */
-  float *by1, *by2;      /* their gradients */
-  float *start;          /* shifts of the first layer, where a context is added */
-  float *pixels;         /* x as (pixels, channels) */
-  float *sums;           /* gradients of parameters, all jobs' to be added; see Sums */
-} Work;
-
-typedef struct {
-  float *weight1, *weight2, *weight3; /* as the products leave them, in panels */
-  float *start1, *start2, *start3;    /* by class where 3x3 */
-  float *matrix, *shift;
-} Sums;
-
-static Sums sums_in(const Shape *s, const Plan *p, float **memory) {
-  long c = s->channels * s->mixes, panels = (p->wide + p->panel - 1) / p->panel * p->panel;
-  Sums sums;
-  sums.start1 = take(memory, CLASSES * panels);
-  sums.start2 = take(memory, panels);
-  sums.start3 = take(memory, CLASSES * s->outputs);
-  sums.matrix = take(memory, c * whole(c));
-  sums.shift = take(memory, c);
-  sums.weight1 = take(memory, 9 * s->kept * panels);
-  sums.weight2 = take(memory, s->hidden * panels);
-  sums.weight3 = take(memory, p->taps * s->outputs * panels);
-  return sums;
-}
-
-static Work work_in(const Shape *s, const Plan *p, float **memory, int backward) {
-  long spread = most(p->spread3, backward ? p->spread1 : 0);
-  long rows = least(p->most, p->block + 2 * p->halo), activations = p->layer / p->blocks;
-  long c = s->channels, back = backward ? 1 : 0;
-  Work w;
-  w.x = take(memory, c * p->columns);
-  w.z = take(memory, c * p->columns);
-  w.in = take(memory, p->group * s->kept * p->plane);
-  w.out = take(memory, back * p->group * s->outputs * p->plane);
-  w.h = take(memory, p->most * most(most(p->spread3, s->outputs), back * s->kept));
-  w.turned = take(memory, s->outputs * p->columns);
-  w.spread = take(memory, rows * spread);
-  w.h1 = take(memory, activations);
-  w.h2 = take(memory, activations);
-  w.by1 = take(memory, back * activations);
-  w.by2 = take(memory, back * activations);
-  w.start = take(memory, p->block * p->wide);
-  w.pixels = take(memory, back * p->most * whole(c));
-  w.sums = *memory;
-  if (backward) sums_in(s, p, memory);
-  return w;
-}
-
 /* Images first.. of (images, channels, pixels) as planes (channels, columns) side by side, or back. */
 static void planes(const Plan *p, long channels, long images, const float *from, float *to) {
   for (long c = 0; c < channels; c++) {
@@ -110,6 +45,16 @@ static void turn(const float *from, long step, long pixels, long channels, long 
       for (long p = p0; p < least(pixels, p0 + 16); p++) to[c * columns + p] = from[p * step + c];
 }
 
+/* Planes (channels, columns) of a group where convolutions look for them. */
+static void lay(const Pass *pass, const float *from, long channels, long images, float *to) {
+  const Shape *s = &pass->call->shape;
+  const Plan *p = &pass->plan;
+  if (s->low)
+    round_planes(from, p->columns, channels, images * p->pixels, pass->tables.place, (bfloat *)to);
+  else
+    pad(s, p, from, p->columns, p->pixels, channels, images, to);
+}
+
 /* h1 and h2 of the pixels first.. of a group. */
 static void activations(const Pass *pass, const Work *w, long image, long first, long pixels,
                         float *h1, float *h2) {
@@ -128,6 +73,10 @@ static void activations(const Pass *pass, const Work *w, long image, long first,
     }
     start = w->start;
     at_start = t->added;
+  }
+  if (s->low) {
+    hidden_by_tiles(pass, w, first, pixels, start, at_start, (bfloat *)h1, (bfloat *)h2);
+    return;
   }
   long panel = p->block * p->panel;
   multiply((Product){.M = pixels, .N = p->wide, .K = 9 * s->kept, .A = w->in,
@@ -212,14 +161,17 @@ static void conditioner(const Pass *pass, const Work *w, long group, long image,
     float *h1 = call->h1 ? call->h1 + kept : w->h1, *h2 = call->h1 ? call->h2 + kept : w->h2;
     activations(pass, w, image, first, M, h1, h2);
     float *to = p->taps == 1 ? w->h + first * step : w->spread + (first - window.base) * step;
-    multiply((Product){.M = M, .N = step, .K = s->hidden, .A = h2, .at_row = t->hidden_pixel,
-                       .at_k = t->hidden_channel, .B = pass->packs.third,
-                       .panel_b = s->hidden * PANEL, .C = to, .panel_c = PANEL, .step_c = step,
-                       .start = p->taps == 1 ? pass->packs.start3 : 0, .at_start = t->zero,
-                       .panel_start = PANEL});
+    if (s->low)
+      spread_by_tiles(p, h2, M, pass->packs.third, step, to);
+    else
+      multiply((Product){.M = M, .N = step, .K = s->hidden, .A = h2, .at_row = t->hidden_pixel,
+                         .at_k = t->hidden_channel, .B = pass->packs.third,
+                         .panel_b = s->hidden * PANEL, .C = to, .panel_c = PANEL, .step_c = step,
+                         .start = p->taps == 1 ? pass->packs.start3 : 0, .at_start = t->zero,
+                         .panel_start = PANEL});
     if (p->taps == 9)
-      roll(pass, &window, w->spread, step, s->outputs, 1, pass->packs.start3, w->h, first + M,
-           pixels);
+      roll(pass, &window, w->spread, step, s->outputs, s->low ? -1 : 1, pass->packs.start3, w->h,
+           first + M, pixels);
   }
   turn(w->h, p->taps == 1 ? step : s->outputs, pixels, s->outputs, p->columns, w->turned);
 }

@@ -31,9 +31,11 @@ from glowkit.system.errors import GlowkitError
 from glowkit.system.files import cache_folder, replacing
 from glowkit.system.locks import Lock
 
-VERSION = 1  # what `glow_version` of the C says: raise both when what is called changes
-SIZES = ("glow_version", "glow_packs", "glow_scratch", "glow_hidden")  # what gives a number back
+VERSION = 2  # what `glow_version` of the C says: raise both when what is called changes
+NUMBERS = ("glow_version", "glow_packs", "glow_scratch", "glow_hidden", "glow_tiles")
+"""What gives a number back."""
 SWITCH = "GLOWKIT_KERNELS"
+TILES = "AMX-BF16"
 LOOK_AGAIN = 0.05  # seconds between looks at a library that another process is making
 
 THREADS = ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads")
@@ -44,13 +46,15 @@ class State:
     """Which kernels run, or why none do, for people to read.
 
     instructions: the instruction set, "AVX-512", "AVX2", "SSE2" or "NEON"; empty for a machine that
-    there are no kernels for. path: the file, None where there is none or it is this process's
-    alone. shipped: whether it came with the package. compiler: which it was compiled by here.
+    there are no kernels for. tiles: what multiplies bfloat16 beside it, "AMX-BF16" or nothing.
+    path: the file, None where there is none or it is this process's alone. shipped: whether it came
+    with the package. compiler: which it was compiled by here.
     threads: whether kernels run on as many threads as torch does. reason: why there is no library,
     else None. note: what is not as it should be with the one there is.
     """
 
     instructions: str = ""
+    tiles: str = ""
     path: Path | None = None
     shipped: bool = False
     compiler: str | None = None
@@ -63,13 +67,16 @@ class State:
 
         >>> print(State(reason="there is no C compiler: no cc, gcc or clang is found"))
         none, plain torch runs: there is no C compiler: no cc, gcc or clang is found
-        >>> print(State("AVX2", Path("lib.so"), shipped=True))
+        >>> print(State("AVX2", path=Path("lib.so"), shipped=True))
         AVX2, shipped with the package
+        >>> print(State("AVX-512", "AMX-BF16", Path("lib.so"), shipped=True))
+        AVX-512 + AMX-BF16, shipped with the package
         """
         if self.reason is not None:
             return f"none, plain torch runs: {self.reason}"
         origin = "shipped with the package" if self.shipped else f"compiled by {self.compiler}"
-        return f"{self.instructions}, {origin}" + (f" ({self.note})" if self.note else "")
+        names = " + ".join(name for name in (self.instructions, self.tiles) if name)
+        return f"{names}, {origin}" + (f" ({self.note})" if self.note else "")
 
 
 def switched_off() -> bool:
@@ -97,6 +104,15 @@ def state() -> State:
     if switched_off():
         return State(reason=f"switched off, by --no-kernels or {SWITCH}=0")
     return _once().state
+
+
+def tiles() -> bool:
+    """Whether its kernels multiply matrices of bfloat16 by tiles (Intel's AMX).
+
+    They do where the processor has them, the system lets this process use them, and the compiler
+    knew of them.
+    """
+    return loaded() is not None and _once().state.tiles != ""
 
 
 @cache
@@ -159,6 +175,8 @@ def _find() -> _Found:
     except Exception as error:  # a faster way, never one more way to fail
         words = f"{type(error).__name__}: {error}"
         return _Found(None, State(instructions, reason=words))
+    if found.library is not None and found.library.glow_tiles():
+        found = replace(found, state=replace(found.state, tiles=TILES))
     if not threads()[0]:
         note = "on one thread, torch has no OpenMP here"
         found = replace(found, state=replace(found.state, threads=False, note=note))
@@ -188,7 +206,7 @@ def _opened(path: Path) -> ctypes.CDLL:
         version = library.glow_version
     except AttributeError as error:
         raise OSError(f"{path} is no library of kernels") from error
-    for name in SIZES:
+    for name in NUMBERS:
         getattr(library, name).restype = ctypes.c_int64
     if version() != VERSION:
         raise OSError(f"{path} is of version {version()}, and {VERSION} is called")
@@ -199,7 +217,7 @@ def _shipped(instructions: str) -> _Found | None:
     path = compiling.FOLDER / compiling.library_name(instructions)
     if path.exists():
         with suppress(OSError):
-            return _Found(_opened(path), State(instructions, path, shipped=True))
+            return _Found(_opened(path), State(instructions, path=path, shipped=True))
     return None
 
 

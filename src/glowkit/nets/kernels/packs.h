@@ -6,6 +6,7 @@ typedef struct {
   float *first, *second, *third;        /* forward: taps to hidden, hidden, to taps x outputs */
   float *start1, *start2, *start3;      /* forward: shifts, by class of a pixel where 3x3 */
   float *back1, *back2, *back3;         /* gradients of what goes in */
+  float *rows1, *rows2, *rows3;         /* what tiles' are made of; theirs are bfloats */
 } Packs;
 
 static Packs packs_in(const Shape *s, const Plan *p, float **memory) {
@@ -14,15 +15,25 @@ static Packs packs_in(const Shape *s, const Plan *p, float **memory) {
   packs.scale1 = take(memory, n);
   packs.scale2 = take(memory, n);
   packs.scale3 = take(memory, s->outputs);
-  packs.first = take(memory, 9 * s->kept * p->wide);
-  packs.second = take(memory, n * p->wide);
-  packs.third = take(memory, n * p->spread3);
+  long first = 9 * s->kept * p->wide, second = n * p->wide, third = n * p->spread3;
+  long back1 = n * p->spread1, back3 = p->taps * s->outputs * p->wide;
+  if (s->low) {
+    first = back1 = p->seen1 * p->wide / 2;
+    second = p->wide * p->wide / 2;
+    third = back3 = p->seen3 * p->wide / 2;
+  }
+  packs.first = take(memory, first);
+  packs.second = take(memory, second);
+  packs.third = take(memory, third);
   packs.start1 = take(memory, CLASSES * p->wide);
   packs.start2 = take(memory, p->wide);
   packs.start3 = take(memory, CLASSES * (s->outputs + PANEL));
-  packs.back1 = take(memory, n * p->spread1);
-  packs.back2 = take(memory, n * p->wide);
-  packs.back3 = take(memory, p->taps * s->outputs * p->wide);
+  packs.back1 = take(memory, back1);
+  packs.back2 = take(memory, second);
+  packs.back3 = take(memory, back3);
+  packs.rows1 = take(memory, s->low * first);
+  packs.rows2 = take(memory, s->low * second);
+  packs.rows3 = take(memory, s->low * third);
   return packs;
 }
 
@@ -112,6 +123,45 @@ static void pack_one(void *data, long job) {
   }
 }
 
+#ifdef USE_TILES
+/* The rows of three matrices, of which both layouts are made that products read: (hidden, taps x
+   kept), (hidden, hidden), (taps x outputs, hidden), the last one's taps from behind, as `see` has
+   them for gradients. */
+static void pack_rounded(void *data, long job) {
+  Packing *all = data;
+  const Shape *s = &all->call->shape;
+  const Plan *p = all->plan;
+  const Parameters *w = &all->call->parameters;
+  const Packs *to = &all->packs;
+  const long n = s->hidden, size[3] = {p->wide, p->wide, p->seen3};
+  const long step[3] = {p->seen1, p->wide, p->wide};
+  float *rows_of[3] = {to->rows1, to->rows2, to->rows3};
+  float *forward[3] = {to->first, to->second, to->third}, *back[3] = {to->back1, to->back2, to->back3};
+  if (job > 2) return;
+  bfloat *rows = (bfloat *)rows_of[job];
+  for (long i = 0; i < size[job]; i++) {
+    bfloat *row = rows + i * step[job];
+    long done = 0;
+    if (job == 0 && i < n) {
+      for (long a = 0; a < 9; a++)
+        round_row(w->weight1 + i * 9 * s->kept + a, 9, to->scale1[i], s->kept, row + a * s->kept);
+      done = 9 * s->kept;
+    } else if (job == 1 && i < n) {
+      round_row(w->weight2 + i * n, 1, to->scale2[i], done = n, row);
+    } else if (job == 2 && i < 9 * s->outputs) {
+      long a = 8 - i / s->outputs, o = i % s->outputs;
+      round_row(w->weight3 + o * n * 9 + a, 9, to->scale3[o], done = n, row);
+    }
+    memset(row + done, 0, (step[job] - done) * sizeof *row);
+  }
+  if (all->part & 1)
+    turn_all(rows, step[job], step[job], job == 2 ? p->spread3 : p->wide, (bfloat *)forward[job]);
+  if (all->part & 2) pair_all(rows, step[job], size[job], step[job], (bfloat *)back[job]);
+}
+#else
+static void pack_rounded(void *data, long job) { (void)data, (void)job; }
+#endif
+
 static void make_packs(const Call *call, const Plan *p, Packs packs, int part) {
   const Shape *s = &call->shape;
   const Parameters *w = &call->parameters;
@@ -125,5 +175,5 @@ static void make_packs(const Call *call, const Plan *p, Packs packs, int part) {
   starts(packs.start2, p->wide, 0, w->bias2, packs.scale2, s->hidden);
   starts(packs.start3, s->outputs, w->edge3, w->bias3, packs.scale3, s->outputs);
   Packing all = {call, p, packs, part};
-  for_each(&call->threads, 6, s->jobs, pack_one, &all);
+  for_each(&call->threads, 6, s->jobs, s->low ? pack_rounded : pack_one, &all);
 }

@@ -1,5 +1,6 @@
 /* What a step of flow is called with, and its sizes and tables of offsets. */
 #include "product.h"
+#include "tiles.h"
 #include "threads.h"
 
 typedef enum { NONE, ADDITIVE, AFFINE } Transform;
@@ -12,6 +13,7 @@ typedef struct {
   int64_t last;                            /* 3 or 1: the last convolution's kernel */
   int64_t mixes, transform;
   int64_t context; /* floats of `added` from one pixel to the next: 0 if it is one for all */
+  int64_t low; /* whether the conditioner multiplies in bfloat16, by tiles */
   int64_t jobs;
 } Shape;
 
@@ -53,6 +55,8 @@ typedef struct {
   long spread1, spread3;          /* taps x channels of the first and last, in whole vectors */
   long columns;                   /* pixels of a group, in whole vectors */
   long layer;                     /* floats of hidden activations of a group */
+  long seen1, seen3;              /* what taps see: taps x channels, in whole rows of tiles */
+  long rows1, rows2, rows3;       /* of the sums of weights' gradients */
 } Plan;
 
 static Plan plan(const Shape *s) {
@@ -66,13 +70,24 @@ static Plan plan(const Shape *s) {
   p.most = p.group * p.pixels;
   p.block = least(p.most, BLOCK);
   p.blocks = (p.most + p.block - 1) / p.block;
-  p.wide = whole(s->hidden);
+  p.wide = s->low ? deep(s->hidden) : whole(s->hidden);
   p.panel = least(PANEL, p.wide);
   p.halo = s->width + 1;
-  p.spread1 = whole(9 * s->kept);
-  p.spread3 = whole(p.taps * s->outputs);
+  p.spread1 = s->low ? side(9 * s->kept) : whole(9 * s->kept);
+  p.spread3 = s->low ? side(p.taps * s->outputs) : whole(p.taps * s->outputs);
   p.columns = whole(p.most);
   p.layer = p.blocks * p.block * ((p.wide + p.panel - 1) / p.panel) * p.panel;
+  p.seen1 = deep(9 * s->kept);
+  p.seen3 = deep(9 * s->outputs);
+  p.rows1 = 9 * s->kept;
+  p.rows2 = s->hidden;
+  p.rows3 = p.taps * s->outputs;
+  if (s->low) {
+    p.layer = p.blocks * deep(p.block) * p.wide / 2;
+    p.rows1 = p.seen1 + CLASSES;
+    p.rows2 = p.wide;
+    p.rows3 = p.spread3;
+  }
   return p;
 }
 
@@ -88,10 +103,11 @@ typedef struct {
   int *hidden_pixel, *hidden_channel; /* of activations in panels */
   int *channel, *row, *shift;         /* of planes; of A; of its shift */
   int *line, *zero, *class, *start, *added;
+  int *place; /* of a pixel in a padded image, as pixels and not as planes */
 } Tables;
 
 static Tables tables(const Shape *s, const Plan *p, float **memory, int fill) {
-  long all = most(most(p->columns, p->wide), s->channels);
+  long all = most(most(deep(p->columns), p->wide), s->channels);
   Tables t;
   t.in_pixel = (int *)take(memory, p->most);
   t.in_tap = (int *)take(memory, 9 * s->kept);
@@ -105,8 +121,9 @@ static Tables tables(const Shape *s, const Plan *p, float **memory, int fill) {
   t.line = (int *)take(memory, all);
   t.zero = (int *)take(memory, all);
   t.class = (int *)take(memory, p->most);
-  t.start = (int *)take(memory, p->most);
-  t.added = (int *)take(memory, p->block);
+  t.start = (int *)take(memory, deep(p->most));
+  t.added = (int *)take(memory, deep(p->block));
+  t.place = (int *)take(memory, p->most);
   if (!fill) return t;
   long i = 0;
   for (long g = 0; g < p->group; g++)
@@ -117,7 +134,9 @@ static Tables tables(const Shape *s, const Plan *p, float **memory, int fill) {
         int row = (y == 0) | (y == s->height - 1) << 1, column = (x == 0) | (x == s->width - 1) << 1;
         t.class[i] = row * 4 + column;
         t.start[i] = t.class[i] * p->wide;
+        t.place[i] = g * p->plane + (y + 1) * p->step + x + 1;
       }
+  for (; i < deep(p->most); i++) t.start[i] = 0;
   for (long c = 0; c < s->kept; c++)
     for (long a = 0; a < 9; a++) t.in_tap[c * 9 + a] = c * p->plane + a / 3 * p->step + a % 3;
   for (long c = 0; c < s->outputs; c++)
@@ -125,7 +144,7 @@ static Tables tables(const Shape *s, const Plan *p, float **memory, int fill) {
       t.out_tap[c * p->taps + a] =
           c * p->plane + (p->taps == 1 ? p->step + 1 : (2 - a / 3) * p->step + 2 - a % 3);
   for (i = 0; i < p->block; i++) t.hidden_pixel[i] = i * p->panel;
-  for (i = 0; i < p->block; i++) t.added[i] = i * p->wide;
+  for (i = 0; i < deep(p->block); i++) t.added[i] = i < p->block ? i * p->wide : 0;
   for (i = 0; i < s->hidden; i++)
     t.hidden_channel[i] = i / p->panel * p->block * p->panel + i % p->panel;
   for (i = 0; i < s->channels; i++) {

@@ -29,6 +29,10 @@ INLINE long least(long a, long b) { return a < b ? a : b; }
 INLINE long most(long a, long b) { return a > b ? a : b; }
 INLINE long whole(long n) { return (n + LANES - 1) / LANES * LANES; } /* n, in whole vectors */
 
+enum { SIDE = 16, DEEP = 32, TILE = SIDE * DEEP }; /* of tiles: rows, numbers in a row, numbers */
+INLINE long side(long n) { return (n + SIDE - 1) / SIDE * SIDE; }
+INLINE long deep(long n) { return (n + DEEP - 1) / DEEP * DEEP; }
+
 /* What is done to a tile before it is written. NaN is neither below nor above 0, and passes. */
 typedef enum { AS_IS, RELU, WHERE_ACTIVE } Finish;
 

@@ -11,7 +11,10 @@
    memory is the caller's. */
 #include "elementwise.h"
 #include "plan.h"
+#include "rounded.h"
 #include "packs.h"
+#include "work.h"
+#include "tiled.h"
 #include "group.h"
 #include "gradients.h"
 
@@ -23,6 +26,7 @@ static void forward_job(void *data, long job) {
   const Shape *s = &call->shape;
   const Plan *p = &pass->plan;
   Work w = job_memory(pass, job, 0);
+  if (s->low) tiles_on();
   long first, end, c = s->channels, moved = c - s->kept, HW = p->pixels;
   groups_of(pass, job, &first, &end);
   for (long group = first; group < end; group++) {
@@ -31,7 +35,7 @@ static void forward_job(void *data, long job) {
     planes(p, c, images, x, w.x);
     float *z = w.x;
     if (s->mixes) mix(pass, pass->matrix, pass->shift, w.x, z = w.z);
-    pad(s, p, z, p->columns, HW, s->kept, images, w.in);
+    lay(pass, z, s->kept, images, w.in);
     conditioner(pass, &w, group, image, images * HW);
     if (s->transform == NONE) {
       images_of(p, s->outputs, images, w.turned, call->h + image * s->outputs * HW);
@@ -57,6 +61,7 @@ static void forward_job(void *data, long job) {
       call->ladj[image + g] = ladj;
     }
   }
+  if (s->low) tiles_off();
 }
 
 static void inverse_job(void *data, long job) {
@@ -65,12 +70,13 @@ static void inverse_job(void *data, long job) {
   const Shape *s = &call->shape;
   const Plan *p = &pass->plan;
   Work w = job_memory(pass, job, 0);
+  if (s->low) tiles_on();
   long first, end, c = s->channels, HW = p->pixels;
   groups_of(pass, job, &first, &end);
   for (long group = first; group < end; group++) {
     long image = group * p->group, images = least(p->group, s->images - image);
     planes(p, c, images, call->x + image * c * HW, w.x);
-    pad(s, p, w.x, p->columns, HW, s->kept, images, w.in);
+    lay(pass, w.x, s->kept, images, w.in);
     conditioner(pass, &w, group, image, images * HW);
     for (long g = 0; g < images; g++) {
       float ladj = 0;
@@ -91,6 +97,7 @@ static void inverse_job(void *data, long job) {
     if (s->mixes) mix(pass, pass->matrix, pass->shift, w.x, x = w.z);
     images_of(p, c, images, x, call->y + image * c * HW);
   }
+  if (s->low) tiles_off();
 }
 
 /* ---- what is called ------------------------------------------------------------------------------ */
@@ -115,7 +122,10 @@ static Pass prepare(const Call *call, int backward, int fill) {
   return pass;
 }
 
-int64_t glow_version(void) { return 1; }
+int64_t glow_version(void) { return 2; }
+
+/* Whether a shape may be `low`. */
+int64_t glow_tiles(void) { return tiles_allowed(); }
 
 int64_t glow_packs(const Shape *s) {
   Plan p = plan(s);

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from glowkit.core.bijection import transformed
 from glowkit.nets.fast import Kernel
-from glowkit.nets.kernels.library import threads, whatever_switched
+from glowkit.nets.kernels.library import threads, tiles, whatever_switched
 
 NONE, ADDITIVE, AFFINE = range(3)
 """What a step does with the conditioner's output; NONE hands it back."""
@@ -25,7 +25,7 @@ def fields(kind: type, names: str) -> list[tuple[str, type]]:
 class _Shape(Structure):
     _fields_ = fields(
         c_int64,
-        "images channels height width kept outputs hidden last mixes transform context jobs",
+        "images channels height width kept outputs hidden last mixes transform context low jobs",
     )
 
 
@@ -69,6 +69,7 @@ class Step:
         kept: channels that condition and stay; all of them for a conditioner alone.
         transform: NONE, ADDITIVE or AFFINE.
         packed: what `packs` made of the parameters, or None to make it in the call.
+        low: whether the conditioner computes in bfloat16, where `tiles` says that it can.
         recompute: whether hidden activations are made again for the gradients instead of kept.
         jobs: how many threads the work is cut up for at most, on which depends how activations are
             kept: as many as torch has when the step is described, and the same for its gradients.
@@ -78,6 +79,7 @@ class Step:
     transform: int = NONE
     packed: Tensor | None = None
     recompute: bool = False
+    low: bool = False
     jobs: int = field(default_factory=torch.get_num_threads)
 
 
@@ -114,12 +116,12 @@ class StepKernel(Kernel):
         return _backward(inputs, kept, grads)
 
 
-def packs(*parameters: Tensor | None) -> Tensor:
+def packs(*parameters: Tensor | None, low: bool = False) -> Tensor:
     """A conditioner's parameters as forward and inverse read them; the caller may keep it."""
     first = parameters[0]
     kept = first.shape[1] if first is not None and first.dim() > 1 else 1
     pixel = memory(kept).view(1, kept, 1, 1)
-    return _packed(_call(Step(kept), pixel, None, None, None, parameters), 1)
+    return _packed(_call(Step(kept, low=low), pixel, None, None, None, parameters), 1)
 
 
 def inverse(
@@ -185,7 +187,7 @@ def _call(
     pays = jobs(pixels * products, MULTIPLICATIONS, step.jobs)
     shape = (*x.shape, step.kept, outputs, hidden, taps)
     return _Call(
-        _Shape(*shape, matrix is not None, step.transform, apart, pays),
+        _Shape(*shape, matrix is not None, step.transform, apart, step.low, pays),
         _Parameters(*map(at, (*parameters, matrix, shift))),
         Threads.of_torch(),
         x=at(x),
@@ -218,6 +220,8 @@ def _check(step: Step, *given: Tensor | None) -> None:
     changes = {NONE: outputs, ADDITIVE: moved, AFFINE: 2 * moved}.get(step.transform)
     if kept != step.kept or outputs != changes or taps not in (1, 3) or moved < 0:
         raise ValueError(f"{outputs} parameters for {channels} channels do not fit {step}")
+    if step.low and (taps != 3 or not tiles()):
+        raise ValueError("there are no kernels in bfloat16 here, or for a last convolution of 1x1")
     if (moved or step.transform) and matrix is None:
         raise ValueError("a conditioner alone reads all channels")
     if not (x.numel() and hidden and outputs and step.jobs > 0 and in_reach(x, outputs)):

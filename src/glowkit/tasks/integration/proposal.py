@@ -1,0 +1,101 @@
+"""Where points are drawn: mostly from the flow, a defensive share of them uniformly."""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.quasirandom import SobolEngine
+
+from glowkit.core import Density, GlowkitError
+
+SOBOL_BITS = 30  # of torch's Sobol points, whose digits end there
+
+
+Points = Callable[[int], Tensor]
+"""Gives so many points of the unit cube, (n, D) float64."""
+
+
+class Draws(NamedTuple):
+    """Points x, (N, D), and their log density, (N,), under the flow and under the mixture."""
+
+    x: Tensor
+    log_flow: Tensor
+    log_mixture: Tensor
+
+
+class Mixture:
+    """q_ε = (1 − ε) q + ε / V: the flow q, and the uniform density on a box of volume V.
+
+    Of n points, exactly round(ε n) are uniform, and ε in the formula is that share: the estimate
+    of an integral by the mean of f / q_ε is unbiased, as of points drawn from the mixture, and
+    varies less. f / q_ε is at most f V / ε, whatever the flow. Source: Hesterberg 1995; Owen and
+    Zhou 2000, the deterministic mixture.
+
+    Args:
+        flow: a density on the box, of one noise tensor (N, D).
+        low, high: the corners of the box, (D,).
+        share: ε.
+    """
+
+    def __init__(self, flow: Density, low: Tensor, high: Tensor, share: float) -> None:
+        self.flow = flow
+        self.low, self.high = low, high
+        self.share = share
+        self.log_uniform = -float((high - low).log().sum())
+
+    @torch.no_grad()
+    def draw(
+        self, n: int, base: Callable[[int], Tensor], uniform: Callable[[int], Tensor]
+    ) -> Draws:
+        """n points, made of points of the unit cube: `base(k)` for the flow, `uniform(k)`."""
+        spread = self.spread(n)
+        noise = torch.special.ndtri(base(n - spread))
+        x, log_flow = self.flow.decode([noise])
+        if not bool(((x >= self.low) & (x <= self.high) | x.isnan()).all()):
+            raise GlowkitError(
+                "the model draws points outside of the unit cube; give one made with"
+                " glowkit.CubeConfig, which cannot"
+            )
+        if spread:
+            even = self.low + (self.high - self.low) * uniform(spread)
+            x = torch.cat([x, torch.minimum(even, self.high)])
+            log_flow = torch.cat([log_flow, self.flow.log_prob(x[n - spread :])])
+        return Draws(x, log_flow, self.log_density(log_flow, spread / n))
+
+    def spread(self, n: int) -> int:
+        """How many of n points are uniform: at least one where any are to be, and not all."""
+        return min(n - 1, max(1, round(self.share * n))) if self.share else 0
+
+    def log_density(self, log_flow: Tensor, share: float) -> Tensor:
+        """ln q_ε from ln q, with this ε."""
+        if not share:
+            return log_flow
+        even = torch.full_like(log_flow, math.log(share) + self.log_uniform)
+        return torch.logaddexp(math.log1p(-share) + log_flow, even)
+
+
+def independent(dims: int, generator: torch.Generator | None) -> Points:
+    """Points of the cube that are independent, (n, D) float64."""
+
+    def points(n: int) -> Tensor:
+        return torch.rand(n, dims, dtype=torch.float64, generator=generator)
+
+    return points
+
+
+def scrambled(dims: int, generator: torch.Generator | None) -> Points:
+    """Points of one scrambled Sobol sequence, (n, D) float64: each uniform, together even.
+
+    Each call goes on where the last one ended. Digits beyond those of the sequence are random.
+    Source: Owen 1998; torch.quasirandom, whose scrambling is Matoušek's.
+    """
+    seed = int(torch.randint(2**62, (), generator=generator))
+    engine, fine = SobolEngine(dims, scramble=True, seed=seed), independent(dims, generator)
+
+    def points(n: int) -> Tensor:
+        # `draw` takes the dtype of a view of its integers: its default is torch's own default.
+        return engine.draw(n, dtype=torch.float64) + fine(n) * 2.0**-SOBOL_BITS
+
+    return points

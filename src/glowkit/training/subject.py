@@ -1,0 +1,129 @@
+"""What training asks of a density, whatever its examples are: a loss, a figure, pictures, words."""
+
+from __future__ import annotations  # PIL's types are named without importing it
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from glowkit.core.density import Density, Generator
+from glowkit.data.table import AnySource
+from glowkit.system.errors import GlowkitError
+from glowkit.training.batches import Batch, Preparation
+from glowkit.training.run import RunFolder
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Batches = Callable[[str], Iterable[Batch]]
+"""The batches of a split, by its name."""
+
+
+class Objective(ABC):
+    """What is asked of a density, by what its examples are: `objective_of` says which it is.
+
+    things: what the examples are. unit: of the figure, which is the lower the better. figure: its
+    name in files. report: the template of report.html. batch_size: examples at a time where they
+    are only evaluated.
+    """
+
+    things: ClassVar[str]
+    unit: ClassVar[str]
+    figure: ClassVar[str]
+    report: ClassVar[str]
+    batch_size: ClassVar[int]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Of metrics.csv."""
+        return (
+            "step",
+            "epoch",
+            "elapsed_seconds",
+            f"train_{self.figure}",
+            f"validation_{self.figure}",
+            "learning_rate",
+            "gradient_norm",
+            f"{self.things}_per_second",
+            "skipped_steps",
+        )
+
+    @abstractmethod
+    def prepare(self, source: AnySource, model: Density) -> Preparation:
+        """How a source's batches become a model's. Raises GlowkitError where they cannot."""
+
+    def loss(
+        self, model: Density, x: Tensor, context: Tensor | None, generator: Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Of a batch: what training minimises, and the figure alone, two scalars."""
+        mean = self.each(model, x, context, generator).mean()
+        return mean, mean
+
+    @abstractmethod
+    def each(
+        self, model: Density, x: Tensor, context: Tensor | None, generator: Generator
+    ) -> Tensor:
+        """The figure of every example, (N,)."""
+
+    @abstractmethod
+    def draw(self, model: Density, device: torch.device, shown: Any) -> tuple[Image, str]:
+        """A picture of samples, beside a split where that helps; a sentence if some are broken.
+
+        The same noise always, so that pictures compare.
+        """
+
+    @abstractmethod
+    def evaluate(
+        self,
+        model: Density,
+        source: AnySource,
+        batches: Iterable[Batch],
+        importance_samples: int,
+        generator: Generator,
+        round_trips: Iterable[Batch] | None = None,
+    ) -> dict[str, Any]:
+        """All figures of the batches, of the source, by name; images may decode only some again."""
+
+    @abstractmethod
+    def text(self, figures: Mapping[str, Any]) -> dict[str, str]:
+        """Those figures as a person reads them."""
+
+    @abstractmethod
+    def basis(self, figures: Mapping[str, Any]) -> str:
+        """What those figures rest on: how many examples, and what else they depend on."""
+
+    def baselines(
+        self, model: Density, source: Any, batches: Batches, split: str, seed: int, asked: bool
+    ) -> dict[str, float]:
+        """The figure of simple models of the same data, by their names, for a split."""
+        if asked:
+            raise GlowkitError("the baselines are for images and tables: leave out --baselines")
+        return {}
+
+    def settle(self, model: Density, split: Any) -> None:
+        """What a model takes from all of the training data, before layers see some."""
+        return
+
+    def batch_after(self, training: int) -> int:
+        """Examples at a time in the evaluation after training on batches of so many."""
+        return self.batch_size
+
+    def finish(self, folder: RunFolder) -> None:
+        """Done when training ends or is interrupted; by default nothing."""
+        return
+
+
+def by(shape: Iterable[int]) -> str:
+    """A shape in words."""
+    return "x".join(map(str, shape))
+
+
+def not_in_the_plane(name: str) -> GlowkitError:
+    """Of a model that takes no points."""
+    return GlowkitError(
+        f"{name} are points in the plane, which this model does not take; use a preset"
+        " whose name ends in -points, with 2 dimensions"
+    )
