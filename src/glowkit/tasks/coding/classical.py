@@ -30,10 +30,11 @@ def codecs() -> dict[str, Callable[[Pixels], int]]:
 def classical_bits(images: Tensor, levels: int) -> Mapping[str, tuple[float, float | None]]:
     """Bits/dim of each codec: with a file an image, and with all on one sheet (None: too large).
 
-    Empty for images that these codecs do not take: of more than 256 levels, or of other than one
-    channel or three. Values are written as they are: 17 levels are the greys 0 to 16.
+    Empty for images that these codecs do not take: of more than 256 levels, of other than one
+    channel or three, or too large. Values are written as they are: 17 levels are the greys 0 to 16.
     """
-    if levels > 256 or images.shape[1] not in (1, 3):
+    _, channels, *sides = images.shape
+    if levels > 256 or channels not in (1, 3) or max(sides) > LARGEST_SIDE:
         return {}
     rows = np.moveaxis(images.cpu().numpy().astype(np.uint8), 1, -1)
     whole = sheet(rows)
