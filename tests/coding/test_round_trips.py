@@ -104,6 +104,17 @@ def test_a_whole_file_of_300_digits() -> None:
     assert torch.equal(decompress(model, data)[0], images)
 
 
+@pytest.mark.slow
+def test_the_shipped_emoji_model() -> None:
+    """Of its own samples, since its data need a font that is not everywhere."""
+    model = glowkit.load(EXAMPLES / "emoji" / "model")
+    images = model.sample(20, temperature=0.8, generator=torch.Generator().manual_seed(0))
+    made = compressed(Codec.compile(model), model, images)
+    assert torch.equal(decompress(model, made.data)[0], images)
+    assert made.plain < 8
+    assert made.fallbacks == 0
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 def test_noise_comes_back(seed: int) -> None:
     """Images that the model has never seen the like of, by escapes or by fallback."""

@@ -69,7 +69,7 @@ def compress(
         refuse_given("these images are of no other split than they say", split=split)
     codec = Codec.compile(opened.model, bits)
     if not fast_coder():
-        warn("note: pip install 'glowkit[codec]' makes this several times as fast")
+        warn("note: pip install 'glowkit[codec]' makes this about twice as fast")
     count, batches = image_batches(opened, images or [], split or "test", READ_AT_ONCE, label)
     parts, contexts = zip(*batches, strict=True)
     batch = torch.cat(parts)

@@ -55,10 +55,10 @@ def compress(
     """Code images by a model, without loss, in about −log₂ P of the model's bound.
 
     The first images are coded plainly, by log₂ levels bits a pixel, until the file holds the bits
-    that bits back needs (14 to 20 a pixel of one image): a few images are not made smaller. With a
+    that bits back needs (11 to 25 a value of one image): a few images are not made smaller. With a
     context, it is in the file: class labels in log₂ classes bits each, vectors rounded to 2^-14.
     Shapes: images (N, C, H, W), integers. Cost: one exact evaluation of the flow in float64, and
-    with `verify` one of its inverse; batches do not fit together until `decompress`.
+    with `verify` one of its inverse.
 
     Args:
         model: an image model made of glowkit's own layers, trained or loaded.
