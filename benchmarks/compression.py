@@ -1,7 +1,7 @@
 """Sizes of compressed images against their number, beside PNG, lossless WebP and JPEG XL.
 
-    glowkit train fashion-mnist --preset glow-small --minutes 6 --batch-size 32 \
-        --learning-rate 0.003 --out runs/fashion
+    glowkit train fashion-mnist --preset glow-small --precision bfloat16 --batch-size 32 \
+        --learning-rate 3e-3 --minutes 6 --out runs/fashion
     python -m benchmarks.compression runs/fashion fashion-mnist 1000 compression.png
 
 Prints a table of bits/dim, headers and all, and the processor time of an image, and draws the
