@@ -63,10 +63,10 @@ def context_of(config: Any, labels: Tensor) -> Tensor | None:
     return torch.randn(len(labels), features) if features else None
 
 
-def trained(config: Any, seed: int = 0, steps: int = 5) -> Density:
+def trained(config: Any, seed: int = 0, steps: int = 5, count: int = 64) -> Density:
     """A model that has left its start, where couplings would do nothing."""
     torch.manual_seed(seed)
-    images, labels = digits(64)
+    images, labels = digits(count)
     context = context_of(config, labels)
     model = glowkit.build(config).train()
     glowkit.initialize(model, images, context)

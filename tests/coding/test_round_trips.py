@@ -86,7 +86,7 @@ def test_the_length_of_curves_is_the_bound_too() -> None:
     pytest.importorskip("constriction")
     images = digits(300)[0]
     for coupling in ("mixture", "spline"):
-        model = trained(glow(coupling=coupling), steps=100)
+        model = trained(glow(coupling=coupling), steps=100, count=300)
         assert length(model, images)[0] == pytest.approx(bound(model, images), abs=0.015)
 
 
