@@ -10,7 +10,7 @@ import typer
 
 from glowkit.cli.common import JSON, SEED, bar, refuse_given, show_json
 from glowkit.cli.resonance_findings import Findings, figures_of, scan_text, text_of, title_of
-from glowkit.cli.speech import QUIET, hint, say, show, warn
+from glowkit.cli.speech import QUIET, say, show, warn
 from glowkit.system.errors import GlowkitError
 
 if TYPE_CHECKING:
@@ -156,11 +156,14 @@ def _say_dropped(regions: "Regions") -> None:
     inside, outside = regions.dropped
     if inside:
         warn(
-            f"note: {inside} events in the window have a feature beyond all of the side bands'; no"
-            " background can be foretold there, and they are left out"
+            f"note: {inside} event(s) in the window with a feature beyond all of the side bands'"
+            " are left out: no background can be foretold there"
         )
     if outside > len(regions.names) * 2:  # more than the extremes themselves
-        warn(f"note: {outside} events of the side bands share their extreme values; left out")
+        warn(
+            f"note: {outside} events of the side bands share their extremes' values, and are left"
+            " out: is a feature clipped, or one of few values?"
+        )
 
 
 def _hunt(found: Findings, methods: list[str]) -> None:
@@ -190,6 +193,7 @@ def _judge_synthetic(found: Findings, generator: "torch.Generator") -> None:
     from glowkit.data.resonance import PEAK, draw_background, optimal_score, synthetic
     from glowkit.tasks.resonance import hunt_in, idealised, significance_improvement
     from glowkit.tasks.resonance.cathode import template_size
+    from glowkit.tasks.resonance.classifier import supervised
 
     regions = found.regions
     low, high = regions.window
@@ -203,6 +207,9 @@ def _judge_synthetic(found: Findings, generator: "torch.Generator") -> None:
         "idealised": hunt_in(regions, lambda regions, own: idealised(regions, own, true))
     }
     every = {name: hunt.score(test.x, test.m) for name, hunt in bar(list(hunts.items()), "scores")}
+    labelled = synthetic(generator, TEST_BACKGROUND, TEST_SIGNAL, regions.window)
+    assert labelled.truth is not None
+    every["supervised"] = supervised(labelled.x, labelled.truth, generator)(test.x)
     every["optimal"] = optimal_score(test.x, test.m)
     for name, scores in every.items():
         found.curves[name] = significance_improvement(scores, test.truth, LEAST_OF_TEST)
@@ -215,7 +222,6 @@ def _scan(found: Findings, method: str, generator: "torch.Generator") -> "Scan":
 
     events = found.events
     windows = scan_windows(events.m, found.regions.window, 2 * LEAST_EVENTS)
-    hint(f"scan: {method} in {len(windows)} windows, each with a background of its own")
     return scan(events.x, events.m, bar(windows, "scan"), method, generator, events.names)
 
 

@@ -21,6 +21,7 @@ ABOUT = {
     "density": "What is rare in the background, by the flow alone. Rare is not resonant: the"
     " baseline that fails.",
     "idealised": "CATHODE with true background for what the flow foretells: the best it could do.",
+    "supervised": "A classifier of many labelled events: the best it could do with a known signal.",
     "optimal": "The true ratio of signal's and background's densities. No score is better.",
 }
 

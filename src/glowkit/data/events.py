@@ -153,6 +153,12 @@ def _h5(path: Path) -> Columns:
         group = file
         while len(group) == 1 and isinstance(only := next(iter(group.values())), h5py.Group):
             group = only  # pandas keeps a table in a group by its key
+        for each in group.values():
+            if isinstance(each, h5py.Dataset) and not _readable(each):
+                raise GlowkitError(
+                    f"{path} is compressed by a method that h5py alone cannot read; write it with"
+                    " complib='zlib', or without compression"
+                )
         if "axis0" in group:
             return _pandas(group)
         if "table" in group:
@@ -169,6 +175,14 @@ def _h5(path: Path) -> Columns:
                 f"{path} holds no table: its arrays must be one (N, C), or some (N,) of one length"
             )
         return {name: each[()] for name, each in found.items()}
+
+
+def _readable(dataset: Any) -> bool:
+    from h5py import h5z
+
+    properties = dataset.id.get_create_plist()
+    filters = (properties.get_filter(i)[0] for i in range(properties.get_nfilters()))
+    return all(h5z.filter_avail(code) for code in filters)
 
 
 def _pandas(group: Any) -> Columns:

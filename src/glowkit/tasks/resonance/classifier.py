@@ -1,6 +1,6 @@
 """Classifiers that tell the window's events from a reference: weak supervision, without labels."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,6 +87,16 @@ def classify(
         w = torch.cat([torch.ones(len(data), dtype=torch.float64), weight])
         trained.append([boosted(x, y, w, generator) for _ in range(COPIES)])
     return FoldClassifiers(trained)
+
+
+def supervised(x: Tensor, truth: Tensor, generator: torch.Generator) -> Callable[[Tensor], Tensor]:
+    """What one classifier learns of labelled events, x (N, D) and truth (N,) bool: a score of x.
+
+    No method: a search has no labels. It says what the classifier itself cannot see.
+    """
+    weights = torch.where(truth, 1 / truth.sum(), 1 / (~truth).sum()).double() * len(truth)
+    trained = [boosted(x, truth, weights, generator)]
+    return lambda others: _mean_logit(trained, others)
 
 
 def boosted(x: Tensor, y: Tensor, weights: Tensor, generator: torch.Generator) -> Any:

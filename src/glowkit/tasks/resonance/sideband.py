@@ -253,11 +253,15 @@ class Scale:
 
 
 def conditional_flow(dimensions: int, generator: torch.Generator) -> Density:
-    """A spline flow of features given m, its start drawn from the generator."""
+    """A spline flow of features given m, its start drawn from the generator.
+
+    Of one feature, which has no other to be coupled to, the splines are shaped by m alone.
+    """
     config = PointsConfig(
         dimensions=dimensions,
         steps=STEPS,
         width=WIDTH,
+        structure="coupling" if dimensions > 1 else "autoregressive",
         coupling="spline",
         bins=BINS,
         context_features=1,

@@ -176,7 +176,7 @@ def significance_of(observed: int, expected: float, uncertainty: float) -> float
     2011.
 
     >>> round(significance_of(120, 100.0, 0.0), 3), round(significance_of(120, 100.0, 10.0), 3)
-    (1.936, 1.343)
+    (1.938, 1.349)
     """
     n, b, variance = observed, expected, uncertainty**2
     if variance == 0:
