@@ -27,7 +27,7 @@ from glowkit.data.integrands import BenchmarkIntegrand, benchmark_integrand, of_
 from glowkit.tasks.integration import Integral, Integrand, Plane, integrate, vegas
 
 SIDE = 128  # pixels of the photograph
-PICTURE: dict[str, Any] = {"coupling": "quadratic", "bins": 64, "encoding": "one-blob", "width": 128}
+FINE: dict[str, Any] = {"coupling": "quadratic", "bins": 64, "encoding": "one-blob", "blobs": 128}
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def measure(name: str, seed: int) -> dict[str, Any]:
     case = CASES[name]
     f = photograph() if case.integrand == "picture" else benchmark_integrand(case.integrand)
     generator, begun = torch.Generator().manual_seed(seed), time.monotonic()
-    config = CubeConfig(2, **PICTURE) if name == "picture" else CubeConfig(f.dims)
+    config = CubeConfig(2, width=128, **FINE) if name == "picture" else CubeConfig(f.dims)
     found = integrate(f, f.dims, calls=case.calls, model=config, generator=generator)
     seconds = time.monotonic() - begun
     figures = {

@@ -27,6 +27,8 @@ FLOORS = {
     "data": 5,
     "training": 6,
     "app": 7,
+    "sklearn": 7,  # faces for other libraries, which train by themselves
+    "sbi": 7,
     "cli": 8,  # opens models and data, and hands them to the page
     "__main__": 9,
 }

@@ -32,7 +32,14 @@ if TYPE_CHECKING:
         load,
         save,
     )
-    from glowkit.tasks import bits_per_dim, integrate, reconstruct
+    from glowkit.tasks import (
+        as_distribution,
+        bits_per_dim,
+        compress,
+        decompress,
+        integrate,
+        reconstruct,
+    )
 
 __all__ = [
     "MIDPOINT",
@@ -52,8 +59,11 @@ __all__ = [
     "Split",
     "Then",
     "__version__",
+    "as_distribution",
     "bits_per_dim",
     "build",
+    "compress",
+    "decompress",
     "family",
     "frozen",
     "initialize",
@@ -90,7 +100,14 @@ _HOMES = {
         "load",
         "save",
     ],
-    "glowkit.tasks": ["bits_per_dim", "integrate", "reconstruct"],
+    "glowkit.tasks": [
+        "as_distribution",
+        "bits_per_dim",
+        "compress",
+        "decompress",
+        "integrate",
+        "reconstruct",
+    ],
 }
 
 if not TYPE_CHECKING:

@@ -286,6 +286,18 @@ def test_what_is_refused(f: Any, options: dict[str, Any], words: str) -> None:
         found(f, **{"dims": 2, **options})
 
 
+def test_a_function_that_is_not_0_in_training_alone() -> None:
+    seen = 0
+
+    def f(x: Tensor) -> Tensor:
+        nonlocal seen
+        seen += len(x)
+        return torch.ones(len(x)) if seen <= 5000 else torch.zeros(len(x))
+
+    with pytest.raises(glowkit.GlowkitError, match="0 at all 1,664 points of the final pass"):
+        found(f, 2)
+
+
 def test_models_that_are_refused() -> None:
     torch.manual_seed(0)
     elsewhere = glowkit.build(glowkit.PointsConfig(2, steps=1, width=4, normalization="diagonal"))

@@ -90,6 +90,8 @@ def anomalies(
 
     Example: `glowkit anomalies runs/fashion-mnist-glow-small --against photos/`
     """
+    from glowkit.tasks.anomalies.scores import LEAST_REFERENCE
+
     names = _names(scores)
     _check_out(out)
     opened = open_model(run, device)
@@ -100,7 +102,8 @@ def anomalies(
         unused: dict[str, object] = {"ensemble": ensemble} if "waic" not in names else {}
         unused |= {"background": background} if "ratio" not in names else {}
         refuse_given("none of the --scores needs it", **unused)
-    usual = _take(opened, _reference(opened, reference), ["validation"], count)
+    least = max(count, LEAST_REFERENCE)
+    usual = _take(opened, _reference(opened, reference), ["validation"], least)
     inside = _take_data(opened, source, reference, split, count)
     outside = None if against is None else _take_data(opened, against, reference, None, count)
 

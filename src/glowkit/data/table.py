@@ -155,8 +155,8 @@ def open_table(name: str, path: Path, choice: Choice) -> TableSource:
     count = len(table)
     if count < FEWEST_ROWS:
         raise GlowkitError(
-            f"{path} is a table of {count} rows, and at least {FEWEST_ROWS} are needed to train, validate and"
-            " test on"
+            f"{path} is a table of {count} rows, and at least {FEWEST_ROWS} are needed to train,"
+            " validate and test on"
         )
     order = [names.index(column) for column in [*columns, *given]]
     parts = {split: table[rows][:, order] for split, rows in divide(count, str(path)).items()}

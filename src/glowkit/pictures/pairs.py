@@ -32,7 +32,7 @@ def pairs_image(names: Sequence[str], data: Tensor, samples: Tensor) -> Image:
     Shapes: data (N, D), samples (M, D), in the order of the D names.
 
     >>> pairs_image(["a", "b"], torch.randn(50, 2), torch.randn(50, 2)).size
-    (327, 360)
+    (330, 363)
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -11,7 +11,9 @@ from glowkit.tasks.attributes import (
 )
 from glowkit.tasks.baselines import nearest
 from glowkit.tasks.classification import Classification, class_log_probs, classify
+from glowkit.tasks.coding import compress, decompress
 from glowkit.tasks.directions import logistic_directions, mean_directions
+from glowkit.tasks.distribution import as_distribution
 from glowkit.tasks.evaluation import Evaluation, evaluate, largest_pixel_error, reconstruct
 from glowkit.tasks.integration import Integral, integrate
 from glowkit.tasks.latent import interpolate, join, keep_coarse, part
@@ -27,9 +29,12 @@ __all__ = [
     "Integral",
     "PointsEvaluation",
     "anomaly_scores",
+    "as_distribution",
     "bits_per_dim",
     "class_log_probs",
     "classify",
+    "compress",
+    "decompress",
     "edit",
     "evaluate",
     "evaluate_points",

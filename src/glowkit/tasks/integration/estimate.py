@@ -53,8 +53,9 @@ class Sizes:
 def of_batch(weights: Tensor) -> Estimate:
     """The estimate from independent weights (N,): mean(w) ± std(w) / √N.
 
-    >>> of_batch(torch.tensor([1.0, 3.0], dtype=torch.float64))
-    Estimate(value=2.0, error=1.0, effective=0.8, points=2)
+    >>> found = of_batch(torch.tensor([1.0, 3.0], dtype=torch.float64))
+    >>> found.value, found.error, round(found.effective, 6)
+    (2.0, 1.0, 0.8)
     """
     error = weights.std().item() / math.sqrt(len(weights))
     return Estimate(weights.mean().item(), error, effective(weights), len(weights))
