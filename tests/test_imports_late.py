@@ -46,6 +46,7 @@ def test_help_loads_nothing_heavy() -> None:
         "anomalies",
         "import",
         "encode",
+        "compress",
         "interpolate",
         "edit",
         "report",

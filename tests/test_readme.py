@@ -15,7 +15,13 @@ def blocks(page: Path) -> list[str]:
     return re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
 
 
-CODE = [(page, code) for page in PAGES for code in blocks(page)]
+# sbi, an extra, takes half a minute to import and train, and warns that so little is not enough.
+OF_SBI = (pytest.mark.slow, pytest.mark.filterwarnings("ignore"))
+CODE = [
+    pytest.param(page, code, marks=OF_SBI if "from sbi" in code else ())
+    for page in PAGES
+    for code in blocks(page)
+]
 
 
 @pytest.mark.parametrize(("page", "code"), CODE, ids=lambda value: getattr(value, "name", "code"))
@@ -23,7 +29,7 @@ def test_python_runs(
     page: Path, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    if "from sbi" in code:  # an extra, which is large
+    if "from sbi" in code:
         pytest.importorskip("sbi")
     exec(compile(code, page.name, "exec"), {"__name__": "readme"})
 

@@ -150,6 +150,14 @@ def test_one_column_is_enough(cli: Cli, data: Path, tmp_path: Path) -> None:
     assert figures["nll_nats"] < figures["baselines"]["Gaussian"] + 1
 
 
+def test_noise_widens_what_is_learned(cli: Cli, data: Path, tmp_path: Path) -> None:
+    """Of one deviation, it doubles the variance of column a, which is by itself."""
+    noisy = trained(tmp_path / "noisy", data, "--noise", "1.0", "--learning-rate", "0.01")
+    assert cli("sample", noisy, "--count", 2000).code == 0
+    drawn = csv.read_csv(noisy / "samples" / "rows.csv")["a"].to_numpy()
+    assert drawn.std() == pytest.approx(np.sqrt(2), rel=0.15)
+
+
 def test_data_describes_a_table(cli: Cli, data: Path) -> None:
     figures = json.loads(cli("data", data, "--json").out)
     assert figures["rows"] == {"train": 1200, "validation": 150, "test": 150}
@@ -186,6 +194,7 @@ BAD = {
         "train --resume --out {given} --epochs 9 --target a",
         "leave out --target",
     ),
+    "noise on points": ("train points:moons --noise 0.1", "leave out --noise"),
     "context for images": ("train digits --target a", "no columns"),
 }
 

@@ -35,20 +35,14 @@ def test_the_shapes_are_those_of_sbi() -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # sbi's own libraries warn of each other
-def test_a_posterior_that_is_known(tmp_path) -> None:
+def test_a_posterior_that_is_known(tmp_path, monkeypatch) -> None:
     """x = θ/100 + noise, both normal: the posterior is N(0.8 x, 0.2) in units of 100."""
     from sbi.inference import NPE
-    from torch.utils.tensorboard import SummaryWriter
 
     prior = torch.distributions.MultivariateNormal(torch.zeros(2), 100.0**2 * torch.eye(2))
     torch.manual_seed(0)
-    writer = SummaryWriter(str(tmp_path))
-    inference = NPE(
-        prior,
-        density_estimator=sbi_builder(SMALL),
-        show_progress_bars=False,
-        summary_writer=writer,
-    )
+    monkeypatch.chdir(tmp_path)  # where sbi writes its logs
+    inference = NPE(prior, density_estimator=sbi_builder(SMALL), show_progress_bars=False)
     inference.append_simulations(*simulations(1500))
     inference.train(max_num_epochs=30, training_batch_size=100, learning_rate=5e-3)
     posterior = inference.build_posterior()

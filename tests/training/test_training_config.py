@@ -38,6 +38,7 @@ from glowkit.training.run import write_settings
         ({"epochs": 1, "clip_norm": 0.0}, "clip_norm"),
         ({"epochs": 1, "ema_decay": 1.0}, "ema_decay"),
         ({"epochs": 1, "evaluate_every": 0}, "evaluate_every"),
+        ({"epochs": 1, "noise": -0.1}, "noise -0.1 cannot work; give 0 or more"),
         ({"epochs": 1, "perturb": 1.0}, "perturb 1.0 cannot work; give at least 0 and less than 1"),
     ],
 )

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from glowkit.models import Config
 
 
+FEW_ROWS = 2000
+
+
 def train(
     source: Annotated[
         str | None,
@@ -99,6 +102,14 @@ def train(
             help="Replace values of images by uniform ones: a background for `glowkit anomalies`.",
         ),
     ] = None,
+    noise: Annotated[
+        float | None,
+        typer.Option(
+            metavar="DEVIATIONS",
+            help="Of a table: noise of so many standard deviations on training rows, so that"
+            " a small one is not learned by heart; try 0.2.",
+        ),
+    ] = None,
     seed: Annotated[int | None, SEED] = None,
     out: Annotated[Path | None, typer.Option(metavar="RUN", help="Folder of the run.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
@@ -152,6 +163,8 @@ def train(
     held = len(images.splits["train"])
     if planned.training.batch_size > held:
         warn(f"note: a batch of {planned.training.batch_size} is all of the {held} there are")
+    if images.things == "rows" and held < FEW_ROWS and not planned.training.noise:
+        warn(f"note: {held} rows are soon learned by heart; --noise 0.2 works against that")
     if not as_json:
         hint(_opening(planned, images, model, device, devices, nodes))
     folder = out or free_folder(planned.name)

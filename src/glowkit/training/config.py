@@ -74,6 +74,8 @@ class TrainConfig:
     evaluate_every: minutes between evaluations on the validation split; None is every epoch.
     perturb: the probability with which each value of an image, in training and validation, is
         replaced by a level drawn uniformly: for the background model of anomaly scores.
+    noise: standard deviation of normal noise that every training row of a table gets anew at every
+        step, in the deviations of its columns; it keeps small tables from being learned by heart.
     whole_evaluations: evaluate whole splits under a budget in minutes too, however long it takes;
         else as many examples, and as often, as `allowance` has time for.
 
@@ -97,6 +99,7 @@ class TrainConfig:
     evaluate_every: float | None = None
     whole_evaluations: bool = False
     perturb: float = 0.0
+    noise: float = 0.0
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -125,6 +128,7 @@ class TrainConfig:
             ("clip_norm", self.clip_norm is None or self.clip_norm > 0, "more than 0"),
             ("ema_decay", 0 <= self.ema_decay < 1, "at least 0 and less than 1"),
             ("seed", self.seed >= 0, "0 or more"),
+            ("noise", 0 <= self.noise < float("inf"), "0 or more"),
             ("perturb", 0 <= self.perturb < 1, "at least 0 and less than 1"),
             (
                 "evaluate_every",

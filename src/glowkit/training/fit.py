@@ -16,6 +16,7 @@ from lightning.fabric import Fabric
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
+from glowkit.bijections.standardize import scale_of
 from glowkit.core.chain import fall_back
 from glowkit.core.density import Density
 from glowkit.core.initialization import initialize, is_data_dependent
@@ -88,6 +89,15 @@ def check_perturbation(model: Density, probability: float) -> None:
         raise GlowkitError(
             "values are perturbed by drawing another of their levels, and this model's are"
             " continuous: leave out --perturb"
+        )
+
+
+def check_noise(model: Density, deviation: float) -> None:
+    """Refuse noise in the deviations of columns where there are none."""
+    if deviation and scale_of(model) is None:
+        raise GlowkitError(
+            "noise is added in the deviations of a table's columns, and this model standardises"
+            " none: leave out --noise"
         )
 
 
@@ -237,6 +247,7 @@ def train(
         prepare, subject = preparation(source, model), objective_of(model, source)
         check_precision(model, train_config.precision)
         check_perturbation(model, train_config.perturb)
+        check_noise(model, train_config.noise)
         resumed = resume_point(folder, plan, model) if resume else None
         if resumed is None:
             begun, most = time.monotonic(), math.inf

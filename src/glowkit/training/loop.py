@@ -10,6 +10,7 @@ import torch
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 
+from glowkit.bijections.standardize import scale_of
 from glowkit.core.density import Density, Generator
 from glowkit.core.finite import not_finite
 from glowkit.models import save
@@ -20,6 +21,7 @@ from glowkit.system.errors import GlowkitError
 from glowkit.training.allowance import spread
 from glowkit.training.batches import (
     Batch,
+    Jitter,
     Perturb,
     Preparation,
     noise_of_step,
@@ -73,6 +75,7 @@ class Training:
     def __post_init__(self, resumed: Checkpoint | None) -> None:
         fabric, model, config = self.fabric, self.model, self.plan.config
         self.perturb = Perturb(config.perturb, model.levels)
+        self.jitter = Jitter(config.noise, scale_of(model))
         self.loss = fabric.setup_module(Loss(model, self.subject))
         # A group of its own: sums in a backward pass must not meet those that average gradients.
         group = torch.distributed.new_group() if fabric.world_size > 1 else None
@@ -130,7 +133,8 @@ def train_loop(run: Training) -> None:
             group["lr"] = plan.learning_rate(state)
         x, context = next(batches)
         noise = noise_of_step(plan.config.seed, state.step, run.fabric.device, run.share)
-        figure = run.passes(run.perturb(x, noise), context, noise)
+        x = run.jitter(run.perturb(x, noise), noise)
+        figure = run.passes(x, context, noise)
         norm = clip(run.trained, plan.config.clip_norm)
         if math.isfinite(norm):
             run.optimizer.step()
