@@ -82,6 +82,7 @@ def main() -> None:
     parser.add_argument("--background", type=Path)
     parser.add_argument("--ensemble", type=Path, nargs="*", default=[])
     parser.add_argument("--count", type=int, default=200, help="images of each set")
+    parser.add_argument("--reference", type=int, default=800, help="validation images")
     parser.add_argument("--font", default="", help="of emoji")
     parser.add_argument("--picture", type=Path, help="PNG to write: scores of framed digits")
     given = parser.parse_args()
@@ -92,7 +93,8 @@ def main() -> None:
         raise SystemExit("this example is for a model of square grey images of 256 levels")
     splits = open_source(**read_run(given.run).data).splits
     reference, inside = (
-        splits[name].__getitems__(slice(0, given.count))[0] for name in ("validation", "test")
+        splits[name].__getitems__(slice(0, number))[0]
+        for name, number in (("validation", given.reference), ("test", given.count))
     )
     detector = AnomalyDetector(
         model,

@@ -32,7 +32,14 @@ if TYPE_CHECKING:
         load,
         save,
     )
-    from glowkit.tasks import as_distribution, bits_per_dim, integrate, reconstruct
+    from glowkit.tasks import (
+        as_distribution,
+        bits_per_dim,
+        compress,
+        decompress,
+        integrate,
+        reconstruct,
+    )
 
 __all__ = [
     "MIDPOINT",
@@ -55,6 +62,8 @@ __all__ = [
     "as_distribution",
     "bits_per_dim",
     "build",
+    "compress",
+    "decompress",
     "family",
     "frozen",
     "initialize",
@@ -91,7 +100,14 @@ _HOMES = {
         "load",
         "save",
     ],
-    "glowkit.tasks": ["as_distribution", "bits_per_dim", "integrate", "reconstruct"],
+    "glowkit.tasks": [
+        "as_distribution",
+        "bits_per_dim",
+        "compress",
+        "decompress",
+        "integrate",
+        "reconstruct",
+    ],
 }
 
 if not TYPE_CHECKING:

@@ -42,7 +42,7 @@ def test_a_picture_is_sampled_and_drawn(cli: Cli, tmp_path: Path) -> None:
     assert 0 < said["kl_nats"] < 0.2
     assert 0 < said["reverse_kl_nats"] < 0.2
     with Image.open(tmp_path / "sheet.png") as sheet:
-        assert sheet.size == (1560, 780)
+        assert sheet.size == (1040, 520)
 
 
 def test_an_error_that_is_not_reached_and_points_that_are_few_are_told_of(cli: Cli) -> None:

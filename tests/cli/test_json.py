@@ -83,6 +83,8 @@ LINES = {
     "encode {run} test:0-3 --out {out}/l.npz": ("encode",),
     "decode {run} {out}/l.npz --out {out}/d.png": ("decode",),
     "decode {run} {out}/l.npz --out {out}/d.npy": ("decode",),
+    "compress {run} test:0-3 --out {out}/c.glwk": ("compress",),
+    "decompress {run} {out}/c.glwk --out {out}/c.npy": ("decompress",),
     "data digits": ("data DATA",),
     "doctor": ("doctor",),
     "integrate circles --calls 7000 --compare flat --out {out}/i.png": ("integrate",),
@@ -110,6 +112,9 @@ def test_what_is_printed_is_what_is_documented(
         cli("attributes", places["run"])
     if words[0] == "decode":
         cli("encode", places["run"], "test:0-3", "--out", places["out"] / "l.npz")
+    if words[0] == "decompress":
+        (places["out"] / "c.glwk").unlink(missing_ok=True)
+        cli("compress", places["run"], "test:0-3", "--out", places["out"] / "c.glwk")
     outcome = cli(*words, "--json")
     assert outcome.code == 0, outcome.err
     check(strict(outcome.out), *LINES[line])

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -178,13 +178,14 @@ def write_images(
     shape: tuple[int, ...],
     levels: int,
     remedy: str = "",
+    others: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write `count` images (C, H, W) that come in batches; memory is that of a batch.
 
     batches: images, and which of them could not be computed, (N,). An array has the integers
-    themselves, a .npz file beside them the mask `broken`, and `levels`. PNG files have 8 bits a
-    channel: what a person sees. Says how many are broken, and returns it and their numbers for
-    --json.
+    themselves, a .npz file beside them the mask `broken`, `levels`, and what `others` holds. PNG
+    files have 8 bits a channel: what a person sees. Says how many are broken, and returns it and
+    their numbers for --json.
     """
     number, digits = 0, len(str(count - 1))
     broken: list[bool] = []
@@ -192,8 +193,8 @@ def write_images(
         from glowkit.tasks.latent import writing_rows
 
         dtype = "uint8" if levels <= 256 else "int32"
-        others = {"broken": broken, "levels": levels}
-        with writing_rows(out, "images", (count, *shape), dtype, others) as append:
+        beside = {"broken": broken, "levels": levels, **(others or {})}
+        with writing_rows(out, "images", (count, *shape), dtype, beside) as append:
             for batch, lost in batches:
                 append(batch.cpu().numpy())
                 broken += lost.tolist()

@@ -22,6 +22,7 @@ from glowkit.cli.anomalies import anomalies
 from glowkit.cli.app import app
 from glowkit.cli.attributes import attributes
 from glowkit.cli.compare import compare
+from glowkit.cli.compress import compress, decompress
 from glowkit.cli.doctor import doctor
 from glowkit.cli.edit import edit
 from glowkit.cli.evaluate import evaluate
@@ -197,6 +198,8 @@ COMMANDS = (
     report,
     encode,
     decode,
+    compress,
+    decompress,
     import_,
     integrate,
     app,

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 PANEL = 2.6  # inches
-DPI = 150
+DPI = 100
 COLUMNS = 4
 
 
@@ -34,7 +34,7 @@ def integral_sheet(
     >>> import torch
     >>> flat = torch.ones(4, 4)
     >>> integral_sheet([("f", flat)], ("points", torch.rand(9, 2)), [(1, 0.5)], (0, 1, 0, 1)).size
-    (1560, 390)
+    (1040, 260)
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

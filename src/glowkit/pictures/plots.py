@@ -86,6 +86,7 @@ def paired_histograms(
         place.set_title(title + (f" ({lost} not finite)" if lost else ""), fontsize=9)
         place.set_yticks([])
         place.tick_params(labelsize=7)
+        place.locator_params(axis="x", nbins=5)
         place.spines[["top", "right", "left"]].set_visible(False)
     for place in axes[len(panels) :]:
         place.set_visible(False)

@@ -28,7 +28,12 @@ def sic_image(curves: Mapping[str, tuple[Tensor, Tensor]]) -> bytes:
     for name, (efficiency, sic) in curves.items():
         style = {"color": "black", "linestyle": "--"} if name == "optimal" else {}
         axes[0].plot(efficiency.numpy(), sic.numpy(), label=name, linewidth=1.4, **style)
-    axes[0].set(xlabel="signal efficiency ε_S", ylabel="ε_S / √ε_B", xlim=(0, 1), ylim=(0, None))
+    axes[0].set(
+        xlabel=r"signal efficiency $\epsilon_S$",
+        ylabel=r"$\epsilon_S\,/\,\sqrt{\epsilon_B}$",
+        xlim=(0, 1),
+        ylim=(0, None),
+    )
     axes[0].legend(frameon=False)
     return _png(figure)
 

@@ -11,6 +11,7 @@ from glowkit.tasks.attributes import (
 )
 from glowkit.tasks.baselines import nearest
 from glowkit.tasks.classification import Classification, class_log_probs, classify
+from glowkit.tasks.coding import compress, decompress
 from glowkit.tasks.directions import logistic_directions, mean_directions
 from glowkit.tasks.distribution import as_distribution
 from glowkit.tasks.evaluation import Evaluation, evaluate, largest_pixel_error, reconstruct
@@ -32,6 +33,8 @@ __all__ = [
     "bits_per_dim",
     "class_log_probs",
     "classify",
+    "compress",
+    "decompress",
     "edit",
     "evaluate",
     "evaluate_points",

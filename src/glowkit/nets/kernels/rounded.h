@@ -5,10 +5,14 @@
 
 #ifdef USE_TILES
 
-enum { STEPS = SIDE }; /* pixels, or pairs, turned at once */
-
 typedef int32_t pairs16 __attribute__((vector_size(64), aligned(2), may_alias));
 typedef bfloat row32 __attribute__((vector_size(64), aligned(2), may_alias));
+
+#ifdef __clang__
+#define SHUFFLE(kind, a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLE(kind, a, b, ...) __builtin_shuffle(a, b, (kind){__VA_ARGS__})
+#endif
 
 /* to[j][i] = from[i][j] for 16 rows of 16 pairs: halves change places, then quarters, and so on. */
 #define PLACE_LOW(j, s) ((j) & (s) ? 16 + ((j) ^ (s)) : (j))
@@ -19,8 +23,8 @@ typedef bfloat row32 __attribute__((vector_size(64), aligned(2), may_alias));
 #define CHANGE(s)                                                                                  \
   UNROLL for (int i = 0; i < SIDE; i++) if (!(i & s)) {                                            \
     pairs16 low = row[i], high = row[i + s];                                                       \
-    row[i] = __builtin_shufflevector(low, high, PLACES(PLACE_LOW, s));                             \
-    row[i + s] = __builtin_shufflevector(low, high, PLACES(PLACE_HIGH, s));                        \
+    row[i] = SHUFFLE(pairs16, low, high, PLACES(PLACE_LOW, s));                                    \
+    row[i + s] = SHUFFLE(pairs16, low, high, PLACES(PLACE_HIGH, s));                               \
   }
 INLINE void turn_pairs(pairs16 *row) { CHANGE(8) CHANGE(4) CHANGE(2) CHANGE(1) }
 
@@ -33,18 +37,13 @@ static void turn_tile(const bfloat *from, long step, bfloat *to) {
 }
 
 /* 32 rows of 32 numbers, as pairs of rows: the first 16 columns and the others. */
-#define FROM_BOTH(j) (j), 32 + (j)
+#define BOTH(j) (j), 32 + (j), (j) + 1, 33 + (j)
+#define EIGHT_PAIRS(j) BOTH(j), BOTH(j + 2), BOTH(j + 4), BOTH(j + 6)
 INLINE void pair_rows(const bfloat *from, long step, pairs16 *first, pairs16 *second) {
-  UNROLL for (int i = 0; i < SIDE; i++) {
-    row32 a = *(const row32 *)(from + 2 * i * step), b = *(const row32 *)(from + (2 * i + 1) * step);
-    first[i] = (pairs16)__builtin_shufflevector(
-        a, b, FROM_BOTH(0), FROM_BOTH(1), FROM_BOTH(2), FROM_BOTH(3), FROM_BOTH(4), FROM_BOTH(5),
-        FROM_BOTH(6), FROM_BOTH(7), FROM_BOTH(8), FROM_BOTH(9), FROM_BOTH(10), FROM_BOTH(11),
-        FROM_BOTH(12), FROM_BOTH(13), FROM_BOTH(14), FROM_BOTH(15));
-    second[i] = (pairs16)__builtin_shufflevector(
-        a, b, FROM_BOTH(16), FROM_BOTH(17), FROM_BOTH(18), FROM_BOTH(19), FROM_BOTH(20),
-        FROM_BOTH(21), FROM_BOTH(22), FROM_BOTH(23), FROM_BOTH(24), FROM_BOTH(25), FROM_BOTH(26),
-        FROM_BOTH(27), FROM_BOTH(28), FROM_BOTH(29), FROM_BOTH(30), FROM_BOTH(31));
+  UNROLL for (int i = 0; i < SIDE; i++, from += 2 * step) {
+    row32 a = *(const row32 *)from, b = *(const row32 *)(from + step);
+    first[i] = (pairs16)SHUFFLE(row32, a, b, EIGHT_PAIRS(0), EIGHT_PAIRS(8));
+    second[i] = (pairs16)SHUFFLE(row32, a, b, EIGHT_PAIRS(16), EIGHT_PAIRS(24));
   }
 }
 
@@ -81,19 +80,19 @@ static void transpose(const bfloat *from, long step, long M, long N, bfloat *to)
 static void round_planes(const float *planes, long columns, long channels, long pixels,
                          const int *place, bfloat *to) {
   for (long c0 = (channels - 1) / DEEP * DEEP; c0 >= 0; c0 -= DEEP)
-    for (long p = 0; p < pixels; p += STEPS) {
-      pairs16 row[STEPS];
+    for (long p = 0; p < pixels; p += SIDE) {
+      pairs16 row[SIDE];
       for (int i = 0; i < SIDE; i++) {
         long c = c0 + 2 * i;
         const float *from = planes + c * columns + p;
-        for (int at = 0; at < STEPS; at += LANES) {
+        for (int at = 0; at < SIDE; at += LANES) {
           vector one = c < channels ? load(from + at) : (vector){0};
           vector two = c + 1 < channels ? load(from + columns + at) : (vector){0};
           *(bits *)((int32_t *)(row + i) + at) = (rounding(one) & 0xffff) | rounding(two) << 16;
         }
       }
       turn_pairs(row);
-      for (long i = 0; i < least(STEPS, pixels - p); i++)
+      for (long i = 0; i < least(SIDE, pixels - p); i++)
         *(pairs16 *)(to + place[p + i] * channels + c0) = row[i];
     }
 }

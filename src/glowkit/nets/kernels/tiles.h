@@ -3,7 +3,7 @@
    Tiles are registers of 16 rows of 64 bytes, which no vector type describes: the intrinsics stand
    here alone. Who tests may define USE_TILES and what it stands for beforehand, in plain C. */
 #if !defined(USE_TILES) && defined(__AVX512F__) && defined(__x86_64__) && defined(__linux__)
-#if defined(__clang__) ? __clang_major__ >= 12 : __GNUC__ >= 12
+#if defined(__clang__) ? __clang_major__ >= 12 : __GNUC__ >= 11
 #define USE_TILES __attribute__((target("amx-tile,amx-bf16,avx512bf16")))
 #endif
 #endif
@@ -115,6 +115,14 @@ INLINE USE_TILES void tiles(const int rows, const int columns, const TileProduct
     TILE_ZERO(2);
     TILE_ZERO(3);
   }
+  for (long i = 0; i < 2 * SIDE; i++) { /* comes from far while there is much to multiply */
+    if (p->again) {
+      __builtin_prefetch(C + (2 * SIDE + i) * step_c, 1);
+      __builtin_prefetch(beside + (2 * SIDE + i) * step_c, 1);
+    }
+    if (p->finish == WHERE_ACTIVE) __builtin_prefetch(p->active + (m + i) * p->step + n);
+    if (p->finish != AS_IS) __builtin_prefetch(p->rounded + (m + i) * p->step + n, 1);
+  }
   for (long k = 0; k < p->K; k += DEEP) {
     TILE_LOAD(4, A + k, bytes);
     TILE_LOAD(6, B + k * SIDE, 64);
@@ -157,17 +165,20 @@ INLINE USE_TILES void tiles(const int rows, const int columns, const TileProduct
   }
 }
 
+enum { NEAR = 32 << 10 }; /* bytes of B that stay in the nearest cache beside some rows of A */
+
 USE_TILES static void multiply_tiles(TileProduct p) {
+  long down = (p.M + 2 * SIDE - 1) / (2 * SIDE), across = (p.N + 2 * SIDE - 1) / (2 * SIDE);
+  int row_by_row = 2 * p.K * p.N <= NEAR; /* else all rows of A for each two columns of tiles */
   FENCE;
-  for (long n = 0; n < p.N; n += 2 * SIDE) {
-    int narrow = n + SIDE == p.N;
-    for (long m = 0; m < p.M; m += 2 * SIDE) {
-      int low = m + SIDE == p.M;
-      if (!narrow && !low) tiles(2, 2, &p, m, n);
-      if (!narrow && low) tiles(1, 2, &p, m, n);
-      if (narrow && !low) tiles(2, 1, &p, m, n);
-      if (narrow && low) tiles(1, 1, &p, m, n);
-    }
+  for (long i = 0; i < down * across; i++) {
+    long m = 2 * SIDE * (row_by_row ? i / across : i % down);
+    long n = 2 * SIDE * (row_by_row ? i % across : i / down);
+    int two_down = m + SIDE < p.M, two_across = n + SIDE < p.N;
+    if (two_down && two_across) tiles(2, 2, &p, m, n);
+    if (two_down && !two_across) tiles(2, 1, &p, m, n);
+    if (!two_down && two_across) tiles(1, 2, &p, m, n);
+    if (!two_down && !two_across) tiles(1, 1, &p, m, n);
   }
   FENCE;
 }

@@ -1,0 +1,196 @@
+"""`glowkit compress` and `glowkit decompress`: images to a file by a model, and back, exactly."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from glowkit.cli.common import JSON, OWN, open_image_model, refuse_given, show_json
+from glowkit.cli.images import KINDS, LABEL, NAMES, image_batches, names_data
+from glowkit.cli.speech import QUIET, is_quiet, say, show, warn
+from glowkit.system.errors import GlowkitError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from glowkit.core import Density
+
+DRAWS = 4
+"""Dequantization draws an image that the bound is the mean of."""
+
+READ_AT_ONCE = 256
+
+
+def compress(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or model folder.")],
+    images: Annotated[list[str] | None, NAMES] = None,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="File to write.")] = Path("images.glwk"),
+    split: Annotated[
+        str | None, typer.Option(help="Of DATA: train, validation or test (by default test).")
+    ] = None,
+    label: Annotated[str | None, LABEL] = None,
+    bits: Annotated[
+        int | None,
+        typer.Option(help="Dequantization bits a pixel, 2 to 16: 6, or 10 where maps are curved."),
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", min=1, help="Images at a time, at most.")
+    ] = None,
+    no_verify: Annotated[
+        bool, typer.Option("--no-verify", help="Do not decode on the way; half of the time.")
+    ] = False,
+    own: Annotated[str | None, OWN] = None,
+    as_json: Annotated[bool, JSON] = False,
+    quiet: Annotated[bool, QUIET] = False,
+) -> None:
+    """Compress images without loss, in about as many bits as the model's bits/dim says.
+
+    IMAGES may be DATA too, and are the run's own test split by default. Prints the size beside the
+    model's bound and beside PNG, WebP and JPEG XL (with glowkit[codec]), each with a file an image
+    and with all images on one sheet. A few images are not made smaller: see docs/compression.md.
+
+    Example: `glowkit compress runs/digits-glow-tiny --out digits.glwk`
+    """
+    if out.exists():
+        raise GlowkitError(f"{out} exists already; give another name with --out")
+    opened = open_image_model(run, "cpu")
+
+    import torch
+
+    from glowkit.system.files import write_atomically
+    from glowkit.tasks.coding import Codec
+    from glowkit.tasks.coding.classical import classical_bits
+    from glowkit.tasks.coding.container import compressed
+    from glowkit.tasks.coding.stack import fast_coder
+
+    if images and not (len(images) == 1 and names_data(images[0])):
+        refuse_given("these images are of no other split than they say", split=split)
+    codec = Codec.compile(opened.model, bits)
+    if not fast_coder():
+        warn("note: pip install 'glowkit[codec]' makes this about twice as fast")
+    count, batches = image_batches(opened, images or [], split or "test", READ_AT_ONCE, label)
+    parts, contexts = zip(*batches, strict=True)
+    batch = torch.cat(parts)
+    context = None if contexts[0] is None else torch.cat(contexts)
+    with _progress("compressing", count) as done:
+        made = compressed(codec, opened.model, batch, context, not no_verify, batch_size, done)
+    write_atomically(out, made.data)
+    numbers, levels = batch.numel(), opened.pixel_levels
+    figures: dict[str, Any] = {
+        "images": count,
+        "bytes": len(made.data),
+        "bits_per_dim": 8 * len(made.data) / numbers,
+        "bound_bits_per_dim": _bound(opened.model, batch, context),
+        "fallbacks": made.fallbacks,
+    }
+    others = classical_bits(batch, levels)
+    if made.plain == count:
+        warn(f"note: {count} image(s) are too few for bits back; coded plainly")
+    if as_json:
+        sizes = {name: {"files": each, "sheet": sheet} for name, (each, sheet) in others.items()}
+        about = {"run": str(run), "plain_images": made.plain, "levels": levels}
+        show_json(figures | about | {"codecs": sizes, "path": str(out)})
+    else:
+        show(f"{count} image(s): {out}", _text(figures, made.plain, levels, others))
+
+
+def decompress(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="That the file was made with.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `glowkit compress` wrote.")],
+    out: Annotated[Path, typer.Option(help=KINDS)] = Path("images.npz"),
+    own: Annotated[str | None, OWN] = None,
+    as_json: Annotated[bool, JSON] = False,
+    quiet: Annotated[bool, QUIET] = False,
+) -> None:
+    """Get back the images that `glowkit compress` wrote, each value as it was.
+
+    An array has the integers themselves, and `labels` or `context` where the model is conditional;
+    PNG files have 8 bits a channel.
+
+    Example: `glowkit decompress runs/digits-glow-tiny digits.glwk --out digits.npz`
+    """
+    from glowkit.cli.images import (
+        OFF_A_SHEET,
+        check_out,
+        check_sheet,
+        is_sheet,
+        write_images,
+        write_sheet,
+    )
+
+    check_out(out)
+    if not file.is_file():
+        raise GlowkitError(f"no such file: {file}")
+    opened = open_image_model(run, "cpu")
+
+    import torch
+
+    from glowkit.tasks.coding import decompress as undo
+
+    images, context = undo(opened.model, file.read_bytes())
+    count, levels = len(images), opened.pixel_levels
+    batch = iter([(images, torch.zeros(count, dtype=torch.bool))])
+    if is_sheet(out):
+        check_sheet(count, OFF_A_SHEET)
+        write_sheet(batch, out, levels)
+    else:
+        others: dict[str, Any] = {}
+        if context is not None:
+            others["context" if context.dim() > 1 else "labels"] = context.numpy()
+        write_images(batch, out, count, opened.image_shape, levels, others=others)
+    if as_json:
+        show_json({"run": str(run), "images": count, "levels": levels, "path": str(out)})
+    else:
+        say(f"{count} image(s): {out}")
+
+
+def _bound(model: "Density", images: "Tensor", context: "Tensor | None") -> float:
+    """The model's own figure: the mean over the images and a few draws, bits/dim."""
+    import torch
+
+    from glowkit.tasks import bits_per_dim
+
+    noise, total = torch.Generator().manual_seed(0), 0.0
+    with torch.no_grad():
+        for _ in range(DRAWS):
+            for start in range(0, len(images), READ_AT_ONCE):
+                rows = slice(start, start + READ_AT_ONCE)
+                own = None if context is None else context[rows]
+                total += float(bits_per_dim(model, images[rows], own, noise).double().sum())
+    return total / (DRAWS * len(images))
+
+
+def _text(
+    figures: Mapping[str, Any],
+    plain: int,
+    levels: int,
+    others: "Mapping[str, tuple[float, float | None]]",
+) -> dict[str, str]:
+    text = {
+        "size": f"{figures['bytes']:,} bytes, {figures['bits_per_dim']:.4f} bits/dim"
+        f" at {levels} levels",
+        "the model's bound": f"{figures['bound_bits_per_dim']:.4f} bits/dim, {DRAWS} draws",
+        "coded plainly": f"{plain} to begin with, of them {figures['fallbacks']} that the model"
+        " could not code"
+        if figures["fallbacks"]
+        else f"{plain} to begin with",
+    }
+    for name, (each, sheet) in others.items():
+        on_one = "too large a sheet" if sheet is None else f"{sheet:.4f} on one sheet"
+        text[name] = f"{each:.4f} bits/dim with a file an image, {on_one}"
+    return text
+
+
+@contextmanager
+def _progress(description: str, total: int) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on stderr where that is a terminal; yields what to call with images done."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    hidden = is_quiet() or not console.is_terminal
+    with Progress(console=console, transient=True, disable=hidden) as bars:
+        task = bars.add_task(description, total=total)
+        yield lambda done, size: bars.update(task, completed=done)

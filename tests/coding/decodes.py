@@ -1,0 +1,27 @@
+"""Run as a script, in whatever surroundings: do the committed files decode, and come out again?"""
+
+from pathlib import Path
+
+import torch
+
+import glowkit
+from coding.models import digits
+
+HERE = Path(__file__).parent
+FILES = {
+    "digits": (HERE.parents[1] / "examples" / "digits" / "model", 40),
+    "curves": (HERE / "files" / "curves", 24),
+}
+"""Of each file its model and how many digits: an affine Glow, and one with mixtures, classes and
+variational dequantization."""
+
+if __name__ == "__main__":
+    for name, (folder, count) in FILES.items():
+        model, data = glowkit.load(folder), (HERE / "files" / f"{name}.glwk").read_bytes()
+        images, labels = digits(count)
+        again, context = glowkit.decompress(model, data)
+        assert torch.equal(again, images), name
+        assert context is None or torch.equal(context, labels), name
+        given = labels if model.classes else None
+        assert glowkit.compress(model, images, given, verify=False) == data, name
+    print("the same", torch.get_num_threads(), torch.backends.cpu.get_cpu_capability())
