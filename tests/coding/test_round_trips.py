@@ -92,9 +92,27 @@ def test_the_length_of_curves_is_the_bound_too() -> None:
 
 def test_a_whole_file_of_300_digits() -> None:
     model, images = shipped_digits()
-    data = compress(model, images, verify=False)
+    sizes = dict[int, int]()
+    made = compressed(Codec.compile(model), model, images, None, False, None, sizes.__setitem__)
+    data = made.data
+    assert sizes[300] == len(data)
+    assert (
+        len(compress(model, images[:50], verify=False))
+        <= sizes[max(sizes.keys() & {50, 51, 52, 53})]
+    )
     assert 8 * len(data) / images.numel() <= 2.36
     assert torch.equal(decompress(model, data)[0], images)
+
+
+@pytest.mark.slow
+def test_the_shipped_emoji_model() -> None:
+    """Of its own samples, since its data need a font that is not everywhere."""
+    model = glowkit.load(EXAMPLES / "emoji" / "model")
+    images = model.sample(20, temperature=0.8, generator=torch.Generator().manual_seed(0))
+    made = compressed(Codec.compile(model), model, images)
+    assert torch.equal(decompress(model, made.data)[0], images)
+    assert made.plain < 8
+    assert made.fallbacks == 0
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -107,6 +125,13 @@ def test_noise_comes_back(seed: int) -> None:
         images[::3] = 16 * torch.randint(2, (14, 1, 8, 8), generator=noise, dtype=torch.uint8)
         images[1] = 0
         assert torch.equal(decompress(model, compress(model, images))[0], images)
+
+
+def test_plain_images_leave_what_looks_like_noise() -> None:
+    """Noise is popped of it next; that of black images would be like none that a model has seen."""
+    data = compress(trained(glow()), torch.zeros(3, 1, 8, 8, dtype=torch.uint8))
+    bits = np.unpackbits(np.frombuffer(data[-90:-4], np.uint8))
+    assert bits.mean() == pytest.approx(0.5, abs=0.1)
 
 
 def test_what_the_model_cannot_code_is_coded_plainly() -> None:

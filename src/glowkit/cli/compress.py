@@ -69,7 +69,7 @@ def compress(
         refuse_given("these images are of no other split than they say", split=split)
     codec = Codec.compile(opened.model, bits)
     if not fast_coder():
-        warn("note: pip install 'glowkit[codec]' makes this several times as fast")
+        warn("note: pip install 'glowkit[codec]' makes this about twice as fast")
     count, batches = image_batches(opened, images or [], split or "test", READ_AT_ONCE, label)
     parts, contexts = zip(*batches, strict=True)
     batch = torch.cat(parts)
@@ -184,7 +184,7 @@ def _text(
 
 
 @contextmanager
-def _progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
+def _progress(description: str, total: int) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on stderr where that is a terminal; yields what to call with images done."""
     from rich.console import Console
     from rich.progress import Progress
@@ -193,4 +193,4 @@ def _progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
     hidden = is_quiet() or not console.is_terminal
     with Progress(console=console, transient=True, disable=hidden) as bars:
         task = bars.add_task(description, total=total)
-        yield lambda done: bars.update(task, completed=done)
+        yield lambda done, size: bars.update(task, completed=done)

@@ -20,8 +20,8 @@ Pixels = NDArray[np.uint8]
 def codecs() -> dict[str, Callable[[Pixels], int]]:
     """From a picture, (H, W) or (H, W, 3), to the bytes of a file of it, headers included.
 
-    JPEG XL is there where `imagecodecs` is installed: at effort 9, its strongest but one, and at 7
-    for pictures of more than a million values, where 9 would take minutes.
+    JPEG XL is there where `imagecodecs` is installed, and is the smaller of efforts 7 and 9; of 7
+    alone for pictures of more than a million values, where 9 would take minutes.
     """
     found: dict[str, Callable[[Pixels], int]] = {"PNG": _png, "WebP": _webp}
     return found | ({"JPEG XL": _jpeg_xl} if find_spec("imagecodecs") else {})
@@ -30,10 +30,11 @@ def codecs() -> dict[str, Callable[[Pixels], int]]:
 def classical_bits(images: Tensor, levels: int) -> Mapping[str, tuple[float, float | None]]:
     """Bits/dim of each codec: with a file an image, and with all on one sheet (None: too large).
 
-    Empty for images that these codecs do not take: of more than 256 levels, or of other than one
-    channel or three. Values are written as they are: 17 levels are the greys 0 to 16.
+    Empty for images that these codecs do not take: of more than 256 levels, of other than one
+    channel or three, or too large. Values are written as they are: 17 levels are the greys 0 to 16.
     """
-    if levels > 256 or images.shape[1] not in (1, 3):
+    _, channels, *sides = images.shape
+    if levels > 256 or channels not in (1, 3) or max(sides) > LARGEST_SIDE:
         return {}
     rows = np.moveaxis(images.cpu().numpy().astype(np.uint8), 1, -1)
     whole = sheet(rows)
@@ -85,5 +86,7 @@ def _by_pillow(picture: Pixels, kind: str, **options: object) -> int:
 def _jpeg_xl(picture: Pixels) -> int:
     import imagecodecs
 
-    effort = 9 if picture.size <= MOST_AT_EFFORT_9 else 7
-    return len(imagecodecs.jpegxl_encode(picture, lossless=True, effort=effort))
+    efforts = (7, 9) if picture.size <= MOST_AT_EFFORT_9 else (7,)
+    return min(
+        len(imagecodecs.jpegxl_encode(picture, lossless=True, effort=effort)) for effort in efforts
+    )

@@ -55,10 +55,10 @@ def compress(
     """Code images by a model, without loss, in about −log₂ P of the model's bound.
 
     The first images are coded plainly, by log₂ levels bits a pixel, until the file holds the bits
-    that bits back needs (14 to 20 a pixel of one image): a few images are not made smaller. With a
+    that bits back needs (11 to 25 a value of one image): a few images are not made smaller. With a
     context, it is in the file: class labels in log₂ classes bits each, vectors rounded to 2^-14.
     Shapes: images (N, C, H, W), integers. Cost: one exact evaluation of the flow in float64, and
-    with `verify` one of its inverse; batches do not fit together until `decompress`.
+    with `verify` one of its inverse.
 
     Args:
         model: an image model made of glowkit's own layers, trained or loaded.
@@ -98,10 +98,9 @@ def decompress(model: Density, data: bytes) -> tuple[Tensor, Tensor | None]:
         given = _pop_context(stack, codec, header)
         parts, at = list[Integers](), header.count
         for size in reversed_sizes(plan):
-            n = max(size, 1)
-            own = None if given is None else given[at - n : at]
-            parts.append(codec.decode(stack, n, own) if size else _pop_plain(stack, codec))
-            at -= n
+            at -= max(size, 1)
+            own = None if given is None else given[at : at + size]
+            parts.append(codec.decode(stack, size, own) if size else _pop_plain(stack, codec, at))
         images = np.concatenate(parts[::-1])
     except (Unfit, ValueError, IndexError, OverflowError, MemoryError) as error:
         raise GlowkitError(_DAMAGED.format("it does not decode")) from error
@@ -122,11 +121,12 @@ def compressed(
     context: Tensor | None = None,
     verify: bool = True,
     batch_size: int | None = None,
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Callable[[int, int], None] = lambda done, size: None,
 ) -> Compressed:
     """What `compress` makes, with a compiled codec, and how it went.
 
-    progress: called with the number of images done.
+    progress: called with the number of images done, and the bytes of a file of these alone, but
+        for their context.
     """
     assert isinstance(model, Dequantize)
     model._check(images)
@@ -138,7 +138,7 @@ def compressed(
     done = 0
     while done < len(values):
         done += encoder.step(values[done : done + most], None if given is None else given[done:])
-        progress(done)
+        progress(done, encoder.bytes())
     _push_context(encoder.stack, codec, kind, given)
     header = _HEADER.pack(
         *(MAGIC, VERSION, kind, codec.identity, codec.levels, *codec.shape),
@@ -160,8 +160,13 @@ class _Encoder:
         self.codec, self.verify = codec, verify
         self.stack = Stack(careful=True)
         self.plan: list[tuple[int, int]] = []
-        self.fallbacks = 0
+        self.done = self.fallbacks = 0
         self.need = float(codec.bits + HEADROOM)
+
+    def bytes(self) -> int:
+        """Of a file that ended here."""
+        parts = _HEADER.size + len(_plan_bytes(self.plan)) + _CHECK.size
+        return parts + self.stack.bits() // 8
 
     def step(self, images: Integers, given: Integers | None) -> int:
         """Push as many of the images as the stack has bits for; how many they were."""
@@ -179,7 +184,7 @@ class _Encoder:
                 self._planned(size)
                 return size
             size //= 2
-        self.stack.push(images[:1], np.full((1, *self.codec.shape), self.codec.levels))
+        _push_plain(self.stack, self.codec, images[0], self.done)
         self._planned(0)
         return 1
 
@@ -198,14 +203,31 @@ class _Encoder:
         return stack
 
     def _planned(self, size: int) -> None:
+        self.done += max(size, 1)
         if self.plan and self.plan[-1][0] == size:
             self.plan[-1] = size, self.plan[-1][1] + 1
         else:
             self.plan.append((size, 1))
 
 
-def _pop_plain(stack: Stack, codec: Codec) -> Integers:
-    return stack.pop(np.full((1, *codec.shape), codec.levels))
+def _push_plain(stack: Stack, codec: Codec, image: Integers, number: int) -> None:
+    masked = (image + _mask(codec, number)) % codec.levels
+    stack.push(masked, np.full(codec.shape, codec.levels))
+
+
+def _pop_plain(stack: Stack, codec: Codec, number: int) -> Integers:
+    masked = stack.pop(np.full(codec.shape, codec.levels))
+    return (masked - _mask(codec, number))[None] % codec.levels
+
+
+def _mask(codec: Codec, number: int) -> Integers:
+    """What is added to an image that is coded plainly, so that its bits look random.
+
+    They are what noise is made of next: those of an image as it is, much of it black, would make
+    noise that no model has seen. The raw stream of PCG64 is the same in every version of numpy.
+    """
+    raw = np.random.PCG64(number).random_raw(codec.size)
+    return (raw % np.uint64(codec.levels)).astype(np.int64).reshape(codec.shape)
 
 
 def reversed_sizes(plan: list[tuple[int, int]]) -> Iterator[int]:

@@ -33,9 +33,10 @@ class Curve(ABC):
     A curve that is not everywhere steeper than the grid is made so by 1/G of a straight line.
     """
 
-    def __init__(self, grid: Grid) -> None:
+    def __init__(self, grid: Grid, coarser: int = 0) -> None:
         self.grid = grid
-        self.step = 1 << grid.knot
+        self.knot = grid.knot + coarser
+        self.step = 1 << self.knot
 
     @abstractmethod
     def heights(self, knots: Integers, which: slice | Integers) -> Integers:
@@ -64,50 +65,52 @@ def along(stack: Stack, x: Integers, curve: Curve) -> Integers:
     which is −log2 of the slope.
     """
     check_range(x)
-    knots = x >> curve.grid.knot
-    low, size = _piece(curve, knots)
+    knots = x >> curve.knot
+    low = curve.heights(knots, slice(None))
+    size = curve.heights(knots + 1, slice(None)) - low
+    _check_pieces(size)
     y = np.empty_like(x)
     for part in chunks(stack, len(x)):
         t = (x[part] - knots[part] * curve.step) * size[part] + stack.pop(size[part])
         stack.push(t & (curve.step - 1), np.full(t.shape, curve.step))
-        y[part] = low[part] + (t >> curve.grid.knot)
+        y[part] = low[part] + (t >> curve.knot)
     return y
 
 
 def back_along(stack: Stack, y: Integers, curve: Curve) -> Integers:
     """x of `along`."""
     check_range(y)
-    knots = find(curve, y)
-    low, size = _piece(curve, knots)
+    knots, low, size = find(curve, y)
     x = np.empty_like(y)
     for part in list(chunks(stack, len(y)))[::-1]:
         steps = np.full(y[part].shape, curve.step)
-        t = ((y[part] - low[part]) << curve.grid.knot) + stack.pop(steps)
+        t = ((y[part] - low[part]) << curve.knot) + stack.pop(steps)
         offset = np.floor_divide(t, size[part])
         stack.push(t - offset * size[part], size[part])
         x[part] = knots[part] * curve.step + offset
     return x
 
 
-def _piece(curve: Curve, knots: Integers) -> tuple[Integers, Integers]:
-    """Where the pieces from these knots begin, and how high they are."""
-    low = curve.heights(knots, slice(None))
-    size = curve.heights(knots + 1, slice(None)) - low
-    if size.size and not (int(size.min()) >= 1 and int(size.max()) < LARGEST):
+def _check_pieces(size: Integers) -> None:
+    if size.size and not 1 <= int(size.min()) <= int(size.max()) < LARGEST:
         raise Unfit
-    return low, size
 
 
-def find(curve: Curve, y: Integers) -> Integers:
-    """κ with Y(κ) ≤ y < Y(κ + 1): the guess, and where it is wrong a bracket around it, halved."""
+def find(curve: Curve, y: Integers) -> tuple[Integers, Integers, Integers]:
+    """κ with Y(κ) ≤ y < Y(κ + 1), Y(κ) and how much higher Y(κ + 1) is.
+
+    The guess, and where it is wrong a bracket around it, halved.
+    """
     guess = np.nan_to_num(curve.guess(y) * (curve.grid.unit / curve.step))
     knots = np.floor(np.clip(guess, -(2.0**24), 2.0**24)).astype(np.int64)
-    every = slice(None)
-    wrong = (curve.heights(knots, every) > y) | (curve.heights(knots + 1, every) <= y)
-    which = wrong.nonzero()[0]
+    low, high = (curve.heights(knots + i, slice(None)) for i in (0, 1))
+    which = ((low > y) | (high <= y)).nonzero()[0]
     if len(which):
-        knots[which] = _bracketed(curve, y[which], knots[which], which)
-    return knots
+        knots[which] = right = _bracketed(curve, y[which], knots[which], which)
+        low[which], high[which] = (curve.heights(right + i, which) for i in (0, 1))
+    size = high - low
+    _check_pieces(size)
+    return knots, low, size
 
 
 def _bracketed(curve: Curve, y: Integers, start: Integers, which: Integers) -> Integers:
@@ -237,17 +240,18 @@ class LogitCurve(Curve):
 
 
 class SigmoidCurve(Curve):
-    """σ as a bijection of the whole numbers within ±16 onto those from 0 to 1.
+    """σ as a bijection of the whole numbers within ±32 onto those from 0 to 1.
 
     The straight line is a part of the curve here, so that it ends where it should: Y(κ) =
-    ⌊(U − 2M) σ + ½⌋ + κ + M for |κ| ≤ M, with M the knots up to 16. The margin of
-    `glowkit.bijections.Sigmoid`, which is there for rounding in float32, is left out.
+    ⌊(U − 2M) σ + ½⌋ + κ + M for |κ| ≤ M, with M the knots up to 32. There are a quarter as many
+    as elsewhere, so that the line takes little. The margin of `glowkit.bijections.Sigmoid`, which
+    is there for rounding in float32, is left out.
     """
 
-    FARTHEST = 16
+    FARTHEST = 32
 
     def __init__(self, grid: Grid) -> None:
-        super().__init__(grid)
+        super().__init__(grid, coarser=2)
         self.most = self.FARTHEST * grid.unit // self.step
 
     def heights(self, knots: Integers, which: slice | Integers) -> Integers:

@@ -82,7 +82,7 @@ class Coder(Protocol):
 
 
 class Words:
-    """The coder in Python, some 30 times slower. Its words are those of constriction's."""
+    """The coder in Python, some 40 times slower. Its words are those of constriction's."""
 
     def __init__(self, words: Sequence[int] = ()) -> None:
         self.bulk = [int(word) for word in words]
