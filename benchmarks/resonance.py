@@ -104,7 +104,8 @@ def _told(regions: Any, x: Any, m: Any, generator: Any) -> float:
 
     kept = regions.within(x)
     x, m = x[kept], m[kept]
-    drawn = regions.scale.undo(regions.background.sample(regions.scale.context(m), generator))
+    flow = regions.background[0]
+    drawn = regions.scale.undo(flow.sample(regions.scale.context(m), generator))
     both = torch.cat([x, drawn])
     true = torch.arange(len(both)) < len(x)
     half = torch.rand(len(both), generator=generator) < 0.5

@@ -20,9 +20,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"LEAST_STEPS": 10, "PASSES": 0, "STEPS": 1, "WIDTH": 8}.items():
         monkeypatch.setattr(sideband, name, value)
     for module in (sideband, anode, classifier):
-        monkeypatch.setattr(module, "FOLDS", 3)
+        monkeypatch.setattr(module, "FOLDS", 2)
     monkeypatch.setattr(anode, "STEPS", 10)
-    monkeypatch.setattr(classifier, "COPIES", 1)
     monkeypatch.setitem(classifier.SETTINGS, "max_iter", 3)
     monkeypatch.setattr(command, "TEST_BACKGROUND", 2000)
     monkeypatch.setattr(command, "TEST_SIGNAL", 500)
@@ -65,9 +64,16 @@ def test_a_file_with_truth(cli: Cli, table: Path, tmp_path: Path) -> None:
 
 def test_a_file_without_truth_says_nothing_of_it(cli: Cli, table: Path, tmp_path: Path) -> None:
     words = ["--mass", "m", "--signal", "0.45:0.55", "--features", "x1,x2", "--method", "cwola"]
+    words += ["--range", "0.1:0.9", "--scores", tmp_path / "s.csv"]
     outcome = cli("resonance", table, *words, "--out", tmp_path / "p.html")
     assert outcome.code == 0, outcome.err
     assert "Z = " in outcome.out
+    given = table.read_text().splitlines()[1:]
+    for line in (tmp_path / "s.csv").read_text().splitlines()[1:]:
+        row, m, _ = line.split(",")
+        assert float(given[int(row)].split(",")[0]) == pytest.approx(float(m))
+        assert 0.1 <= float(m) <= 0.9
+    assert "3,100 events" not in (tmp_path / "p.html").read_text()
     assert "SIC" not in outcome.out
     assert not re.search("max SIC|AUROC", (tmp_path / "p.html").read_text())
 
@@ -97,6 +103,8 @@ BAD = {
     "no numbers": ("{table} --mass m --signal low:high", "takes two numbers"),
     "one number": ("{table} --mass m --signal 0.5", "takes two numbers"),
     "window outside": ("{table} --mass m --signal 1.5:1.6", "reaches beyond the data"),
+    "empty range": ("{table} --mass m --signal 0.4:0.5 --range 2:3", "widen it"),
+    "no range": ("{table} --mass m --signal 0.4:0.5 --range 2", "--range takes two numbers"),
     "no method": ("{table} --mass m --signal 0.45:0.55 --method flow", "no method 'flow'"),
     "method twice": ("{table} --mass m --signal 0.4:0.6 --method cwola,cwola", "names one twice"),
     "labels as feature": (

@@ -25,7 +25,8 @@ from glowkit.training.passes import Captured, Loss, guarded
 from laws.table import BIJECTIONS, DENSITIES, Row, example, make
 
 DEVICE = "cuda"
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+if not torch.cuda.is_available():
+    pytest.skip("there is no CUDA device", allow_module_level=True)
 
 PRECISIONS = {torch.float64: 1e-9, torch.float32: 2e-4}
 """What results may differ by from the CPU's, in proportion: sums have other orders."""

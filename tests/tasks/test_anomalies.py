@@ -12,6 +12,7 @@ from glowkit.core.density import Generator
 from glowkit.densities import Dequantize, StandardLogistic, StandardNormal, Uniform
 from glowkit.tasks import AnomalyDetector, anomaly_scores
 from glowkit.tasks.anomalies import SCORES
+from glowkit.tasks.anomalies.complexity import complexities
 from glowkit.tasks.anomalies.dose import fit_kernels, fit_machine
 from glowkit.tasks.anomalies.statistics import Reading, costs, gradient_norms, latent_statistics
 
@@ -123,6 +124,14 @@ def test_the_same_draws_make_differences_exact() -> None:
     )
     assert not found.values["ratio"].any()
     torch.testing.assert_close(found.values["waic"], found.values["likelihood"])
+
+
+def test_complexity_is_what_likelihood_lacks_of_a_file() -> None:
+    model, images = made("glow"), noise_images(4)
+    found = anomaly_scores(model, images, usual_images(60, 3), ("likelihood", "complexity"))
+    bits, format = complexities(images, LEVELS)
+    assert torch.equal(found.values["complexity"], found.values["likelihood"] - bits)
+    assert sum(found.codecs.values()) == len(format)
 
 
 def test_waic_is_the_mean_and_the_variance_over_the_ensemble() -> None:

@@ -42,9 +42,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"LEAST_STEPS": 10, "PASSES": 0, "STEPS": 1, "WIDTH": 8}.items():
         monkeypatch.setattr(sideband, name, value)
     for module in (sideband, anode_file, classifier_file):
-        monkeypatch.setattr(module, "FOLDS", 3)
+        monkeypatch.setattr(module, "FOLDS", 2)
     monkeypatch.setattr(anode_file, "STEPS", 10)
-    monkeypatch.setattr(classifier_file, "COPIES", 1)
     monkeypatch.setitem(classifier_file.SETTINGS, "max_iter", 3)
     monkeypatch.setitem(classifier_file.SETTINGS, "max_leaf_nodes", 4)
 
@@ -238,12 +237,35 @@ def test_no_event_is_scored_by_what_it_trained(
     monkeypatch.setattr(classifier_file, "boosted", remember)
     monkeypatch.setattr(anode_file, "fit", fit)
     hunt_in(regions, method)
-    copies = 1 if method == "anode" else classifier_file.COPIES
     values = z if method == "anode" else regions.x
-    assert len(seen) == sideband.FOLDS * copies
+    assert len(seen) == sideband.FOLDS * sideband.HALVES
     for place, rows in enumerate(seen):
-        own = values[(regions.folds == place // copies), 3].tolist()
+        own = values[(regions.folds == place // sideband.HALVES), 3].tolist()
         assert not rows & set(own)
+
+
+@pytest.mark.usefixtures("quick")
+def test_no_event_beside_the_window_is_scored_by_a_flow_that_saw_it(
+    events: Events, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    regions = regions_of(events.x, events.m, WINDOW, generator=seeded())
+    z = regions.scale.features(regions.x)[0]
+    seen: list[set[float]] = []
+
+    def fit(model: Any, x: Tensor, *rest: Any, **options: Any) -> Any:
+        seen.append(set(x[:, 3].tolist()))
+        return fitting.fit(model, x, *rest, **options)
+
+    monkeypatch.setattr(sideband, "fit", fit)
+    flows = regions.background
+    middle = torch.full_like(regions.m, 0.5)
+    ours = regions.held_out_log_background(middle)
+    c, ladj = regions.scale.context(middle), regions.scale.features(regions.x)[1]
+    for half, (flow, rows) in enumerate(zip(flows, seen, strict=True)):
+        own = regions.halves == half
+        assert not rows & set(z[own, 3].tolist())
+        assert not rows & set(z[regions.inside, 3].tolist())
+        assert torch.allclose(ours[own], flow.log_prob(z[own], c[own]).double() + ladj[own])
 
 
 @pytest.mark.usefixtures("quick")
@@ -267,7 +289,6 @@ def test_a_scan_counts_its_tries(events: Events) -> None:
 
 def test_classifiers_find_a_strong_signal(monkeypatch: pytest.MonkeyPatch) -> None:
     """With true background for a reference; the flow's part is in the slow test."""
-    monkeypatch.setattr(classifier_file, "COPIES", 1)
     monkeypatch.setitem(classifier_file.SETTINGS, "max_iter", 20)
     monkeypatch.setitem(classifier_file.SETTINGS, "learning_rate", 0.2)
     strong = synthetic(seeded(), background=10_000, signal=200)

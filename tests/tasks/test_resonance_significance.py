@@ -112,6 +112,9 @@ def test_too_few_events_beside_the_window_are_not_fitted() -> None:
     _, m = draw_background(4000, torch.Generator().manual_seed(0))
     kept = torch.zeros_like(m, dtype=torch.bool)
     kept[:15] = True
+    narrow = (m > 0.1) & (m < 0.2)  # enough events, in too few bins
+    for chosen in (kept, narrow):
+        assert math.isnan(bump_hunt(m, chosen, WINDOW, 0.001, 0.0).expected)
     excess = bump_hunt(m, kept, WINDOW, 0.001, 0.0)
     assert math.isnan(excess.expected)
     assert math.isnan(excess.significance)

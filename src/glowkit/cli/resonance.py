@@ -51,6 +51,10 @@ def resonance(
     inject: Annotated[
         int | None, typer.Option(min=0, help="Synthetic events of signal; 250 by default.")
     ] = None,
+    within: Annotated[
+        str | None,
+        typer.Option("--range", metavar="FROM:TO", help="Leave out events of other masses."),
+    ] = None,
     scan: Annotated[
         bool, typer.Option("--scan", help="Search windows all over the range, each anew.")
     ] = False,
@@ -79,8 +83,11 @@ def resonance(
     methods = _methods(method)
     generator = torch.Generator().manual_seed(seed)
     events, window = _open(data, mass, signal, features, truth, inject, generator)
+    rows = torch.arange(len(events))
+    if within is not None:
+        events, rows = _limited(events, *_ends("--range", within))
     regions = regions_of(events.x, events.m, window, events.names, generator)
-    found = Findings(data, events, regions, seed)
+    found = Findings(data, events, rows, regions, seed)
     _say_dropped(regions)
     _hunt(found, methods)
     _judge(found, generator)
@@ -129,7 +136,7 @@ def _open(
             truth=truth,
         )
         count = SIGNAL_EVENTS if inject is None else inject
-        window = WINDOW if signal is None else _window(signal)
+        window = WINDOW if signal is None else _ends("--signal", signal)
         return synthetic(generator, signal=count), window
     refuse_given("signal is put into synthetic events only", inject=inject)
     if mass is None or signal is None:
@@ -137,19 +144,30 @@ def _open(
             f"a search of {data} needs --mass COLUMN and --signal FROM:TO, where to look"
         )
     chosen = None if features is None else [word.strip() for word in features.split(",")]
-    window = _window(signal)
+    window = _ends("--signal", signal)
     return read_events(Path(data), mass, chosen, truth), window
 
 
-def _window(text: str) -> tuple[float, float]:
-    ends = text.split(":")
+def _ends(option: str, text: str) -> tuple[float, float]:
     try:
-        low, high = map(float, ends)
+        low, high = map(float, text.split(":"))
     except ValueError:
         low = high = math.nan
     if not (math.isfinite(low) and math.isfinite(high)):
-        raise GlowkitError(f"--signal takes two numbers, such as 0.45:0.55, not {text}")
+        raise GlowkitError(f"{option} takes two numbers, such as 0.45:0.55, not {text}")
     return low, high
+
+
+def _limited(events: "Events", low: float, high: float) -> "tuple[Events, torch.Tensor]":
+    """The events of these masses, and which they were."""
+    from dataclasses import replace
+
+    kept = ~((events.m < low) | (events.m > high))  # NaN stays, to be refused
+    if not kept.any():
+        raise GlowkitError(f"no event has {events.mass} in --range {low:g}:{high:g}; widen it")
+    truth = None if events.truth is None else events.truth[kept]
+    limited = replace(events, x=events.x[kept], m=events.m[kept], truth=truth)
+    return limited, kept.nonzero().flatten()
 
 
 def _say_dropped(regions: "Regions") -> None:
@@ -249,13 +267,13 @@ def _print(found: Findings) -> None:
 
 
 def _write_scores(found: Findings, path: Path) -> None:
-    """A row for each event given, in its order."""
+    """A line for each event, and its row in the file."""
     from glowkit.system.files import write_atomically
 
     written = io.StringIO()
     table = csv.writer(written, lineterminator="\n")
     table.writerow(["row", found.events.mass, *found.hunts])
     columns = [hunt.scores.tolist() for hunt in found.hunts.values()]
-    for row, m in enumerate(found.events.m.tolist()):
-        table.writerow([row, f"{m:.9g}", *(f"{one[row]:.6g}" for one in columns)])
+    for row, m, *own in zip(found.rows.tolist(), found.events.m.tolist(), *columns, strict=True):
+        table.writerow([row, f"{m:.9g}", *(f"{score:.6g}" for score in own)])
     write_atomically(path, written.getvalue().encode())

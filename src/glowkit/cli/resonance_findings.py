@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from glowkit.data.resonance import Events
     from glowkit.tasks.resonance import Excess, Hunt, Regions, Scan, SignificanceImprovement
 
@@ -13,11 +15,13 @@ if TYPE_CHECKING:
 class Findings:
     """What a search found: by method, excesses; and what its scores are worth, where that is known.
 
-    judged: how many events of background the curves are of, and the fewest that a cut keeps.
+    rows: where the events were in the data. judged: how many events of background the curves are
+    of, and the fewest that a cut keeps.
     """
 
     data: str
     events: "Events"
+    rows: "Tensor"
     regions: "Regions"
     seed: int
     hunts: "dict[str, Hunt]" = field(default_factory=dict)

@@ -2,7 +2,7 @@
 
 import os
 import time
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -163,6 +163,10 @@ def train(
     held = len(images.splits["train"])
     if planned.training.batch_size > held:
         warn(f"note: a batch of {planned.training.batch_size} is all of the {held} there are")
+    if images.things == "rows" and held < FEW_ROWS and not (resume or config):
+        # The best weights come early and soon are past: every evaluation that was asked for counts.
+        often = planned.training.minutes is not None
+        planned = replace(planned, training=replace(planned.training, whole_evaluations=often))
     if images.things == "rows" and held < FEW_ROWS and not planned.training.noise:
         warn(f"note: {held} rows are soon learned by heart; --noise 0.2 works against that")
     if not as_json:

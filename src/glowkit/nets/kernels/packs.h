@@ -136,7 +136,8 @@ static void pack_rounded(void *data, long job) {
   const long n = s->hidden, size[3] = {p->wide, p->wide, p->seen3};
   const long step[3] = {p->seen1, p->wide, p->wide};
   float *rows_of[3] = {to->rows1, to->rows2, to->rows3};
-  float *forward[3] = {to->first, to->second, to->third}, *back[3] = {to->back1, to->back2, to->back3};
+  float *forward[3] = {to->first, to->second, to->third};
+  float *back[3] = {to->back1, to->back2, to->back3};
   if (job > 2) return;
   bfloat *rows = (bfloat *)rows_of[job];
   for (long i = 0; i < size[job]; i++) {

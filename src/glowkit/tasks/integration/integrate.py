@@ -145,7 +145,7 @@ def integrate(
         GlowkitError: for a function that gives what is not finite or not one number a point, or is
             0 at the first 100,000 points; for bounds that are none; for too few calls.
 
-    Cost: about 40 µs a call of f on one core of a CPU, in 4 dimensions: it pays where f does not
+    Cost: about 50 µs a call of f on one core of a CPU, in 4 dimensions: it pays where f does not
     factorise, and is not much cheaper than that. Source: Müller et al. 2019; i-flow, Gao et al.
     2020; MadNIS, Heimel et al. 2023.
 

@@ -3,21 +3,23 @@
 import torch
 from torch import Tensor
 
-from glowkit.tasks.resonance.classifier import FoldClassifiers, classify
-from glowkit.tasks.resonance.sideband import Regions
+from glowkit.tasks.resonance.classifier import Classifiers, classify
+from glowkit.tasks.resonance.sideband import HALVES, Regions
 
 OVERSAMPLING = 4
 """Samples of background for each event in the window."""
 
 
-def cathode(regions: Regions, generator: torch.Generator) -> FoldClassifiers:
+def cathode(regions: Regions, generator: torch.Generator) -> Classifiers:
     """Data in the window against samples of p̂_b(x | m), the side bands' density interpolated.
 
     Source: Hallin et al. 2021, section III. Departures: boosted trees in place of a network, which
-    features without use do not harm; k folds in place of halves.
+    features without use do not harm; k folds in place of halves of the window; the side bands in
+    halves, which are in whole there.
     """
-    reference, _ = regions.sample_background(template_size(regions), generator)
-    return classify(regions, reference, None, generator)
+    size = template_size(regions)
+    drawn = [regions.sample_background(size, half, generator)[0] for half in range(HALVES)]
+    return classify(regions, drawn, generator)
 
 
 def template_size(regions: Regions) -> int:
@@ -25,15 +27,15 @@ def template_size(regions: Regions) -> int:
     return OVERSAMPLING * int(regions.inside.sum())
 
 
-def idealised(regions: Regions, generator: torch.Generator, background: Tensor) -> FoldClassifiers:
+def idealised(regions: Regions, generator: torch.Generator, background: Tensor) -> Classifiers:
     """CATHODE with true events of background (K, D) for its samples: the best that it could do.
 
     Source: Hallin et al. 2021, section IV ("idealized anomaly detector").
     """
-    return classify(regions, background[regions.within(background)], None, generator)
+    return classify(regions, [background[regions.within(background)]] * HALVES, generator)
 
 
-def cwola(regions: Regions, generator: torch.Generator) -> FoldClassifiers:
+def cwola(regions: Regions, generator: torch.Generator) -> Classifiers:
     """Data in the window against data beside it, as many widths on either side: no flow at all.
 
     Either side has half of the weight, so that what changes linearly with m is the same on average.
@@ -43,4 +45,5 @@ def cwola(regions: Regions, generator: torch.Generator) -> FoldClassifiers:
     beside = regions.beside
     below = regions.m[beside] < regions.window[0]
     weights = torch.where(below, 1 / below.sum(), 1 / (~below).sum()).double()
-    return classify(regions, regions.x[beside], regions.folds[beside], generator, weights)
+    reference = regions.x[beside]
+    return classify(regions, [reference] * HALVES, generator, regions.folds[beside], weights)

@@ -9,9 +9,6 @@ from torch import Tensor
 
 from glowkit.tasks.resonance.sideband import FOLDS, Regions
 
-COPIES = 2
-"""Classifiers a fold, of different seeds, whose scores are averaged."""
-
 SETTINGS: dict[str, Any] = {
     "max_iter": 80,
     "learning_rate": 0.06,
@@ -27,66 +24,67 @@ worth more than any other setting."""
 
 
 @dataclass(frozen=True)
-class FoldClassifiers:
-    """Boosted trees, `COPIES` for each fold; those of a fold were not trained on its events.
+class Classifiers:
+    """Boosted trees for each fold and half, [fold][half], not trained on the events of either.
 
     A score is ln p/(1 − p), averaged over classifiers: with both classes of equal weight, it
     estimates ln of the ratio of their densities.
     """
 
-    by_fold: Sequence[Sequence[Any]]
+    trained: Sequence[Sequence[Any]]
 
     def held_out(self, regions: Regions) -> Tensor:
-        """Scores of the regions' own events, (N,), each by its fold's classifiers."""
+        """Scores of the regions' own events, (N,), each by its fold's and half's classifier."""
         scores = torch.empty(len(regions.m), dtype=torch.float64)
-        for fold, trained in enumerate(self.by_fold):
-            own = regions.folds == fold
-            scores[own] = _mean_logit(trained, regions.x[own])
+        for fold, of_fold in enumerate(self.trained):
+            for half, one in enumerate(of_fold):
+                own = (regions.folds == fold) & (regions.halves == half)
+                scores[own] = logits(one, regions.x[own])
         return scores
 
     def __call__(self, x: Tensor, m: Tensor) -> Tensor:
         """Scores of other events, (N,), by all classifiers; m has no part in them."""
-        return torch.stack([_mean_logit(trained, x) for trained in self.by_fold]).mean(0)
+        each = [logits(one, x) for of_fold in self.trained for one in of_fold]
+        return torch.stack(each).mean(0)
 
 
-def _mean_logit(trained: Sequence[Any], x: Tensor) -> Tensor:
+def logits(trained: Any, x: Tensor) -> Tensor:
+    """ln p/(1 − p) of x (N, D), (N,) float64."""
     if not len(x):
         return x.new_empty(0)
-    each = [torch.from_numpy(one.decision_function(x.numpy())) for one in trained]
-    return torch.stack(each).mean(0)
+    return torch.from_numpy(trained.decision_function(x.numpy()))
 
 
 def classify(
     regions: Regions,
-    reference: Tensor,
-    folds: Tensor | None,
+    references: Sequence[Tensor],
     generator: torch.Generator,
+    folds: Tensor | None = None,
     weights: Tensor | None = None,
-) -> FoldClassifiers:
-    """Train classifiers of the window's events against a reference (K, D) that has no signal.
+) -> Classifiers:
+    """Train classifiers of the window's events against references without signal, one a half.
 
-    If the reference follows the background's density in the window, the best such classifier orders
-    events as the best one of signal against background does: the ratio of densities p_data / p_b is
-    1 + s (p_s / p_b − 1), for a share s of signal (Metodiev, Nachman and Thaler 2017, section 2).
+    If a reference (K, D) follows the background's density in the window, the best such classifier
+    orders events as the best one of signal against background does: the ratio of densities
+    p_data / p_b is 1 + s (p_s / p_b − 1), for a share s of signal (Metodiev, Nachman and Thaler
+    2017, section 2).
 
-    folds: of the reference's events, where they are the data's own, so that each is left out of
-    its fold; None where they are not. weights: of the reference's events among themselves. Both
-    classes have equal weight in all. Cost: `FOLDS` · `COPIES` boosted classifiers.
+    references: for each half, what was made without it. folds: of a reference's events, (K,), where
+    they are the data's own, so that each is left out of its fold. weights: (K,), of a reference's
+    events among themselves. Both classes have equal weight in all. Cost: a boosted classifier for
+    each fold and half.
     """
-    signal_region = regions.x[regions.inside]
-    own = regions.folds[regions.inside]
-    weights = torch.ones(len(reference), dtype=torch.float64) if weights is None else weights
-    trained = []
-    for fold in range(FOLDS):
+    signal_region, own = regions.x[regions.inside], regions.folds[regions.inside]
+
+    def trained(fold: int, reference: Tensor) -> Any:
         data = signal_region[own != fold]
-        chosen = slice(None) if folds is None else folds != fold
-        against, weight = reference[chosen], weights[chosen]
-        weight = weight * (len(data) / weight.sum())
-        x = torch.cat([data, against])
-        y = torch.arange(len(x)) < len(data)
-        w = torch.cat([torch.ones(len(data), dtype=torch.float64), weight])
-        trained.append([boosted(x, y, w, generator) for _ in range(COPIES)])
-    return FoldClassifiers(trained)
+        chosen = torch.ones(len(reference), dtype=torch.bool) if folds is None else folds != fold
+        weight = (torch.ones(len(reference)) if weights is None else weights)[chosen].double()
+        x = torch.cat([data, reference[chosen]])
+        w = torch.cat([torch.ones(len(data)).double(), weight * (len(data) / weight.sum())])
+        return boosted(x, torch.arange(len(x)) < len(data), w, generator)
+
+    return Classifiers([[trained(fold, one) for one in references] for fold in range(FOLDS)])
 
 
 def supervised(x: Tensor, truth: Tensor, generator: torch.Generator) -> Callable[[Tensor], Tensor]:
@@ -95,8 +93,8 @@ def supervised(x: Tensor, truth: Tensor, generator: torch.Generator) -> Callable
     No method: a search has no labels. It says what the classifier itself cannot see.
     """
     weights = torch.where(truth, 1 / truth.sum(), 1 / (~truth).sum()).double() * len(truth)
-    trained = [boosted(x, truth, weights, generator)]
-    return lambda others: _mean_logit(trained, others)
+    trained = boosted(x, truth, weights, generator)
+    return lambda others: logits(trained, others)
 
 
 def boosted(x: Tensor, y: Tensor, weights: Tensor, generator: torch.Generator) -> Any:

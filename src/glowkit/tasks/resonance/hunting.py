@@ -28,7 +28,7 @@ class Scorer(Protocol):
         """Scores of the events it was trained on, (N,), by models that did not see them."""
 
     def __call__(self, x: Tensor, m: Tensor) -> Tensor:
-        """Scores of other events in the window, (N,); −∞ where none can be given."""
+        """Scores of other events, (N,), in the window and within the side bands' extremes."""
 
 
 Method = Callable[[Regions, torch.Generator], Scorer]
@@ -89,8 +89,8 @@ def hunt(
     Raises:
         GlowkitError: for a method that does not exist, or events that no search can be made with.
 
-    Cost: of cathode, anode and density, 7 passes of training over the side bands (40 seconds on one
-    core for 110,000 events of 4 features); then 10 boosted classifiers, or 5 short trainings.
+    Cost: of cathode, anode and density, 8 passes of training over the side bands (40 seconds on one
+    core for 110,000 events of 4 features); then 8 boosted classifiers, or 8 short trainings.
     """
     return hunt_in(regions_of(x, m, window, names, generator), method)
 

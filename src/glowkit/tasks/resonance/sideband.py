@@ -20,14 +20,17 @@ from glowkit.tasks.resonance.significance import Window
 LEAST_EVENTS = 100
 """In the window, and in either side band."""
 
-FOLDS = 5
-"""No event is scored by a model that was trained on it: each is left to one fold's."""
+FOLDS, HALVES = 4, 2
+"""No event is scored by what was trained on it: each belongs to a fold and to a half. What learns
+the window's events leaves out a fold, and what learns the side bands a half. Were the side bands'
+events scored by a flow that saw them, it would foretell their chance excesses, so that scores would
+be high where they lack events by chance, and the window seem to have too many there."""
 
 STEPS, WIDTH, BINS = 6, 48, 8
 """Of the flows: couplings, units of their conditioners' layers, and bins of their splines."""
 
-PASSES, LEAST_STEPS = 7, 600
-"""Over the side bands in training; and steps, where there are few events."""
+PASSES, LEAST_STEPS = 8, 450
+"""Over a half of the side bands in training; and steps, where there are few events."""
 
 RATE = 2e-3
 
@@ -37,8 +40,8 @@ class Regions:
     """The events of a search, and what each is used for; made by `regions_of`.
 
     x (N, D) and m (N,): all events that are used. rows (N,): where they were in what was given.
-    inside (N,) bool: in the window. folds (N,): of each event, the model that scores it, never
-    trained on it. low, high (D,): the least and greatest of each feature in the side bands.
+    inside (N,) bool: in the window. folds, halves (N,): of each event, which models score it,
+    never trained on it. low, high (D,): the least and greatest of each feature in the side bands.
     dropped: events not within them, in the window and outside, which are not used. seed: of all
     randomness.
     """
@@ -50,6 +53,7 @@ class Regions:
     rows: Tensor
     inside: Tensor
     folds: Tensor
+    halves: Tensor
     low: Tensor
     high: Tensor
     dropped: tuple[int, int]
@@ -76,35 +80,49 @@ class Regions:
         return Scale.of(self)
 
     @cached_property
-    def background(self) -> Fitted:
-        """p̂_b(x | m): a conditional flow of the side bands. Trained when first asked for."""
-        outside = ~self.inside
-        z, c = self.scale.features(self.x[outside])[0], self.scale.context(self.m[outside])
-        steps = max(LEAST_STEPS, math.ceil(PASSES * len(z) / BATCH))
+    def background(self) -> tuple[Fitted, ...]:
+        """p̂_b(x | m), a conditional flow of the side bands without a half, for each half.
+
+        Trained when first asked for.
+        """
         generator = self.generator(1)
-        return fit(conditional_flow(z.shape[1], generator), z, c, steps, RATE, generator)
+        return tuple(self._without(half, generator) for half in range(HALVES))
+
+    def _without(self, half: int, generator: torch.Generator) -> Fitted:
+        chosen = ~self.inside & (self.halves != half)
+        z, c = self.scale.features(self.x[chosen])[0], self.scale.context(self.m[chosen])
+        steps = max(LEAST_STEPS, math.ceil(PASSES * len(z) / BATCH))
+        flow = conditional_flow(z.shape[1], generator)
+        return fit(flow, z, c, steps, RATE, generator, best=2)
 
     def log_background(self, x: Tensor, m: Tensor) -> Tensor:
-        """ln p̂_b(x | m) in the features' own units, (N,) nats; −∞ beyond the side bands' extremes.
+        """ln of the mean p̂_b(x | m), in the features' own units, (N,) nats, of x within bounds.
 
-        Between the side bands in m the flow interpolates. Costs one pass of each of its models.
+        Between the side bands in m the flows interpolate. Costs a pass of each of their models.
         """
-        log_p = torch.full((len(x),), -torch.inf, dtype=x.dtype)
-        within = self.within(x)
-        z, ladj = self.scale.features(x[within])
-        if len(z):
-            log_p[within] = (
-                self.background.log_prob(z, self.scale.context(m[within])).double() + ladj
-            )
-        return log_p
+        z, ladj = self.scale.features(x)
+        c = self.scale.context(m)
+        each = torch.stack([flow.log_prob(z, c) for flow in self.background])
+        return each.double().logsumexp(0) - math.log(HALVES) + ladj
 
-    def sample_background(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def held_out_log_background(self, m: Tensor) -> Tensor:
+        """ln p̂_b(x | m) of the regions' own events, each by the flow without its half; m (N,)."""
+        z, ladj = self.scale.features(self.x)
+        c = self.scale.context(m)
+        for half, flow in enumerate(self.background):
+            own = self.halves == half
+            ladj[own] += flow.log_prob(z[own], c[own]).double()
+        return ladj
+
+    def sample_background(
+        self, count: int, half: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
         """Events of background as the side bands foretell them in the window: x (K, D) and m (K,).
 
-        m from a kernel density estimate of the window's, then x ~ p̂_b(x | m).
+        m from a kernel density estimate of the window's, then x ~ p̂_b(x | m), without that half.
         """
         m = resample(self.m[self.inside], self.window, count, generator)
-        z = self.background.sample(self.scale.context(m), generator)
+        z = self.background[half].sample(self.scale.context(m), generator)
         return self.scale.undo(z), m
 
 
@@ -143,9 +161,12 @@ def regions_of(
     dropped = int((~within & inside).sum()), int((~within & ~inside).sum())
     rows = torch.nonzero(within).flatten()
     seed = int(torch.randint(2**31, (), generator=generator))
-    folds = torch.randint(FOLDS, (len(rows),), generator=torch.Generator().manual_seed(seed))
+    parts = torch.randint(
+        FOLDS * HALVES, (len(rows),), generator=torch.Generator().manual_seed(seed)
+    )
+    folds, halves = parts // HALVES, parts % HALVES
     found = Regions(
-        x[rows], m[rows], window, names, rows, inside[rows], folds, low, high, dropped, seed
+        x[rows], m[rows], window, names, rows, inside[rows], folds, halves, low, high, dropped, seed
     )
     _check_counts(found.m, window, f" after {sum(dropped)} were dropped" if sum(dropped) else "")
     return found

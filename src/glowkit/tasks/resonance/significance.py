@@ -190,7 +190,9 @@ def significance_of(observed: int, expected: float, uncertainty: float) -> float
 
 BINS = 40  # of the whole range, about
 DEGREE = 3  # of ln rate; see `smooth_background`
-LEAST_FITTED = 20  # events in the side bands
+LEAST_FITTED, LEAST_BINS = 20, 2 * (DEGREE + 1)
+"""Events in the side bands, and bins that hold any: fewer do not decide a curve of this degree."""
+
 _TURNS = 100
 
 
@@ -237,10 +239,10 @@ def smooth_background(
     linear in three functions) for a mass that an energy of collisions bounds; ours needs none, and
     holds exponentials, which fall likewise, exactly. Returns the counts (K,), the variance of their
     sum inside the window, from the Fisher information, and the p-value of the fit's deviance
-    outside as χ²; NaN where fewer than `LEAST_FITTED` events are outside.
+    outside as χ²; NaN where too little is outside to fit.
     """
     nothing = np.full(len(counts), np.nan)
-    if counts[~inside].sum() < LEAST_FITTED:
+    if counts[~inside].sum() < LEAST_FITTED or (counts[~inside] > 0).sum() < LEAST_BINS:
         return nothing, math.nan, math.nan
     middle, widths = (edges[1:] + edges[:-1]) / 2, np.diff(edges)
     t = (2 * middle - edges[0] - edges[-1]) / (edges[-1] - edges[0])
@@ -260,8 +262,9 @@ def smooth_background(
         information = b.T @ (rate[:, None] * b)
         step = np.linalg.solve(information, b.T @ (n - rate))
         share = 1.0
-        while (new := loss(theta + share * step)) > current + 1e-12 * abs(current):
-            share /= 2
+        with np.errstate(over="ignore"):  # a step too long, which is then shortened
+            while (new := loss(theta + share * step)) > current + 1e-12 * abs(current):
+                share /= 2
         theta = theta + share * step
         if current - new < 1e-10 * (1 + abs(new)):
             break
@@ -269,9 +272,9 @@ def smooth_background(
     rates = size * np.exp(basis @ theta)
     slope = rates[inside] @ basis[inside]
     variance = float(slope @ np.linalg.solve(information, slope))
-    deviance = 2 * (np.where(n > 0, n * np.log(np.maximum(n, 1) / rates[~inside]), 0.0) - n)
-    deviance = float((deviance + 2 * rates[~inside]).sum())
-    return rates, variance, _chi_squared_p(deviance, len(n) - DEGREE - 1)
+    wanted = np.maximum(rates[~inside], 1e-300)
+    each = np.where(n > 0, n * np.log(np.maximum(n, 1) / wanted), 0.0) - n + wanted
+    return rates, variance, _chi_squared_p(2 * float(each.sum()), len(n) - DEGREE - 1)
 
 
 def _chi_squared_p(value: float, freedom: int) -> float:
