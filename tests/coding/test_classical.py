@@ -10,6 +10,7 @@ from PIL import Image
 
 from benchmarks import compression
 from coding.models import digits
+from glowkit.tasks.coding import classical
 from glowkit.tasks.coding.classical import classical_bits, codecs, sheet
 
 ROOT = Path(__file__).parents[2]
@@ -37,17 +38,19 @@ def test_sizes_are_of_files() -> None:
         assert 0 < on_one < each
 
 
-def test_images_that_these_codecs_do_not_take() -> None:
+def test_images_that_these_codecs_do_not_take(monkeypatch: pytest.MonkeyPatch) -> None:
     assert classical_bits(torch.zeros(2, 2, 4, 4, dtype=torch.uint8), 256) == {}
     assert classical_bits(torch.zeros(2, 1, 4, 4, dtype=torch.int32), 300) == {}
-    tall = torch.zeros(9, 1, 6000, 1, dtype=torch.uint8)
-    assert classical_bits(tall, 256)["PNG"][1] is None
-    assert classical_bits(tall.view(3, 1, 18000, 1), 256) == {}
+    monkeypatch.setattr(classical, "LARGEST_SIDE", 16)
+    images, _ = digits(5)
+    assert classical_bits(images, 17)["PNG"][1] is None
+    assert classical_bits(torch.zeros(1, 1, 17, 2, dtype=torch.uint8), 17) == {}
 
 
+@pytest.mark.slow
 def test_the_benchmark(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "compression.png"
-    compression.main(str(ROOT / "examples" / "digits"), "digits", "10", str(out))
+    compression.main(str(ROOT / "examples" / "digits"), "digits", "5", str(out))
     with Image.open(out) as drawn:
         assert drawn.size == (800, 450)
-    assert "| 10 |" in capsys.readouterr().out
+    assert "| 5 |" in capsys.readouterr().out

@@ -1,6 +1,7 @@
 """Bijections on whole numbers: a table from each class to its exact form."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -149,7 +150,7 @@ def _chain(chain: Chain, grid: Grid, book: Book) -> IntegerMap:
 def _moved(bijection: Bijection, grid: Grid, book: Book) -> IntegerMap:
     if isinstance(bijection, of.Permute):
         book.note("indices", bijection.indices.cpu().numpy())
-    return Moved(bijection)
+    return Moved(deepcopy(bijection).cpu())
 
 
 def _actnorm(layer: of.Actnorm, grid: Grid, book: Book) -> IntegerMap:
