@@ -134,6 +134,16 @@ def test_what_is_no_whole_file(data: bytes, sentence: str) -> None:
         decompress(glowkit.load(FILES["digits"][0]), data)
 
 
+def test_a_plan_that_asks_for_too_much_is_refused() -> None:
+    model = glowkit.load(FILES["digits"][0])
+    with pytest.raises(GlowkitError, match="plan is not of its images"):
+        decompress(model, resealed(DIGITS[:48] + b"\xff\xff\xff\xff\x0f\x01" + DIGITS[50:]))
+    count = struct.pack("<I", 1 << 28)
+    large = DIGITS[:39] + count + DIGITS[43:48] + b"\x80\x80\x80\x80\x01\x01" + DIGITS[-4:]
+    with pytest.raises(GlowkitError, match="batches are too large"):
+        decompress(model, resealed(large))
+
+
 def test_another_model_is_refused() -> None:
     for other in (glowkit.load(FILES["curves"][0]), trained(glow())):
         with pytest.raises(GlowkitError, match="with another model"):

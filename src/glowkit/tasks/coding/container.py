@@ -30,6 +30,9 @@ HEADROOM = 6
 """Bits a dimension that coding takes beside those of dequantization, before any was seen."""
 
 ELEMENTS, MOST_AT_ONCE = 1 << 15, 256
+MOST_ELEMENTS = 1 << 27
+"""Of a batch: a file that asks for more, and for the memory it takes, is damaged."""
+
 _DIGIT = 1 << 16
 _DAMAGED = "this compressed file is damaged: {}; use another copy"
 
@@ -93,6 +96,8 @@ def decompress(model: Density, data: bytes) -> tuple[Tensor, Tensor | None]:
     codec = Codec.compile(model, header.bits)
     if header.identity != codec.identity or header.shape != codec.shape:
         raise GlowkitError("these images were compressed with another model; give the one used")
+    if max(size for size, _ in plan) * codec.size > MOST_ELEMENTS:
+        raise GlowkitError(_DAMAGED.format("its batches are too large"))
     try:
         stack = Stack(Constriction(words) if fast_coder() else Words(words.tolist()))
         given = _pop_context(stack, codec, header)
@@ -134,7 +139,8 @@ def compressed(
     given, kind = _context(codec, model, context, len(images))
     values = images.cpu().numpy().astype(np.int64)
     encoder = _Encoder(codec, verify)
-    most = batch_size or max(1, min(MOST_AT_ONCE, ELEMENTS // codec.size))
+    most = batch_size or min(MOST_AT_ONCE, ELEMENTS // codec.size)
+    most = max(1, min(most, MOST_ELEMENTS // codec.size))
     done = 0
     while done < len(values):
         done += encoder.step(values[done : done + most], None if given is None else given[done:])
