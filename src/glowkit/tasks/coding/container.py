@@ -94,7 +94,9 @@ def decompress(model: Density, data: bytes) -> tuple[Tensor, Tensor | None]:
     """
     header, plan, words = _parsed(data)
     codec = Codec.compile(model, header.bits)
-    if header.identity != codec.identity or header.shape != codec.shape:
+    kind = LABELS if codec.classes else VECTORS if codec.features else NONE
+    made_with = codec.identity, codec.shape, codec.levels, kind
+    if (header.identity, header.shape, header.levels, header.kind) != made_with:
         raise GlowkitError("these images were compressed with another model; give the one used")
     if max(size for size, _ in plan) * codec.size > MOST_ELEMENTS:
         raise GlowkitError(_DAMAGED.format("its batches are too large"))
@@ -293,7 +295,7 @@ def _parsed(data: bytes) -> tuple[_Header, list[tuple[int, int]], Any]:
     header = _Header(kind, identity, levels, tuple(shape), count, bits, checksum)
     plan, at = _plan_of(body, _HEADER.size, count)
     rest_size = len(body) - at
-    if rest_size % 4 or kind not in (NONE, LABELS, VECTORS) or not plan:
+    if rest_size % 4 or not plan:
         raise GlowkitError(_DAMAGED.format("its parts do not fit together"))
     if not LEAST_BITS <= bits <= MOST_BITS:
         raise GlowkitError(_DAMAGED.format("its header holds what cannot be"))
