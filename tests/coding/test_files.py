@@ -15,7 +15,8 @@ import glowkit
 from coding.decodes import FILES, HERE
 from coding.models import digits, glow, trained
 from glowkit.core import GlowkitError
-from glowkit.tasks.coding.container import MAGIC, compress, decompress
+from glowkit.tasks.coding.container import compress, decompress
+from glowkit.tasks.coding.header import MAGIC
 
 DIGITS = (HERE / "files" / "digits.glwk").read_bytes()
 

@@ -1,10 +1,8 @@
 """Files of compressed images: bytes that say whose they are, and whether they are whole."""
 
-import struct
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,18 +11,23 @@ from torch import Tensor
 from glowkit.core import Density, GlowkitError
 from glowkit.core.density import check_context
 from glowkit.densities import Dequantize, WithLabels, WithVectors
-from glowkit.tasks.coding.codec import LEAST_BITS, MOST_BITS, Codec
+from glowkit.tasks.coding.codec import Codec
 from glowkit.tasks.coding.functions import Integers
 from glowkit.tasks.coding.grid import FRACTION
+from glowkit.tasks.coding.header import (
+    CHECK,
+    DAMAGED,
+    HEADER,
+    LABELS,
+    MAGIC,
+    NONE,
+    VECTORS,
+    VERSION,
+    Header,
+    parsed,
+    plan_bytes,
+)
 from glowkit.tasks.coding.stack import Constriction, Stack, TooFewBits, Unfit, Words, fast_coder
-
-MAGIC = b"GLWK"
-VERSION = 1
-_HEADER = struct.Struct("<4sHB16sIIIIIBI")
-"""Magic, version, kind of context, identity, levels, C, H, W, images, bits, CRC of the images."""
-
-_CHECK = struct.Struct("<I")
-NONE, LABELS, VECTORS = range(3)
 
 HEADROOM = 6
 """Bits a dimension that coding takes beside those of dequantization, before any was seen."""
@@ -34,7 +37,6 @@ MOST_ELEMENTS = 1 << 27
 """Of a batch: a file that asks for more, and for the memory it takes, is damaged."""
 
 _DIGIT = 1 << 16
-_DAMAGED = "this compressed file is damaged: {}; use another copy"
 
 
 @dataclass(frozen=True)
@@ -92,14 +94,14 @@ def decompress(model: Density, data: bytes) -> tuple[Tensor, Tensor | None]:
     Raises:
         GlowkitError: for a file that is damaged, no such file, or made with another model.
     """
-    header, plan, words = _parsed(data)
+    header, plan, words = parsed(data)
     codec = Codec.compile(model, header.bits)
     kind = LABELS if codec.classes else VECTORS if codec.features else NONE
     made_with = codec.identity, codec.shape, codec.levels, kind
     if (header.identity, header.shape, header.levels, header.kind) != made_with:
         raise GlowkitError("these images were compressed with another model; give the one used")
     if max(size for size, _ in plan) * codec.size > MOST_ELEMENTS:
-        raise GlowkitError(_DAMAGED.format("its batches are too large"))
+        raise GlowkitError(DAMAGED.format("its batches are too large"))
     try:
         stack = Stack(Constriction(words) if fast_coder() else Words(words.tolist()))
         given = _pop_context(stack, codec, header)
@@ -110,7 +112,7 @@ def decompress(model: Density, data: bytes) -> tuple[Tensor, Tensor | None]:
             parts.append(codec.decode(stack, size, own) if size else _pop_plain(stack, codec, at))
         images = np.concatenate(parts[::-1])
     except (Unfit, ValueError, IndexError, OverflowError, MemoryError) as error:
-        raise GlowkitError(_DAMAGED.format("it does not decode")) from error
+        raise GlowkitError(DAMAGED.format("it does not decode")) from error
     wide = torch.from_numpy(images)
     made = wide.to(torch.uint8 if codec.levels <= 256 else torch.int32)
     if _checksum(images) != header.checksum or stack.bits():
@@ -148,14 +150,14 @@ def compressed(
         done += encoder.step(values[done : done + most], None if given is None else given[done:])
         progress(done, encoder.bytes())
     _push_context(encoder.stack, codec, kind, given)
-    header = _HEADER.pack(
+    header = HEADER.pack(
         *(MAGIC, VERSION, kind, codec.identity, codec.levels, *codec.shape),
         *(len(values), codec.bits, _checksum(values)),
     )
     words = encoder.stack.coder.words().astype("<u4").tobytes()
-    body = header + _plan_bytes(encoder.plan) + words
+    body = header + plan_bytes(encoder.plan) + words
     plain = sum(repeats for size, repeats in encoder.plan if not size)
-    return Compressed(body + _CHECK.pack(zlib.crc32(body)), plain, encoder.fallbacks)
+    return Compressed(body + CHECK.pack(zlib.crc32(body)), plain, encoder.fallbacks)
 
 
 class _Encoder:
@@ -173,7 +175,7 @@ class _Encoder:
 
     def bytes(self) -> int:
         """Of a file that ended here."""
-        parts = _HEADER.size + len(_plan_bytes(self.plan)) + _CHECK.size
+        parts = HEADER.size + len(plan_bytes(self.plan)) + CHECK.size
         return parts + self.stack.bits() // 8
 
     def step(self, images: Integers, given: Integers | None) -> int:
@@ -249,81 +251,6 @@ def _checksum(images: Integers) -> int:
     return zlib.crc32(images.astype("<u2").tobytes())
 
 
-def _plan_bytes(plan: list[tuple[int, int]]) -> bytes:
-    """Whole numbers in groups of seven bits, the low ones first."""
-    out = bytearray()
-    for number in (number for pair in plan for number in pair):
-        while number > 127:
-            out.append(number & 127 | 128)
-            number >>= 7
-        out.append(number)
-    return bytes(out)
-
-
-@dataclass(frozen=True)
-class _Header:
-    kind: int
-    identity: bytes
-    levels: int
-    shape: tuple[int, ...]
-    count: int
-    bits: int
-    checksum: int
-
-
-def _parsed(data: bytes) -> tuple[_Header, list[tuple[int, int]], Any]:
-    if not isinstance(data, bytes | bytearray | memoryview):
-        raise GlowkitError(
-            f"compressed images are bytes, not a {type(data).__name__}; read the file first"
-        )
-    data = bytes(data)
-    if data[:4] != MAGIC:
-        raise GlowkitError("this is no file of glowkit compress: it does not begin with GLWK")
-    least = _HEADER.size + _CHECK.size
-    if len(data) < least:
-        raise GlowkitError(_DAMAGED.format("it ends in its header"))
-    body, check = data[: -_CHECK.size], data[-_CHECK.size :]
-    _, version, kind, identity, levels, *rest = _HEADER.unpack_from(body)
-    if version != VERSION:
-        raise GlowkitError(
-            f"this compressed file is of version {version}, and this glowkit reads {VERSION}; it is"
-            " damaged, or needs another glowkit"
-        )
-    if _CHECK.unpack(check) != (zlib.crc32(body),):
-        raise GlowkitError(_DAMAGED.format("its checksum is wrong, or its end is missing"))
-    *shape, count, bits, checksum = rest
-    header = _Header(kind, identity, levels, tuple(shape), count, bits, checksum)
-    plan, at = _plan_of(body, _HEADER.size, count)
-    rest_size = len(body) - at
-    if rest_size % 4 or not plan:
-        raise GlowkitError(_DAMAGED.format("its parts do not fit together"))
-    if not LEAST_BITS <= bits <= MOST_BITS:
-        raise GlowkitError(_DAMAGED.format("its header holds what cannot be"))
-    return header, plan, np.frombuffer(body, "<u4", offset=at).astype(np.uint32)
-
-
-def _plan_of(body: bytes, at: int, count: int) -> tuple[list[tuple[int, int]], int]:
-    plan, left = [], count
-    while left > 0:
-        pair = []
-        for _ in range(2):
-            number, shift = 0, 0
-            while True:
-                if at >= len(body) or shift > 35:
-                    raise GlowkitError(_DAMAGED.format("its plan has no end"))
-                number |= (body[at] & 127) << shift
-                at, shift = at + 1, shift + 7
-                if not body[at - 1] & 128:
-                    break
-            pair.append(number)
-        size, repeats = pair
-        left -= max(size, 1) * repeats
-        if left < 0 or not repeats:
-            raise GlowkitError(_DAMAGED.format("its plan is not of its images"))
-        plan.append((size, repeats))
-    return plan, at
-
-
 def _context(
     codec: Codec, model: Density, context: Tensor | None, n: int
 ) -> tuple[Integers | None, int]:
@@ -353,7 +280,7 @@ def _push_context(stack: Stack, codec: Codec, kind: int, given: Integers | None)
         stack.push(digit, np.full(given.shape, _DIGIT))
 
 
-def _pop_context(stack: Stack, codec: Codec, header: _Header) -> Integers | None:
+def _pop_context(stack: Stack, codec: Codec, header: Header) -> Integers | None:
     if header.kind == NONE:
         return None
     if header.kind == LABELS:
