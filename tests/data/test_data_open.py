@@ -162,6 +162,8 @@ def test_list_of_sources_names_every_kind():
         "FOLDER",
         "FILE.npy, FILE.npz[:NAME]",
         "hf:NAME",
+        "FILE.csv, FILE.parquet, FILE.npy",
+        "table:NAME[:FOLDER]",
     ]
 
 
