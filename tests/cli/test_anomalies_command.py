@@ -2,14 +2,18 @@
 
 import csv
 import json
+import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from torch import Tensor
 
 from cli.conftest import SMALL, Cli
 from glowkit.cli import main
+from glowkit.tasks import AnomalyDetector, AnomalyScores
 from glowkit.tasks.anomalies import SCORES
 
 FEW = ["-n", "60", "--importance", "1"]
@@ -92,6 +96,26 @@ def test_ranking_a_folder_names_its_files(cli: Cli, run: Path, tmp_path: Path) -
     assert "AUROC" not in page.read_text()
 
 
+def test_one_image_is_asked_about_alone(cli: Cli, run: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    folder, rng = tmp_path / "photos", np.random.default_rng(0)
+    folder.mkdir()
+    for name in ("a.png", "b.png"):
+        Image.fromarray(rng.integers(0, 256, (8, 8), np.uint8)).save(folder / name)
+    page = tmp_path / "page.html"
+    line = ["anomalies", run, *FEW, "--scores", "latent", "--out", page]
+    outcome = cli(*line, folder / "a.png", "--against", folder)
+    assert outcome.code == 0, outcome.err
+    assert "inside:  1 of 1 images" in outcome.out
+    assert "outside: 2 of 2 images" in outcome.out
+    rows = table(page)
+    assert sorted(row["file"] for row in rows) == ["a.png", "a.png", "b.png"]
+    assert len({row["latent"] for row in rows if row["file"] == "a.png"}) == 1
+    outcome = cli(*line, folder / "a.png")
+    assert "  a.png\n" in outcome.out  # and no dots, for there are no others
+
+
 def test_points_have_scores_too(cli: Cli, points: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     line = ["anomalies", points, "--against", "points:8gaussians", "-n", 30, "--out", page]
@@ -117,6 +141,26 @@ def test_a_model_folder_takes_its_reference_by_name(
     outcome = cli(*line, "--reference", "digits")
     assert outcome.code == 0, outcome.err
     assert "scored:  60 of 70 images" in outcome.out
+
+
+def test_what_is_not_finite_is_said_of_both_sets(
+    cli: Cli, run: Path, noise: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = AnomalyDetector.__call__
+
+    def broken(self: AnomalyDetector, x: Tensor, stream: int = 1) -> AnomalyScores:
+        found = real(self, x, stream)
+        lost = {name: 3 for name in found.values if stream == 2}
+        return replace(found, not_finite=found.not_finite | lost, cost=found.cost * math.nan)
+
+    monkeypatch.setattr(AnomalyDetector, "__call__", broken)
+    page = tmp_path / "page.html"
+    line = ["anomalies", run, "--against", noise, "--scores", "likelihood", *FEW, "--out", page]
+    outcome = cli(*line)
+    assert outcome.code == 0, outcome.err
+    assert f"up to 3 of 60 images of {noise} have scores that are not finite" in outcome.err
+    assert "could not be computed" in page.read_text()
+    assert "typical." not in page.read_text()
 
 
 BAD = {

@@ -78,6 +78,20 @@ def test_a_file_without_truth_says_nothing_of_it(cli: Cli, table: Path, tmp_path
     assert not re.search("max SIC|AUROC", (tmp_path / "p.html").read_text())
 
 
+def test_a_truth_without_signal_is_no_reason_to_lose_a_search(
+    cli: Cli, table: Path, tmp_path: Path
+) -> None:
+    head, *lines = table.read_text().splitlines()
+    nothing = tmp_path / "background.csv"
+    nothing.write_text("\n".join([head, *(line for line in lines if float(line[-24:]) == 0)]))
+    words = ["--mass", "m", "--signal", "0.45:0.55", "--truth", "label", "--method", "density"]
+    outcome = cli("resonance", nothing, *words, "--out", tmp_path / "p.html", "--json")
+    assert outcome.code == 0, outcome.err
+    assert "holds 0 events of signal and" in outcome.err
+    assert "max_sic" not in strict(outcome.out)
+    assert "max SIC" not in (tmp_path / "p.html").read_text()
+
+
 def test_synthetic_events_are_judged_beside_the_best_score(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

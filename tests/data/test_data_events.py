@@ -47,6 +47,11 @@ def test_a_csv_by_its_names(tmp_path: Path) -> None:
     assert only.truth is None
 
 
+def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
+    (tmp_path / "e.csv").write_text("m,a\n0.5,1\n", encoding="utf-8-sig")
+    assert read_events(tmp_path / "e.csv", "m").m.tolist() == [0.5]
+
+
 def test_a_missing_number_in_a_csv_is_seen(tmp_path: Path) -> None:
     (tmp_path / "e.csv").write_text("m,a\n0.5,\n0.25,1\n")
     assert math.isnan(read_events(tmp_path / "e.csv", "m").x[0, 0])
@@ -122,6 +127,8 @@ def refused(tmp_path: Path, what: str) -> tuple[Path, str, list[str] | None, str
         path.write_text("m,a\n1,two\n")
     elif what == "other width":
         path.write_text("m,a,b\n1,2\n3,4\n")
+    elif what == "names alone":
+        path.write_text("m,a,b\n\n")
     elif what == "no features":
         path.write_text("m\n1\n2\n")
     elif what == "flat npy":
@@ -168,6 +175,7 @@ REFUSED = {
     "equal names": "empty or equal",
     "text": "could not convert string",
     "other width": "names 3 columns and has 2",
+    "names alone": "has no events below its names",
     "no features": "no column left",
     "flat npy": r"a table of events is \(N, C\)",
     "text in npy": "in place of numbers",

@@ -216,6 +216,11 @@ BAD = {
     "shape": ({"ensemble": [WIDE]}, "ensemble model has shape 1x8x8, and the model 1x4x4"),
     "classes": ({"model": glowkit.build(CLASSES)}, "train one without --conditional"),
     "draws": ({"draws": 0}, "draws is 0"),
+    "seed": ({"seed": -1}, "seed is -1; it must be a whole number, at least 0"),
+    "all alike": (
+        {"model": StandardNormal((2,)), "reference": torch.ones(60, 2), "scores": ["dose"]},
+        "statistics of all reference examples are the same",
+    ),
     "batch": ({"batch_size": 0}, "batch_size is 0"),
     "shape of images": ({"examples": IMAGES[:, :, :2]}, r"images have shape \(1, 2, 4\)"),
     "no images": ({"examples": IMAGES[:0]}, "the batch is empty"),

@@ -69,6 +69,14 @@ def test_groups_are_typical_as_often_as_they_should_be() -> None:
         group_typicality(torch.zeros(0), draws)
 
 
+def test_a_reference_that_is_not_finite_says_nothing_of_groups() -> None:
+    draws = torch.randn(300, generator=noise(0))
+    holed = torch.cat([draws[100:], torch.tensor([float("nan"), float("inf")])])
+    assert group_typicality(draws[:100], holed) == group_typicality(draws[:100], draws[100:])
+    with pytest.raises(GlowkitError, match="none of the 2 reference examples has a finite"):
+        group_typicality(draws, holed[-2:])
+
+
 def written(pixels: np.ndarray, kind: str, **settings: object) -> int:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, kind, **settings)

@@ -79,6 +79,7 @@ def test_p_values_and_deviations_are_inverse() -> None:
         assert deviations(p_value(z)) == pytest.approx(z, abs=1e-9)
     assert global_p_value([1e-3] * 10) == pytest.approx(1 - 0.999**10)
     assert math.isnan(global_p_value([math.nan]))
+    assert global_p_value([p_value(-9.0)]) == 1  # of few events where many are expected
 
 
 @pytest.mark.parametrize("share", [1.0, 0.05, 0.005])

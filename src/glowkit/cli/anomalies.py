@@ -38,7 +38,8 @@ def anomalies(
     source: Annotated[
         str | None,
         typer.Argument(
-            metavar="DATA", help="Data to score; by default the test split of the run's own."
+            metavar="DATA",
+            help="Data or an image file to score; by default the test split of the run's own.",
         ),
     ] = None,
     against: Annotated[
@@ -195,6 +196,11 @@ def _take_data(
     own = None if opened.run is None else opened.run.data["spec"]
     known = own if reference is None else absolute(reference)
     named = own if spec is None else absolute(spec)
+    if spec is not None and named not in (own, known) and split is None:
+        from glowkit.cli.images import few_files
+
+        if few := few_files(opened, spec):
+            return _take_files(opened, spec, few, count)
     data = open_data(opened, None if named == own else spec)
     if named == known and split == "validation":
         raise GlowkitError(
@@ -203,6 +209,23 @@ def _take_data(
         )
     splits = ["test"] if named in (own, known) else list(data.splits)
     return _take(opened, data, [split] if split else splits, count)
+
+
+def _take_files(opened: Opened, spec: str, paths: Sequence[Path], count: int) -> Examples:
+    """As many of these image files, which belong to no split."""
+    import torch
+
+    from glowkit.data import read_picture
+    from glowkit.training.allowance import spread
+
+    chosen = sorted(spread(len(paths), count))
+    shape, levels = opened.image_shape, opened.pixel_levels
+    pictures = [read_picture(paths[row], shape, levels) for row in chosen]
+    for note in dict.fromkeys(note for picture in pictures for note in picture.notes):
+        warn(f"note: {note}")
+    files = [paths[row].name for row in chosen]
+    x = torch.cat([picture.image for picture in pictures])
+    return Examples(spec, x, [("", row) for row in chosen], files, len(paths))
 
 
 def _take(opened: Opened, data: "AnySource", splits: Sequence[str], count: int) -> Examples:
@@ -300,8 +323,9 @@ def _say(opened: Opened, found: Found) -> None:
     for name, values in found.scores.values.items():
         usual = f"{flagged(found.scores, name) / len(values):8.1%}"
         if found.outside_scores is None or outside is None:
-            odd = ", ".join(inside.word(i) for i in found.scores.order(name)[:5].tolist())
-            say(f"{name:<11} {usual}  {odd}, ...")
+            order = found.scores.order(name)[:5].tolist()
+            odd = ", ".join(map(inside.word, order)) + ", ..." * (len(inside) > len(order))
+            say(f"{name:<11} {usual}  {odd}")
             continue
         f, (low, high) = found.figures[name], found.figures[name].auroc_interval
         share = f"{flagged(found.outside_scores, name) / len(outside):8.1%}"
@@ -312,9 +336,9 @@ def _say(opened: Opened, found: Found) -> None:
     if found.codecs:
         parts = ", ".join(f"{name} {n}" for name, n in found.codecs.items())
         say(f"shortest format of complexity: {parts}")
-    lost = max(found.scores.not_finite.values())
-    if lost:
-        warn(
-            f"note: up to {lost} of {len(inside)} {things} have scores that are not finite, and"
-            " come first"
-        )
+    for examples, scores in ((inside, found.scores), (outside, found.outside_scores)):
+        if examples and scores and (lost := max(scores.not_finite.values())):
+            warn(
+                f"note: up to {lost} of {len(examples)} {things} of {examples.name} have scores"
+                " that are not finite, and come first"
+            )

@@ -79,6 +79,20 @@ def names_data(name: str) -> bool:
     )
 
 
+def few_files(opened: Opened, name: str) -> list[Path]:
+    """An image file, or those of a folder of fewer than can be split; none of other names."""
+    from glowkit.data.folder import SUFFIXES, list_images
+    from glowkit.data.source import SPLITS
+
+    path = _path(name)
+    if opened.objective.things != "images" or len(opened.model.shape or ()) != 3:
+        return []
+    if os.path.isfile(path):
+        return [path] if path.suffix.lower() in SUFFIXES else []
+    paths = list_images(path).paths if os.path.isdir(path) else []
+    return [path / each for each in paths] if len(paths) < len(SPLITS) else []
+
+
 def image_batches(
     opened: Opened, names: Sequence[str], split: str, batch_size: int, label: str | None = None
 ) -> "tuple[int, Iterator[tuple[Tensor, Tensor | None]]]":

@@ -201,7 +201,14 @@ def _judge(found: Findings, generator: "torch.Generator") -> None:
         _judge_synthetic(found, generator)
     elif events.truth is not None:
         own = (events.m > regions.window[0]) & (events.m < regions.window[1])
-        truth = events.truth[own]
+        truth, scored = events.truth[own], regions.within(events.x[own])
+        signal, background = int((truth & scored).sum()), int((~truth & scored).sum())
+        if not signal or background < LEAST_BACKGROUND:
+            warn(
+                f"note: the window holds {signal} events of signal and {background} of background"
+                " by --truth, too few to judge scores by"
+            )
+            return
         found.judged = int((~truth).sum()), LEAST_BACKGROUND
         for name, hunt in found.hunts.items():
             found.curves[name] = significance_improvement(hunt.scores[own], truth)

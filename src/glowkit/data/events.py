@@ -1,6 +1,7 @@
 """Events of a resonance search from files: .csv, .npy, and the .h5 of the LHC Olympics."""
 
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -107,13 +108,16 @@ def _columns(path: Path) -> Columns:
 
 
 def _csv(path: Path) -> Columns:
-    with sentences(str(path), ".csv"), open(path, encoding="utf-8") as file:
+    with sentences(str(path), ".csv"), open(path, encoding="utf-8-sig") as file:
         names = [name.strip().strip('"') for name in file.readline().split(",")]
         if len(set(names)) < len(names) or not all(names):
             raise GlowkitError(f"{path} begins with names of columns that are empty or equal")
         if all(_is_number(name) for name in names):
             raise GlowkitError(f"the first line of {path} must name its columns, and holds numbers")
-        values = np.loadtxt(file, delimiter=",", ndmin=2, dtype=np.float64, converters=_number)
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # of no lines
+            values = np.loadtxt(file, delimiter=",", ndmin=2, dtype=np.float64, converters=_number)
+    if not values.size:
+        raise GlowkitError(f"{path} has no events below its names")
     if values.shape[1] != len(names):
         raise GlowkitError(
             f"{path} names {len(names)} columns and has {values.shape[1]}: save it again"

@@ -126,10 +126,11 @@ def group_typicality(
 
     The threshold is the 99th percentile over bootstrap resamples. Source: Nalisnick et al. 2019,
     "Detecting out-of-distribution inputs to deep generative models using typicality", section 3.
-    Departure: the reference, which is finite too, is resampled as well as the group.
+    Departure: the reference, which is of a finite size too, is resampled as well as the group. What
+    of it is not finite is left out; of the group it makes the distance so.
 
     Raises:
-        GlowkitError: when either is empty.
+        GlowkitError: when either is empty, or nothing of the reference is finite.
 
     >>> draws = torch.randn(1000, generator=torch.Generator().manual_seed(0))
     >>> group_typicality(draws[:200], draws[200:]).typical
@@ -139,7 +140,12 @@ def group_typicality(
     """
     if not len(group) or not len(reference):
         raise GlowkitError("the typicality of a group takes examples, and reference examples")
-    known = reference.double().numpy()
+    known = reference[reference.isfinite()].double().numpy()
+    if not len(known):
+        raise GlowkitError(
+            f"none of the {len(reference)} reference examples has a finite figure, so that nothing"
+            " is known of what is typical"
+        )
     rng = np.random.default_rng(seed)
     apart = [
         abs(rng.choice(known, len(group)).mean() - rng.choice(known, len(known)).mean())

@@ -6,6 +6,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from glowkit.core import GlowkitError
+
 Judge = Callable[[Tensor], Tensor]
 """Statistics (N, K) to anomaly scores (N,)."""
 
@@ -14,9 +16,15 @@ def _whitened(statistics: Tensor) -> tuple[Tensor, Judge]:
     """The statistics (N, K) rotated to their principal axes, with variance 1, and how others are.
 
     Columns that do not vary say nothing, such as the ladj of a volume-preserving flow, and go; so
-    do axes along which the others, one being a sum of the rest, do not.
+    do axes along which the others, one being a sum of the rest, do not. Raises GlowkitError where
+    nothing varies.
     """
     kept = statistics.std(0) > _ROUNDING * statistics.abs().amax(0)
+    if not kept.any():
+        raise GlowkitError(
+            "the statistics of all reference examples are the same, and density of states cannot be"
+            " fitted to them: give examples that differ, or leave out dose and dose-svm"
+        )
     mean, spread = statistics[:, kept].mean(0), statistics[:, kept].std(0)
     standard = (statistics[:, kept] - mean) / spread
     _, lengths, axes = torch.linalg.svd(standard, full_matrices=False)

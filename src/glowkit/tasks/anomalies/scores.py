@@ -161,6 +161,7 @@ class AnomalyDetector:
     def __post_init__(self) -> None:
         check_count(self.draws, "draws")
         check_count(self.batch_size, "batch_size")
+        check_count(self.seed, "seed", least=0)
         check_tensor(self.reference, "reference examples")
         self._check_models()
         if len(self.reference) < LEAST_REFERENCE:

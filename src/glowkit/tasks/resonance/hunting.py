@@ -139,7 +139,7 @@ class Scan:
 
 
 def scan_windows(m: Tensor, window: Window, least: int) -> list[Window]:
-    """The window, and others of its width side by side with it, with enough events all around.
+    """The window, and others of its width side by side with it that have enough events all around.
 
     >>> m = torch.linspace(0, 1, 1001)
     >>> [f"{low:.2f}:{high:.2f}" for low, high in scan_windows(m, (0.4, 0.6), least=150)]
@@ -151,6 +151,9 @@ def scan_windows(m: Tensor, window: Window, least: int) -> list[Window]:
     places = range(-int((low - first) / width), int((last - high) / width) + 1)
     found = []
     for place in places:
+        if place == 0:
+            found.append(window)
+            continue
         a, b = low + place * width, high + place * width
         counts = (m <= a).sum(), ((m > a) & (m < b)).sum(), (m >= b).sum()
         if min(map(int, counts)) >= least:

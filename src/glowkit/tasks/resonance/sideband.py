@@ -157,7 +157,9 @@ def regions_of(
             f"{_features(constant)} the same value in all of the side bands, and cannot be scaled:"
             " leave out what does not vary"
         )
-    within = ((x > low) & (x < high)).all(1)
+    between = (x > low) & (x < high)
+    _check_varied(x, between & ~inside[:, None], names)
+    within = between.all(1)
     dropped = int((~within & inside).sum()), int((~within & ~inside).sum())
     rows = torch.nonzero(within).flatten()
     seed = int(torch.randint(2**31, (), generator=generator))
@@ -169,6 +171,7 @@ def regions_of(
         x[rows], m[rows], window, names, rows, inside[rows], folds, halves, low, high, dropped, seed
     )
     _check_counts(found.m, window, f" after {sum(dropped)} were dropped" if sum(dropped) else "")
+    _check_varied(x, (within & ~inside)[:, None], names)
     return found
 
 
@@ -198,6 +201,17 @@ def _check_values(x: Tensor, m: Tensor, names: tuple[str, ...]) -> None:
         raise GlowkitError(
             f"{_features(wrong)} NaN or infinite values, in {int((~x.isfinite()).any(1).sum())} of"
             f" {len(x)} events: remove them, or fill them in"
+        )
+
+
+def _check_varied(x: Tensor, chosen: Tensor, names: tuple[str, ...]) -> None:
+    """Refuse features that are constant among the chosen values, once the extremes are dropped."""
+    low = x.masked_fill(~chosen, torch.inf).amin(0)
+    high = x.masked_fill(~chosen, -torch.inf).amax(0)
+    if few := [names[i] for i in torch.nonzero(low >= high).flatten().tolist()]:
+        raise GlowkitError(
+            f"{_features(few)} too few values in the side bands, at most one between the least and"
+            f" the greatest: leave {'it' if len(few) == 1 else 'them'} out"
         )
 
 

@@ -164,7 +164,10 @@ def global_p_value(local: Sequence[float]) -> float:
     0.0199
     """
     known = [p for p in local if not math.isnan(p)]
-    return -math.expm1(len(known) * math.log1p(-min(known))) if known else math.nan
+    if not known:
+        return math.nan
+    lowest = min(known)
+    return -math.expm1(len(known) * math.log1p(-lowest)) if lowest < 1 else 1.0
 
 
 def significance_of(observed: int, expected: float, uncertainty: float) -> float:
