@@ -115,7 +115,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
         held = max(1, min(round(self.validation_fraction * len(X)), len(X) - 2))
         rows = torch.from_numpy(X[order]).float()
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(random.randint(2**31 - 1))
+            # That of the CPU alone: torch.manual_seed would set those of GPUs too.
+            torch.default_generator.manual_seed(random.randint(2**31 - 1))
             self.density_ = build(config)
             standardize(self.density_, rows[held:])
             initialize(self.density_, rows[held : held + AT_ONCE])

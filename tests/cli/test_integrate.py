@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from cli.conftest import Cli
+from glowkit.cli.integrate import _asked
 
 FEW = ("--calls", "7e3", "--set", "width=16", "--set", "bins=8")
 
@@ -43,6 +44,13 @@ def test_a_picture_is_sampled_and_drawn(cli: Cli, tmp_path: Path) -> None:
     assert 0 < said["reverse_kl_nats"] < 0.2
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.size == (1040, 520)
+
+
+def test_the_grid_of_a_large_picture_is_coarser_than_its_pixels(tmp_path: Path) -> None:
+    Image.new("L", (600, 300), 200).save(tmp_path / "a.png")
+    asked = _asked(f"picture:{tmp_path}/a.png", None, None, [])
+    assert asked.cells == (256, 128)
+    assert asked.exact == pytest.approx(200 / 255)
 
 
 def test_an_error_that_is_not_reached_and_points_that_are_few_are_told_of(cli: Cli) -> None:

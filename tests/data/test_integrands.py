@@ -46,6 +46,13 @@ def test_the_others_by_midpoints(name: str, cells: int, tolerance: float) -> Non
     assert found == pytest.approx(f.exact, rel=tolerance)
 
 
+@pytest.mark.parametrize(("name", "centre"), [("gauss:1000", 1 / 2), ("camel:1000", 1 / 3)])
+def test_of_as_many_dimensions_as_there_may_be(name: str, centre: float) -> None:
+    """A deviation from the peak in each: e^(1036 - 500), where e^1036 is no number."""
+    x = torch.full((1, 1000), centre + 0.2 / 2**0.5, dtype=torch.float64)
+    assert 530 < float(benchmark_integrand(name)(x).log()) < 540
+
+
 def test_peaks_on_the_diagonal_by_flat_sampling() -> None:
     f = benchmark_integrand("diagonal:3")
     generator = torch.Generator().manual_seed(0)
@@ -85,6 +92,16 @@ def test_a_picture_is_its_pixels_and_its_mean(tmp_path: Path) -> None:
     assert torch.allclose(f(x).view(5, 7), torch.from_numpy(pixels / 255.0))
     middles = (np.arange(700) + 0.5) / 700
     assert product_rule(f, middles, np.full(700, 1 / 700)) == pytest.approx(f.exact, rel=1e-9)
+
+
+def test_a_large_picture_is_reduced_in_its_proportions_and_keeps_its_mean(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 96), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    f = picture_integrand(tmp_path / "a.png", side=24)
+    assert f.pixels.shape == (16, 24)
+    means = pixels.reshape(16, 4, 24, 4).mean((1, 3)) / 255
+    assert torch.allclose(f.pixels, torch.from_numpy(means), atol=1e-6)
+    assert f.exact == pytest.approx(pixels.mean() / 255)
 
 
 def test_pictures_that_cannot_be(tmp_path: Path) -> None:

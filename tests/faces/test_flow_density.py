@@ -47,13 +47,15 @@ def test_the_likelihood_is_that_of_the_columns_units() -> None:
     assert flow.n_iter_ <= 40
 
 
-def test_seeds_repeat_and_leave_torch_alone() -> None:
+def test_seeds_repeat_and_leave_torch_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     x = table(100)
     torch.manual_seed(5)
-    before = torch.random.get_rng_state()
+    before, of_gpus = torch.random.get_rng_state(), []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", of_gpus.append)
     one, two = (FlowDensity(**TINY, random_state=3).fit(x) for _ in range(2))
     one.sample(4)
     assert torch.equal(torch.random.get_rng_state(), before)
+    assert not of_gpus
     assert np.array_equal(one.score_samples(x), two.score_samples(x))
     assert np.array_equal(one.sample(4, random_state=1), two.sample(4, random_state=1))
     assert not np.array_equal(one.sample(4, random_state=1), one.sample(4, random_state=2))

@@ -11,13 +11,21 @@ from torch import Tensor
 
 import glowkit
 from glowkit.core import Density
-from glowkit.tasks.integration import BASELINES, Integral, Integrand, Plane, integrate
+from glowkit.tasks.integration import (
+    BASELINES,
+    Integral,
+    Integrand,
+    Plane,
+    check_baselines,
+    integrate,
+)
 from glowkit.tasks.integration.estimate import (
     Estimate,
     combined,
     consistency,
     effective,
     of_batch,
+    of_passes,
     sizes,
 )
 from glowkit.tasks.integration.losses import chi2, kl, loss_at, variance
@@ -133,11 +141,15 @@ def test_unweighted_points_are_of_the_density() -> None:
     assert (mean - exact).abs().max() < 5 * 0.16 / 4000**0.5
 
 
-def test_a_seed_repeats_it_and_leaves_the_global_one_alone() -> None:
+def test_a_seed_repeats_it_and_leaves_the_global_ones_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     torch.manual_seed(5)
-    state = torch.get_rng_state()
+    state, of_gpus = torch.get_rng_state(), []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", of_gpus.append)
     first, second, other = found(bump, 2), found(bump, 2), found(bump, 2, seed=1)
     assert torch.equal(torch.get_rng_state(), state)
+    assert not of_gpus
     assert first.value == second.value != other.value
 
 
@@ -152,6 +164,22 @@ def test_a_flow_goes_on_from_another_result(tmp_path: Any) -> None:
     glowkit.save(first.proposal, tmp_path / "flow")
     second = found(bump, 2, seed=1, model=glowkit.load(tmp_path / "flow"))
     assert second.batches[0].effective > first.batches[0].effective + 0.1
+
+
+def test_a_flow_on_bounds_goes_on_there_and_nowhere_else() -> None:
+    """A second box would misplace it: without uniform points, the integral would be wrong."""
+    bounds = [(0.1, 0.5)] * 2  # which float32 rounds
+    first = found(bump, 2, bounds=bounds, **LEARNING)
+    on = {"defensive": 0.0, "bounds": bounds}
+    second = found(bump, 2, seed=1, model=first.proposal.float(), **on)
+    assert second.proposal is first.proposal
+    assert second.batches[0].effective > first.batches[0].effective + 0.1
+    assert abs(second.value - first.value) < 5 * math.hypot(first.error, second.error)
+    for other in (None, [(0.1, 0.6)] * 2):
+        with pytest.raises(glowkit.GlowkitError, match="on other bounds; give the same ones"):
+            found(bump, 2, model=first.proposal, bounds=other)
+    unit = found(bump, 2, bounds=[(0, 1)] * 2)
+    assert found(bump, 2, model=unit.proposal).proposal is unit.proposal
 
 
 def test_the_callback_sees_every_step() -> None:
@@ -207,9 +235,15 @@ def test_losses_have_the_gradients_that_they_say() -> None:
     (of_kl,) = torch.autograd.grad(kl(f, log_q, -log_q), theta, retain_graph=True)
     assert torch.allclose(of_kl, q - f / f.sum())
     (of_chi2,) = torch.autograd.grad(chi2(f, log_q, -log_q), theta, retain_graph=True)
-    assert torch.allclose(of_chi2, q - f**2 / (f**2).sum())
     moment = ((f / 3) ** 2 / theta.softmax(0)).sum() / (f.sum() / 3) ** 2
     assert torch.allclose(variance(f, log_q, -log_q), moment)
+    (of_moment,) = torch.autograd.grad(moment, theta, retain_graph=True)
+    assert torch.allclose(of_chi2, of_moment / moment.detach())
+    # And of points that q itself drew, each cell as often as it has probability: w = f / q.
+    w, none = f / (3 * q), torch.zeros(3, dtype=torch.float64)
+    often = (w.square() * q) / (w.square() * q).sum()
+    assert torch.allclose(of_chi2, q - often)
+    assert torch.allclose(chi2(w * 1e200, log_q, none), chi2(w, log_q, none))
     assert loss_at("chi2", 0.5) is kl
 
 
@@ -226,6 +260,19 @@ def test_estimates() -> None:
     assert consistency(good) == pytest.approx(10 / 9)
     assert combined(good[:1] + [Estimate(5.0, 1.0, 0.5, 100)] * 4).value == 5.0
     assert combined(good).error == pytest.approx(0.1 / 19**0.5, rel=0.01)
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e-170, 1e170, 1e300])
+def test_errors_of_integrands_whose_squares_are_no_numbers(size: float) -> None:
+    weights = torch.rand(1000, dtype=torch.float64, generator=seeded()) + 0.5
+    parts = weights.view(10, 100).mean(1)
+    plain, scaled = of_batch(weights), of_batch(weights * size)
+    assert scaled.value / size == pytest.approx(plain.value)
+    assert scaled.error / size == pytest.approx(plain.error)
+    passes = of_passes((parts * size).tolist(), weights * size)
+    assert passes.error / size == pytest.approx(of_passes(parts.tolist(), weights).error)
+    assert combined([scaled] * 5).error / size == pytest.approx(combined([plain] * 5).error)
+    assert of_batch(torch.zeros(5)).error == 0
 
 
 def test_flat_sampling() -> None:
@@ -246,6 +293,9 @@ def test_vegas_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "vegas", None)
     with pytest.raises(glowkit.GlowkitError, match=r"pip install 'glowkit\[integrate\]'"):
         BASELINES["vegas"](Integrand(bump, 2, None), 1000, None)
+    with pytest.raises(glowkit.GlowkitError, match=r"pip install 'glowkit\[integrate\]'"):
+        check_baselines("flat, vegas")
+    assert check_baselines(" flat , flat") == ["flat", "flat"]
 
 
 def nan_in_a_corner(x: Tensor) -> Tensor:

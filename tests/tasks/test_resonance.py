@@ -298,6 +298,13 @@ def test_the_loop_learns_a_density_that_is_given_a_context() -> None:
     assert torch.allclose(found.log_prob(x[:50], context[:50]), each.exp().mean(0).log(), atol=1e-4)
 
 
+def test_the_start_of_a_flow_is_seeded_on_the_cpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    of_gpus: list[int] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", of_gpus.append)
+    sideband.conditional_flow(1, seeded())
+    assert not of_gpus
+
+
 def test_a_loss_that_is_never_finite_is_said() -> None:
     model = sideband.conditional_flow(1, seeded())
     with torch.no_grad():

@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
 DRAWN_POINTS = 100_000
 PICTURES = "picture:"
+MOST_CELLS = 256  # a side, of the grid that KL is on: it is looked at some 27 times
 
 
 @dataclass(frozen=True)
 class Asked:
-    """An integrand and what is known of it. cells: columns and rows of a picture's pixels."""
+    """An integrand and what is known of it. cells: columns and rows of a picture's grid."""
 
     function: "Callable[[Tensor], Any]"
     dims: int
@@ -162,11 +163,12 @@ def _asked(spec: str, dims: int | None, bounds: str | None, settings: list[str])
         return Asked(function, dims, None, None, _config(dims, changes, {}))
     refuse_given(f"{spec} says itself of which dimensions it is", dims=dims, bounds=bounds)
 
-    from glowkit.data.integrands import benchmark_integrand, picture_integrand
+    from glowkit.data.integrands import benchmark_integrand, in_proportion, picture_integrand
 
     if spec.startswith(PICTURES):
         picture = picture_integrand(Path(spec.removeprefix(PICTURES)).expanduser())
-        rows, columns = picture.pixels.shape
+        height, width = picture.pixels.shape
+        rows, columns = in_proportion(height, width, MOST_CELLS)
         config = _config(2, changes, PICTURE)
         return Asked(picture.function, 2, picture.exact, (columns, rows), config)
     known = benchmark_integrand(spec)

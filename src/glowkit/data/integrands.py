@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from glowkit.data.picture import BadImage, Request, read_pixels, strict_about_bombs
@@ -15,6 +16,7 @@ from glowkit.system.errors import GlowkitError
 ALPHA = 0.2  # the width of the Gaussians
 CENTRES = 100  # of the peaks of `diagonal`
 DECAY = 50.0  # of the peaks of `diagonal`
+SIDE = 512  # pixels of a picture's longer side, at most: finer detail than a flow learns
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,8 @@ class BenchmarkIntegrand:
 
 
 def _bump(x: Tensor, centre: float) -> Tensor:
-    scale = (ALPHA * math.sqrt(math.pi)) ** -x.shape[1]
-    return scale * (-(x - centre).square().sum(1) / ALPHA**2).exp()
+    log_scale = -x.shape[1] * math.log(ALPHA * math.sqrt(math.pi))  # no number itself from 685 on
+    return (log_scale - (x - centre).square().sum(1) / ALPHA**2).exp()
 
 
 def gauss(dims: int) -> BenchmarkIntegrand:
@@ -253,10 +255,11 @@ class PictureIntegrand(BenchmarkIntegrand):
     pixels: Tensor
 
 
-def picture_integrand(path: Path, side: int | None = None) -> PictureIntegrand:
+def picture_integrand(path: Path, side: int = SIDE) -> PictureIntegrand:
     """Read a picture as a function of the unit square.
 
-    side: so many pixels a side, of the middle square; without it the picture is taken as it is.
+    side: how many pixels its longer side has at most; a larger picture is reduced to that, in its
+    proportions, each pixel the mean of those that it is of.
 
     Raises:
         GlowkitError: for a file that is missing or no picture, or black all over.
@@ -265,12 +268,33 @@ def picture_integrand(path: Path, side: int | None = None) -> PictureIntegrand:
         raise GlowkitError(f"no such image file: {path}")
     try:
         with strict_about_bombs():
-            pixels, _ = read_pixels(path, Request(channels=1, deep=False, size=side))
+            pixels, _ = read_pixels(path, Request(channels=1, deep=False, size=None))
     except BadImage as error:
         raise GlowkitError(f"{path} cannot be read as an image: {error}") from error
     if not pixels.any():
         raise GlowkitError(f"{path} is black all over; its brightness is 0 everywhere")
-    return of_pixels(torch.from_numpy(pixels[0].astype(np.float64) / 255), f"picture:{path}")
+    brightness = _reduced(pixels[0], side).astype(np.float64) / 255
+    return of_pixels(torch.from_numpy(brightness), f"picture:{path}")
+
+
+def _reduced(pixels: np.ndarray, side: int) -> np.ndarray:
+    """Pixels (H, W) of at most so many a side, float32 where there were more, not to be rounded."""
+    height, width = pixels.shape
+    rows, columns = in_proportion(height, width, side)
+    if (rows, columns) == (height, width):
+        return pixels
+    image = Image.fromarray(pixels.astype(np.float32))
+    return np.asarray(image.resize((columns, rows), Image.Resampling.BOX))
+
+
+def in_proportion(height: int, width: int, most: int) -> tuple[int, int]:
+    """Height and width, reduced in proportion to at most so many each.
+
+    >>> in_proportion(3000, 4000, 512), in_proportion(30, 40, 512)
+    ((384, 512), (30, 40))
+    """
+    factor = min(1.0, most / max(height, width))
+    return max(1, round(height * factor)), max(1, round(width * factor))
 
 
 def of_pixels(pixels: Tensor, name: str = "picture") -> PictureIntegrand:

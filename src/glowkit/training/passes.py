@@ -99,20 +99,23 @@ class Captured:
         buffers = [buffer.clone() for buffer in self.model.buffers()]
         aside = torch.cuda.Stream()
         aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
-            for _ in range(WARM_UP):
-                self.passes(*given)
-                _clear(self.parameters)
-        torch.cuda.current_stream().wait_stream(aside)
-        graph = torch.cuda.CUDAGraph()
-        graph.register_generator_state(self.noise)
-        with torch.cuda.graph(graph):
-            self.figure = self.passes(*given)
-        self.gradients = [parameter.grad for parameter in self.parameters]
-        self.graph = graph
-        with torch.no_grad():
-            for buffer, before in zip(self.model.buffers(), buffers, strict=True):
-                buffer.copy_(before)
+        try:
+            with torch.cuda.stream(aside):
+                for _ in range(WARM_UP):
+                    self.passes(*given)
+                    _clear(self.parameters)
+            torch.cuda.current_stream().wait_stream(aside)
+            graph = torch.cuda.CUDAGraph()
+            graph.register_generator_state(self.noise)
+            with torch.cuda.graph(graph):
+                self.figure = self.passes(*given)
+            self.gradients = [parameter.grad for parameter in self.parameters]
+            self.graph = graph
+        finally:  # after a failure too, where the passes are then run as they are
+            torch.cuda.current_stream().wait_stream(aside)
+            with torch.no_grad():
+                for buffer, before in zip(self.model.buffers(), buffers, strict=True):
+                    buffer.copy_(before)
 
 
 def _clear(parameters: Sequence[nn.Parameter]) -> None:

@@ -1,5 +1,6 @@
 """What the same number of calls gives without a flow: flat sampling, and vegas."""
 
+import importlib.util
 import math
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,8 @@ from glowkit.tasks.integration.proposal import independent
 
 ITERATIONS = 10  # of vegas, each of adapting and of estimating
 ADAPTING = 0.75  # of the calls, as a flow is trained on
+
+NO_VEGAS = "vegas is not installed, and is compared with alone: pip install 'glowkit[integrate]'"
 
 Baseline = Callable[[Integrand, int, torch.Generator | None], Estimate]
 """From an integrand and a number of calls to an estimate."""
@@ -42,9 +45,7 @@ def vegas(integrand: Integrand, calls: int, generator: torch.Generator | None = 
         import gvar
         import vegas as package
     except ImportError as error:
-        raise GlowkitError(
-            "vegas is not installed, and is compared with alone: pip install 'glowkit[integrate]'"
-        ) from error
+        raise GlowkitError(NO_VEGAS) from error
     used = 0
 
     def function(x: Any) -> Any:
@@ -67,11 +68,18 @@ BASELINES: dict[str, Baseline] = {"flat": flat, "vegas": vegas}
 
 
 def check_baselines(names: str) -> list[str]:
-    """The baselines that a list with commas names. Raises GlowkitError for others."""
-    chosen = names.split(",")
+    """The baselines that a list with commas names.
+
+    Raises:
+        GlowkitError: for others, and for vegas where that is not installed: before the integral,
+            which takes long, and not after it.
+    """
+    chosen = [name.strip() for name in names.split(",")]
     for name in chosen:
         if name not in BASELINES:
             raise GlowkitError(
                 f"there is nothing {shown(name)} to compare with; choose of {', '.join(BASELINES)}"
             )
+    if "vegas" in chosen and importlib.util.find_spec("vegas") is None:
+        raise GlowkitError(NO_VEGAS)
     return chosen

@@ -57,15 +57,25 @@ def of_batch(weights: Tensor) -> Estimate:
     >>> found.value, found.error, round(found.effective, 6)
     (2.0, 1.0, 0.8)
     """
-    error = weights.std().item() / math.sqrt(len(weights))
-    return Estimate(weights.mean().item(), error, effective(weights), len(weights))
+    return Estimate(*_mean_and_error(weights), effective(weights), len(weights))
 
 
 def of_passes(values: Sequence[float], weights: Tensor) -> Estimate:
     """The estimate from independent passes of equally many points, whose spread is the error."""
     each = torch.tensor(values, dtype=torch.float64)
-    error = each.std().item() / math.sqrt(len(each))
-    return Estimate(each.mean().item(), error, effective(weights), len(weights))
+    return Estimate(*_mean_and_error(each), effective(weights), len(weights))
+
+
+def _mean_and_error(values: Tensor) -> tuple[float, float]:
+    """mean ± std / √N, of numbers whose squares, or whose sum, may be none.
+
+    They are scaled by a power of two, which is exact, to a largest size of about 1.
+    """
+    exponent = math.frexp(values.abs().max().item())[1]
+    scale = 2.0 ** min(max(exponent, -1000), 1000)
+    scaled = values / scale
+    error = scaled.std().item() / math.sqrt(len(values))
+    return scaled.mean().item() * scale, error * scale
 
 
 def effective(weights: Tensor) -> float:
@@ -111,10 +121,10 @@ def combined(batches: Sequence[Estimate]) -> Estimate:
         before = batch.effective if number == 0 else 0.5 * (before + batch.effective)
     total = sum(worth)
     value = sum(w * batch.value for w, batch in zip(worth, batches, strict=True)) / total
-    variance = sum((w * batch.error) ** 2 for w, batch in zip(worth, batches, strict=True))
+    error = math.hypot(*(w / total * each.error for w, each in zip(worth, batches, strict=True)))
     share = sum(w * batch.effective for w, batch in zip(worth, batches, strict=True)) / total
     points = sum(batch.points for batch in batches)
-    return Estimate(value, math.sqrt(variance) / total, share, points)
+    return Estimate(value, error, share, points)
 
 
 def consistency(batches: Sequence[Estimate]) -> float:

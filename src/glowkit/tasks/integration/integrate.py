@@ -133,9 +133,9 @@ def integrate(
         defensive: ε, the share of points that are drawn uniformly.
         replay: further steps a batch, of the last 5 batches: they cost no calls, but time.
         learning_rate: of Adam at the start; it falls to 0 by a cosine.
-        model: settings of the flow, or a density on the unit cube, such as `proposal` of another
-            result, which is trained further, itself, on the CPU and in float64; by default
-            `CubeConfig(dims)`.
+        model: settings of the flow, or a density on the unit cube, or `proposal` of another result
+            with the same bounds, which is trained further, itself, on the CPU and in float64; by
+            default `CubeConfig(dims)`.
         generator: of all randomness.
         callback: called after each step of training.
 
@@ -143,7 +143,8 @@ def integrate(
 
     Raises:
         GlowkitError: for a function that gives what is not finite or not one number a point, or is
-            0 at the first 100,000 points; for bounds that are none; for too few calls.
+            0 at the first 100,000 points; for bounds that are none, or not those of the model; for
+            too few calls.
 
     Cost: about 50 µs a call of f on one core of a CPU, in 4 dimensions: it pays where f does not
     factorise, and is not much cheaper than that. Source: Müller et al. 2019; i-flow, Gao et al.
@@ -253,18 +254,31 @@ def _flow(
         # Weights too are drawn from the generator, and torch's own is left as it was.
         seed = int(torch.randint(2**62, (), generator=generator))
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # that of the CPU alone
             model = build(model or CubeConfig(dims))
     if model.shape != (dims,) or [spec.shape for spec in model.noise_specs()] != [(dims,)]:
         raise GlowkitError(
             f"the model is of examples of shape {model.shape}; the integrand needs one of the unit"
             f" cube, ({dims},), such as glowkit.CubeConfig({dims})"
         )
+    if isinstance(model, Then) and isinstance(model.bijection, Box):
+        return _on_its_box(model, model.bijection, integrand)
     model = model.to("cpu", torch.float64).train()
     if bounds is None:
         return model
     box = Box(integrand.low.clone(), integrand.high.clone())
     return Then(box, model, (dims,)).double().train()
+
+
+def _on_its_box(model: Then, box: Box, integrand: Integrand) -> Density:
+    """A density that another integral has put on a box already: a second box would misplace it."""
+    corners = (box.low, integrand.low), (box.high, integrand.high)
+    if not all(torch.equal(own.cpu(), given.to(own.dtype)) for own, given in corners):
+        raise GlowkitError("the model is a density on other bounds; give the same ones")
+    model.to("cpu", torch.float64).train()
+    box.low.copy_(integrand.low)  # which float32 may have rounded
+    box.high.copy_(integrand.high)
+    return model
 
 
 class _Training:

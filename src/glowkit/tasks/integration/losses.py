@@ -24,15 +24,17 @@ def kl(weights: Tensor, log_flow: Tensor, log_ratio: Tensor) -> Tensor:
 
 
 def chi2(weights: Tensor, log_flow: Tensor, log_ratio: Tensor) -> Tensor:
-    """−Σ (w² / Σ w²) ln q: its gradient points as that of the variance of f / q does.
+    """−Σ (v / Σ v) ln q, v = w² q̄ / q_ε: its gradient points as that of the variance of f / q does.
 
-    Source: Müller et al. 2019, section 5.2. Few points carry most of it while q is far from f.
+    v is held fixed: −∫ f² / q ∇ ln q is the mean of −w² (q̄ / q) ∇ ln q over points of q̄. Few
+    points carry most of it while q is far from f. Source: Müller et al. 2019, section 5.2.
 
     >>> import torch
     >>> chi2(torch.tensor([1.0, 3.0]), torch.tensor([0.0, -2.0]), torch.zeros(2)).item()
     1.7999...
     """
-    return -(_shares(_scaled(weights).square()) * log_flow).sum()
+    sizes = 2 * weights.abs().log() + log_ratio.detach()  # in logs: none is too large or small
+    return -(sizes.softmax(0) * log_flow).sum()
 
 
 def variance(weights: Tensor, log_flow: Tensor, log_ratio: Tensor) -> Tensor:

@@ -302,7 +302,8 @@ def conditional_flow(dimensions: int, generator: torch.Generator) -> Density:
         context_features=1,
     )
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
+        # That of the CPU alone: torch.manual_seed would set those of GPUs too.
+        torch.default_generator.manual_seed(int(torch.randint(2**31, (), generator=generator)))
         return build(config)
 
 
