@@ -14,7 +14,9 @@ from torch import Tensor
 from glowkit.bijections import standardize
 from glowkit.core import Density, frozen, initialize
 from glowkit.core.density import check_count
+from glowkit.data.table import column_faults
 from glowkit.models import PointsConfig, build
+from glowkit.nets import following_moments
 from glowkit.system.errors import GlowkitError
 from glowkit.training.config import ema_decay_at, learning_rate_factor
 
@@ -50,7 +52,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
         n_iter_: epochs trained. validation_score_: the best held-out mean log-likelihood.
 
     Raises:
-        GlowkitError: for settings that cannot be, and columns that do not vary.
+        GlowkitError: for settings that cannot be, and columns that do not vary, or whose values
+            float32, in which it trains, cannot tell apart or hold.
         ValueError: as scikit-learn's estimators do, for X that is no table of finite numbers.
 
     >>> X = np.random.RandomState(0).normal(size=(200, 2))
@@ -104,12 +107,10 @@ class FlowDensity(DensityMixin, BaseEstimator):
         """Train on rows X, (N, D), N at least 4; y is ignored."""
         X = validate_data(self, X, dtype=np.float64, ensure_min_samples=4)
         config = self._config(X.shape[1])
-        constant = np.flatnonzero(X.max(0) == X.min(0))
-        if len(constant):
-            raise GlowkitError(
-                f"column(s) {', '.join(map(str, constant[:8]))} of X do not vary, and have no"
-                " density; leave them out"
-            )
+        faults = column_faults(X, [str(i) for i in range(X.shape[1])])
+        if faults:
+            said = [f"column(s) {', '.join(hit[:8])} of X: {word}" for word, hit in faults.items()]
+            raise GlowkitError(f"{'; '.join(said)}; training is in float32: change or remove them")
         random = check_random_state(self.random_state)
         order = random.permutation(len(X))
         held = max(1, min(round(self.validation_fraction * len(X)), len(X) - 2))
@@ -160,7 +161,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
         average = [parameter.detach().clone() for parameter in trained]
         spread = self.noise * rows.double().std(0).float()
         size = min(self.batch_size, len(rows))
-        best, kept = -np.inf, [value.clone() for value in average]
+        buffers = list(model.buffers())  # running moments of batch norm, which the score is of
+        best, kept = -np.inf, [value.clone() for value in [*average, *buffers]]
         step = self.n_iter_ = since = 0
         total = self.max_iter * -(-len(rows) // size)
         while self.n_iter_ < self.max_iter and since < self.n_iter_no_change:
@@ -169,7 +171,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
                 x = x + spread * torch.randn_like(x)
                 for group in optimizer.param_groups:
                     group["lr"] = self.learning_rate * learning_rate_factor(step, step / total, 20)
-                loss = -model.log_prob(x).mean()
+                with following_moments(model):
+                    loss = -model.log_prob(x).mean()
                 optimizer.zero_grad()
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(trained, 5.0)
@@ -182,14 +185,15 @@ class FlowDensity(DensityMixin, BaseEstimator):
             score = self._score_of(average, trained, held)
             since += 1
             if score > best:
-                best, since, kept = score, 0, [value.clone() for value in average]
+                best, since = score, 0
+                kept = [value.clone() for value in [*average, *buffers]]
         if not np.isfinite(best):
             raise GlowkitError(
                 "no epoch gave a finite likelihood of the held-out rows; use a lower learning_rate"
             )
         with torch.no_grad():
-            for parameter, value in zip(trained, kept, strict=True):
-                parameter.copy_(value)
+            for own, value in zip([*trained, *buffers], kept, strict=True):
+                own.copy_(value)
         self.validation_score_ = best
 
     def _score_of(self, average: list[Tensor], trained: list[Any], held: Tensor) -> float:
@@ -198,7 +202,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
         with torch.no_grad():
             for parameter, value in zip(trained, average, strict=True):
                 parameter.copy_(value)
-            score = float(_log_prob(self.density_, held).mean())
+            score = float(_log_prob(self.density_.eval(), held).mean())
+            self.density_.train()
             for parameter, value in zip(trained, own, strict=True):
                 parameter.copy_(value)
         return score

@@ -139,6 +139,20 @@ def test_a_run_keeps_its_columns_and_goes_on(cli: Cli, given: Path) -> None:
     assert cli("train", "--resume", "--out", given, "--epochs", 7).code == 0
 
 
+def test_a_file_whose_columns_changed_places_is_the_same_table(cli: Cli, tmp_path: Path) -> None:
+    from glowkit.training import read_run
+
+    own = table(tmp_path / "own.csv", 300)
+    run = trained(tmp_path / "run", own)
+    before = json.loads(cli("evaluate", run, "--json").out)
+    csv.write_csv(csv.read_csv(own).select(["c", "b", "a"]), own)
+    after = json.loads(cli("evaluate", run, "--json").out)
+    assert after["nll_nats"] == pytest.approx(before["nll_nats"], abs=1e-6)
+    figures = cli("train", "--resume", "--out", run, "--epochs", 7, "--json").out
+    assert read_run(run).columns == ("a", "b", "c")
+    assert json.loads(figures)["nll_nats"] < before["nll_nats"] + 1
+
+
 def test_a_model_folder_draws_numbered_columns(cli: Cli, plain: Path, tmp_path: Path) -> None:
     assert cli("sample", plain / "model", "-n", 4, "--out", tmp_path / "s.csv").code == 0
     assert csv.read_csv(tmp_path / "s.csv").column_names == ["x0", "x1", "x2"]
@@ -187,7 +201,11 @@ BAD = {
     "too many values": ("sample {given} --context 1,2", "2 number(s)"),
     "values that are no numbers": ("sample {given} --context warm", "neither a file nor numbers"),
     "a context that is not finite": ("sample {given} --context nan", "must be finite"),
-    "a context of a missing file": ("sample {given} --context no.csv", "no.csv"),
+    "a context of a missing file": ("sample {given} --context no.csv", "no.csv: no such file"),
+    "a context of several columns": (
+        "sample {given} --context {wide}",
+        "3 column(s), and this model is conditional on 1: c",
+    ),
     "a context of no use": ("sample {plain} --context 1", "takes no context"),
     "reconstruct": ("reconstruct {plain}", "model of rows"),
     "resume with other columns": (
@@ -212,8 +230,10 @@ def test_bad_input_gets_a_sentence(
     monkeypatch.chdir(tmp_path)
     other = tmp_path / "other.csv"
     other.write_text("q,r\n" + "\n".join(f"{i},{i * i}" for i in range(30)))
+    wide = tmp_path.parent / f"{tmp_path.name}-wide.npy"
+    np.save(wide, np.random.default_rng(0).normal(size=(5, 3)))
     command, words = BAD[case]
-    names = {"data": data, "plain": plain, "given": given, "other": other}
+    names = {"wide": wide, "data": data, "plain": plain, "given": given, "other": other}
     outcome = cli(*[part.format(**names) for part in command.split()])
     assert outcome.code == 2
     assert words in outcome.err

@@ -8,6 +8,7 @@ import pytest
 import torch
 from pyarrow import parquet
 
+from glowkit.cli.plan import absolute
 from glowkit.data import TableSource, open_source
 from glowkit.data.table import Choice, is_table, read_table
 from glowkit.system.errors import GlowkitError
@@ -118,6 +119,15 @@ BAD = {
     "empty": (None, "", "it is empty"),
     "beyond float32": ([f"{10**9 + i % 7}.{i}" for i in range(30)], "t", "subtract a constant"),
     "huge": ([f"{i}e31" for i in range(30)], "t", "values beyond 1e30"),
+    "tiny": ([f"{i}e-60" for i in range(30)], "t", "below 1e-30, multiply by a constant"),
+    "a missing value alone in its line": (
+        [str(i) if i != 7 else "" for i in range(30)],
+        "t",
+        r"t \(missing or infinite values: 1\)",
+    ),
+    "a line of spaces": (["1,2"] * 9 + ["  "] + ["3,4"] * 20, "a,b", "Expected 2 columns"),
+    "a row index": ([f"{i},{i % 7}.5" for i in range(30)], ",a", "a column without a name"),
+    "ids close by": ([str(2**54 + 1 + 4 * i) for i in range(30)], "t", "subtract a constant"),
 }
 
 
@@ -150,6 +160,56 @@ def test_what_is_no_table_is_refused(tmp_path: Path, case: str) -> None:
 def test_a_choice_that_cannot_be_is_refused(good: Path, choice: dict, words: str) -> None:
     with pytest.raises(GlowkitError, match=words):
         open_source(str(good), **choice)
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_a_value_that_float32_does_not_hold_is_refused_in_any_split(
+    tmp_path: Path, split: str
+) -> None:
+    values = numbers()
+    np.save(tmp_path / "t.npy", values)
+    source = open_source(str(tmp_path / "t.npy"))
+    assert isinstance(source, TableSource)
+    held = source.splits[split].rows[0, 0].item()
+    values[values[:, 0].astype(np.float32) == held, 1] = 1e300
+    np.save(tmp_path / "t.npy", values)
+    with pytest.raises(GlowkitError, match=r": x1 \(values beyond 1e30\);"):
+        open_source(str(tmp_path / "t.npy"))
+
+
+def test_whole_numbers_of_64_bits_are_read(tmp_path: Path) -> None:
+    ids = [2**53 + 1 + i * 2**50 for i in range(30)]
+    path = csv(tmp_path / "t.csv", [f"{i},{i % 7}" for i in ids], "id,b")
+    assert read_table(path)[1][:, 0].tolist() == [float(i) for i in ids]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("names", ["a", "a,b"])
+def test_blank_lines_at_the_end_are_no_rows(tmp_path: Path, names: str, end: str) -> None:
+    path = tmp_path / "t.csv"
+    rows = [",".join(str(i + j) for j in range(len(names.split(",")))) for i in range(30)]
+    path.write_bytes(end.join([names, *rows, "", "", ""]).encode())
+    assert read_table(path)[1].shape[0] == 30
+
+
+def test_the_row_index_of_pandas_is_no_column(tmp_path: Path, good: Path) -> None:
+    columns = {"a": numbers()[:, 0], "__index_level_0__": np.arange(ROWS)}
+    parquet.write_table(pyarrow.table(columns), tmp_path / "t.parquet")
+    with pytest.raises(GlowkitError, match="such as a row index; name or remove it"):
+        open_source(str(tmp_path / "t.parquet"))
+    only = open_source(str(tmp_path / "t.parquet"), only=(("a",), ()))
+    assert isinstance(only, TableSource)
+    assert only.columns == ("a",)
+
+
+def test_a_folder_may_be_called_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "table").mkdir()
+    assert not is_table("table")
+    assert is_table("table:POWER")
+    assert absolute("table") == str(tmp_path.resolve() / "table")
+    with pytest.raises(GlowkitError, match="image"):
+        open_source("table")
 
 
 def test_what_has_no_columns_takes_no_target() -> None:

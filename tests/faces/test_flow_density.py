@@ -86,6 +86,17 @@ def test_the_density_inside_saves_and_is_a_distribution(tmp_path) -> None:
     assert np.allclose(inside, flow.score_samples(x[:7]), atol=1e-12)
 
 
+def test_what_is_trained_with_batch_norm_is_what_is_scored() -> None:
+    x = table(300)
+    flow = FlowDensity(**TINY | {"steps": 2, "max_iter": 20}, normalization="batch-norm",
+                       learning_rate=1e-2, random_state=0).fit(x)  # fmt: skip
+    random = np.random.RandomState(0)
+    held = x[random.permutation(len(x))][: round(0.15 * len(x))]
+    assert flow.score(held) == pytest.approx(flow.validation_score_, abs=1e-3)
+    rest = x[np.random.RandomState(0).permutation(len(x))][round(0.15 * len(x)) :]
+    assert flow.score(rest) == pytest.approx(flow.score(held), abs=0.5)
+
+
 def test_one_column() -> None:
     x = np.random.RandomState(0).exponential(size=(200, 1))
     assert FlowDensity(**TINY, random_state=0).fit(x).sample(3).shape == (3, 1)
@@ -104,6 +115,18 @@ def test_one_column() -> None:
 def test_settings_that_cannot_be_are_refused(settings: dict, words: str) -> None:
     with pytest.raises(glowkit.GlowkitError, match=words):
         FlowDensity(**settings).fit(table(50))
+
+
+@pytest.mark.parametrize(
+    ("scale", "shift", "words"), [(1, 1e9, "float32, subtract"), (1e-60, 0, "float32, below 1e-30")]
+)
+def test_a_column_that_float32_cannot_tell_is_refused(
+    scale: float, shift: float, words: str
+) -> None:
+    x = table(50)
+    x[:, 1] = x[:, 0] * scale + shift
+    with pytest.raises(glowkit.GlowkitError, match=rf"column\(s\) 1 of X: .*{words}"):
+        FlowDensity().fit(x)
 
 
 def test_a_column_that_does_not_vary_is_refused() -> None:

@@ -8,6 +8,8 @@ import torch
 import glowkit
 from glowkit.bijections import (
     Actnorm,
+    Affine,
+    Autoregressive,
     BoundedAffine,
     Conv1x1,
     Coupling,
@@ -168,6 +170,34 @@ def test_the_units_of_the_data_do_not_matter_to_a_standardised_model(tmp_path) -
     glowkit.save(other, tmp_path / "model")
     again = glowkit.load(tmp_path / "model").sample(5, 0.0, torch.zeros(5, 1))
     assert torch.equal(again, other.sample(5, 0.0, torch.zeros(5, 1)))
+
+
+def test_a_density_that_has_moments_keeps_them() -> None:
+    """Going on with a trained density on other rows must not begin with another density."""
+    config = PointsConfig(2, steps=1, width=4, preprocessing="standardize", context_features=1)
+    model, x, context = glowkit.build(config), torch.randn(64, 2), torch.randn(64, 1)
+    standardize(model, x, context)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    standardize(model, 5 * x + 1, context - 3)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+class Steep(torch.nn.Module):
+    """Of two coordinates; the second is scaled by nearly nothing where the first is 0."""
+
+    def forward(self, x: torch.Tensor, context: torch.Tensor | None = None) -> torch.Tensor:
+        none = torch.zeros_like(x[:, 0])
+        return torch.stack([none, none, none, 100 * (x[:, 0] - 3)], dim=1)
+
+
+def test_coordinates_that_are_not_final_yet_leave_gradients_finite() -> None:
+    layer = Autoregressive(Steep(), Affine())
+    x = torch.tensor([[3.0, 1.0]])
+    y = layer(x)[0].requires_grad_()
+    again, ladj = layer.inverse(y)
+    assert torch.allclose(again, x, atol=1e-4)
+    (gradient,) = torch.autograd.grad(again.sum() + ladj.sum(), y)
+    assert gradient.isfinite().all()
 
 
 def test_what_cannot_be_rebuilt_is_checkpointed() -> None:

@@ -44,6 +44,11 @@ def test_few_units_still_use_every_input_but_the_last() -> None:
     assert seen.any(0).any(0).tolist() == [True] * 8 + [False]
 
 
+def test_the_first_coordinate_sees_the_context_through_few_units_too() -> None:
+    seen = dependence(MADE(100, 1, width=64, context_features=1), 100, 1, 1)
+    assert seen[0, 0, -1]
+
+
 def test_a_missing_context_is_an_error() -> None:
     with pytest.raises(ValueError, match="needs a context"):
         MADE(2, 1, 4, context_features=1)(torch.zeros(1, 2))

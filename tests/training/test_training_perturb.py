@@ -1,15 +1,22 @@
 """Background models: training on images of which some values are replaced."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from lightning.fabric import Fabric
 from training_runs import repeatable_rows, tiny_run, tiny_source
 
 import glowkit
+from glowkit.bijections.standardize import scale_of
 from glowkit.core.density import Portion
-from glowkit.training import read_run
+from glowkit.data import open_source
+from glowkit.models import PointsConfig
+from glowkit.training import TrainConfig, fit, read_run, train
 from glowkit.training.batches import UNCHANGED, Perturb
+from glowkit.training.loop import Training
 
 
 def noise(seed: int = 0) -> torch.Generator:
@@ -72,3 +79,30 @@ def test_it_is_the_same_in_every_run(tmp_path: Path) -> None:
     tiny_run(tmp_path / "c", epochs=1)
     rows = [repeatable_rows(tmp_path / name) for name in "abc"]
     assert rows[0] == rows[1] != rows[2]
+
+
+def test_the_noise_of_rows_has_its_deviations_where_the_model_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A move to another device gives a model new tensors, as is done here without one."""
+    setup, loop = Fabric.setup_module, fit.train_loop
+    seen: list[Training] = []
+
+    def moved(fabric: Fabric, module: torch.nn.Module) -> Any:
+        for each in module.modules():
+            for name, buffer in each.named_buffers(recurse=False):
+                each._buffers[name] = buffer.clone()
+        return setup(fabric, module)
+
+    def looked_at(run: Training) -> None:
+        seen.append(run)
+        loop(run)
+
+    monkeypatch.setattr(Fabric, "setup_module", moved)
+    monkeypatch.setattr(fit, "train_loop", looked_at)
+    np.save(tmp_path / "t.npy", np.random.default_rng(0).normal(size=(30, 2)))
+    model = PointsConfig(2, steps=1, width=4, preprocessing="standardize")
+    config = TrainConfig(batch_size=8, epochs=1, noise=0.1)
+    source = open_source(str(tmp_path / "t.npy"))
+    train(source, model, config, tmp_path / "run", accelerator="cpu", quiet=True)
+    assert seen[0].jitter.scale is scale_of(seen[0].model)

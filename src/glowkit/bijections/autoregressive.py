@@ -12,9 +12,9 @@ class Autoregressive(Bijection):
 
     forward: one evaluation of the net; ladj = Σ_i ln |∂T/∂x_i|, since the Jacobian is triangular.
     inverse: D evaluations, each of which makes one more coordinate final, x_i = T⁻¹(y_i; h_i); its
-    ladj is the transformer's. Gradients of both are exact. Rounding errors multiply along the
-    order: how well the inverse of a flow of many coordinates does is to be measured, as an
-    evaluation does. Shapes: (N, D).
+    ladj sums theirs. Gradients of both are exact. Rounding errors multiply along the order:
+    how well the inverse of a flow of many coordinates does is to be measured, as an evaluation
+    does. Shapes: (N, D).
 
     With an affine T it is MAF's layer; `Inverse(Autoregressive(...))` is IAF's, which samples in
     one evaluation and whose density takes D; with a spline it is NSF's autoregressive one. Source:
@@ -24,7 +24,8 @@ class Autoregressive(Bijection):
     Args:
         net: the conditioner, called as `net(x, context)`, whose output for coordinate i must not
             depend on x_i or later ones: `glowkit.nets.MADE`. Nothing checks that at every call.
-        transformer: the elementwise map, `Affine()`, `RationalQuadraticSpline(...)`, ...
+        transformer: the elementwise map, the same for all coordinates but for h: `Affine()`,
+            `RationalQuadraticSpline(...)`, ...
 
     >>> from glowkit.bijections import Affine
     >>> from glowkit.nets import MADE
@@ -50,11 +51,15 @@ class Autoregressive(Bijection):
         return self.transformer(x, self.net(x, context))
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        size = y.shape[1]
         x = torch.zeros_like(y)
         ladj = y.new_zeros(len(y))
-        for i in range(size):
-            new, ladj = self.transformer.inverse(y, self.net(x, context))
-            # Zeros beyond: what is not final may overflow, and a mask times infinity is NaN.
-            x = torch.cat([x[:, :i], new[:, i : i + 1], torch.zeros_like(y[:, i + 1 :])], dim=1)
+        for i in range(y.shape[1]):
+            # Of coordinate i alone: what is not final yet may overflow, and even where it is not
+            # used, its gradient would be zero times infinity.
+            h = self.net(x, context).unflatten(1, (y.shape[1], -1))[:, i]
+            new, part = self.transformer.inverse(y[:, i : i + 1], h)
+            if new.shape[1] != 1:
+                raise ValueError("the transformer must be the same for all coordinates but for h")
+            x = torch.cat([x[:, :i], new, torch.zeros_like(y[:, i + 1 :])], dim=1)
+            ladj = ladj + part
         return x, ladj

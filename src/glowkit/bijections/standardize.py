@@ -78,12 +78,13 @@ def standardize(model: nn.Module, x: Tensor, context: Tensor | None = None) -> N
     """Give all `Standardize` and `ContextMoments` of a model the moments of these examples.
 
     Shapes: x (N, D), context (N, C). Where `glowkit.initialize` alone would take those of the
-    batch that it shows the model, this takes all data, once, before it.
+    batch that it shows the model, this takes all data, once, before it. As there, moments that a
+    model has already stay: others would make another density of one that was trained.
     """
     for module in model.modules():
-        if isinstance(module, Standardize):
+        if isinstance(module, Standardize) and not module.moments.initialized:
             module.moments.initialize_from(x)
-        elif isinstance(module, ContextMoments) and context is not None:
+        elif isinstance(module, ContextMoments) and not module.initialized and context is not None:
             module.initialize_from(context)
 
 

@@ -112,7 +112,7 @@ class Opened:
 
         if self.run is None:
             raise GlowkitError(f"{self.folder} is a model without a run; name the DATA to use")
-        return open_source(**self.run.data, levels=self.model.levels)
+        return open_source(**self.run.data, levels=self.model.levels, only=self.run.only)
 
     @property
     def pixel_levels(self) -> int:
@@ -195,8 +195,8 @@ def open_data(opened: Opened, spec: str | None, skip_bad: bool = False) -> "AnyS
     if files and len(opened.model.shape or ()) == 3:
         channels, height, width = opened.image_shape
         fit = {"size": height, "channels": channels} if height == width else {}
-    if opened.run is not None and opened.run.columns:
-        fit = {"only": (opened.run.columns, opened.run.context_columns)}
+    if opened.run is not None and opened.run.only:
+        fit = {"only": opened.run.only}
     found = open_source(spec, skip_bad=skip_bad, levels=opened.model.levels, **fit)
     if found.things == opened.objective.things:
         opened.objective.prepare(found, opened.model)  # what it refuses goes before all notes

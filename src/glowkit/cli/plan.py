@@ -217,7 +217,7 @@ def absolute(spec: str) -> str:
     kind, _, rest = spec.partition(":")
     if spec == "digits" or kind == "points" or not spec:
         return spec
-    if kind == "table":
+    if spec.startswith("table:"):
         name, _, folder = rest.partition(":")
         return f"table:{name}:{_real(folder or 'data')}"
     if kind in ("fashion-mnist", "emoji", "hf"):

@@ -68,7 +68,15 @@ def _of_file(path: Path, given: Sequence[str]) -> "Tensor":
 
     from glowkit.data.table import Choice, read_context
 
-    return torch.from_numpy(read_context(path, Choice(only=((), tuple(given))))).float()
+    if not os.path.isfile(path):
+        raise GlowkitError(f"--context {path}: no such file")
+    values = read_context(path, Choice(only=((), tuple(given))))
+    if values.shape[1] != len(given):  # an array, which has no names to choose columns by
+        raise GlowkitError(
+            f"--context {path} has {values.shape[1]} column(s), and this model is conditional on"
+            f" {len(given)}: {', '.join(given)}, in that order"
+        )
+    return torch.from_numpy(values).float()
 
 
 def _of_values(text: str, given: Sequence[str]) -> "Tensor":

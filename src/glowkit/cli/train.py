@@ -138,7 +138,7 @@ def train(
     from glowkit.cli.reporting import report_of
     from glowkit.data import open_source
     from glowkit.models import count_parameters
-    from glowkit.training import TrainConfig
+    from glowkit.training import TrainConfig, read_run
     from glowkit.training import train as run_training
     from glowkit.training.allowance import allowance, number_of
 
@@ -156,7 +156,8 @@ def train(
     if out is None and ((devices or "1") != "1" or max(nodes or 1, launched) > 1):
         raise GlowkitError("several processes must share one run folder: name it with --out")
     planned = plan(request, out if resume else None)
-    images = open_source(**planned.data, levels=planned.levels)
+    only = read_run(out).only if resume and out is not None else None
+    images = open_source(**planned.data, levels=planned.levels, only=only)
     for note in images.notes:
         warn(f"note: {note}")
     model = planned.model_for(images)

@@ -62,7 +62,7 @@ def _gas(folder: Path) -> Parts:
             raise GlowkitError(
                 f"{pickle} is a pickle, which is not read because it could run code; if you trust"
                 " it, convert it by: python -c \"import pandas; pandas.read_pickle('"
-                f"{pickle}').to_parquet('{found[0]}')\""
+                f"{pickle}').to_parquet('{found[0]}', index=False)\""
             )
         raise _missing(found[0])
     names, rows = read_table(path)

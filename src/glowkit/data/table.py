@@ -1,6 +1,7 @@
 """Tables: rows of numbers from .csv, .parquet and .npy files, with checks of every column."""
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ MANY_ALIKE = 0.05
 """From this share of a column's rows on that have one value, a density has a spike to chase."""
 FINEST = 1e-3
 """Steps of float32 around a column's largest value, in its deviations: coarser is refused."""
+MOST = 1e30
+"""Values beyond it are refused, as are deviations below its inverse: float32 ends not far off."""
 MOST_NAMED = 8
 
 
@@ -130,7 +133,7 @@ def _check_there(title: str, names: Sequence[str], wanted: Sequence[str]) -> Non
 
 def is_table(spec: str) -> bool:
     """Whether DATA names a table, as far as can be told without reading more than a header."""
-    if spec.partition(":")[0] == "table":
+    if spec.startswith("table:"):  # a folder may be called table
         return True
     path = Path(os.path.expanduser(spec))
     if path.suffix.lower() in SUFFIXES:
@@ -171,7 +174,7 @@ def build_table(
     Raises GlowkitError, naming all columns that cannot be used.
     """
     named = [*columns, *given]
-    _refuse(name, _faults(parts["train"], named))
+    _refuse(name, column_faults(parts["train"], named, [*parts.values()]))
     size = len(columns)
     splits = {}
     for split in SPLITS:
@@ -232,6 +235,11 @@ def _of_arrow(path: Path, choice: Choice | None) -> tuple[list[str], list[np.nda
     """Columns as numbers, or the word for what they are instead."""
     found = _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path)
     names = found.column_names
+    every = choice is None or choice.only is None
+    if every and any(_is_nameless(name) for name in names):
+        raise GlowkitError(
+            f"{path} has a column without a name, such as a row index; name or remove it"
+        )
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise GlowkitError(f"{path} has several columns called {_list(twice)}; rename them")
@@ -254,11 +262,13 @@ def _numbers(column: "pyarrow.ChunkedArray") -> "np.ndarray | str":
         column = column.cast(pyarrow.int8())
     elif not (types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)):
         return "text" if types.is_string(kind) or types.is_large_string(kind) else str(kind)
-    numbers = column.cast(pyarrow.float64()).to_numpy()  # a missing value is NaN
+    # Not safe: whole numbers beyond 2^53 are rounded. A missing value is NaN.
+    numbers = column.cast(pyarrow.float64(), safe=False).to_numpy()
     return np.asarray(numbers, dtype=np.float64)
 
 
 def _csv(path: Path) -> "pyarrow.Table":
+    import pyarrow
     from pyarrow import csv
 
     with sentences(str(path), path.suffix):
@@ -268,6 +278,11 @@ def _csv(path: Path) -> "pyarrow.Table":
             raise ValueError("it is empty")
         delimiter = max(DELIMITERS, key=first.count)
         found = csv.read_csv(path, parse_options=csv.ParseOptions(delimiter=delimiter))
+        if found.num_columns == 1:
+            # There a blank line is a missing value, but for those that end the file.
+            values = pyarrow.BufferReader(path.read_bytes().rstrip(b"\r\n") + b"\n")
+            blank = csv.ParseOptions(delimiter=delimiter, ignore_empty_lines=False)
+            found = csv.read_csv(values, parse_options=blank)
     if all(_is_number(name) for name in found.column_names):
         raise GlowkitError(
             f"the first line of {path} holds numbers, where the names of columns should be; add a"
@@ -283,6 +298,11 @@ def _parquet(path: Path) -> "pyarrow.Table":
         return parquet.ParquetFile(path).read()
 
 
+def _is_nameless(name: str) -> bool:
+    # The latter is what pandas writes into a .parquet for an index without a name.
+    return not name.strip() or re.fullmatch(r"__index_level_\d+__", name) is not None
+
+
 def _is_number(text: str) -> bool:
     try:
         float(text)
@@ -291,18 +311,29 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _faults(train: np.ndarray, names: Sequence[str]) -> dict[str, list[str]]:
-    """What keeps columns from being used, and their names."""
-    deviations, largest = train.std(0), np.abs(train).max(0)
+def column_faults(
+    train: np.ndarray, names: Sequence[str], every: Sequence[np.ndarray] = ()
+) -> dict[str, list[str]]:
+    """What keeps columns of (N, columns) float64 from being used in float32, and their names.
+
+    every: all rows, in parts, where those to train on are not all; their size counts too.
+    """
+    largest = np.abs(train).max(0)
+    greatest = np.max([np.abs(rows).max(0) for rows in every or [train]], axis=0)
+    huge = greatest > MOST
+    with np.errstate(over="ignore", invalid="ignore"):  # of those that are huge
+        deviations = train.std(0)
     steps = largest * np.finfo(np.float32).eps
     constant = train.max(0) == train.min(0)
-    coarse = ~constant & (steps > FINEST * deviations)
-    huge = largest > 1e30
+    usable = ~constant & ~huge
+    coarse = usable & (steps > FINEST * deviations)
     words = {
-        "one value in every training row": constant,
-        "too little variation around a large value for float32, subtract a constant": coarse
-        & ~huge,
-        "values beyond 1e30": huge & ~constant,
+        "one value in every training row": constant & ~huge,
+        "too little variation around a large value for float32, subtract a constant": coarse,
+        "too little variation for float32, below 1e-30, multiply by a constant": usable
+        & ~coarse
+        & (deviations < 1 / MOST),
+        "values beyond 1e30": huge,
     }
     found = {
         word: [name for name, hit in zip(names, hits, strict=True) if hit]

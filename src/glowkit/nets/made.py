@@ -95,11 +95,16 @@ class MADE(nn.Module):
 
 
 def _spread(width: int, lowest: int, highest: int) -> Tensor:
-    """Degrees of hidden units, evenly spread; the highest is always there, so all inputs count.
+    """Degrees of hidden units, evenly spread; the highest is there always, so all inputs count.
+
+    So is the lowest, of two units or more: in it alone the first coordinate sees a context.
 
     >>> _spread(6, 1, 3).tolist(), _spread(2, 1, 4).tolist(), _spread(3, 0, 0).tolist()
-    ([1, 1, 2, 2, 3, 3], [2, 4], [0, 0, 0])
+    ([1, 1, 2, 2, 3, 3], [1, 4], [0, 0, 0])
     """
     number = highest - lowest + 1
     places = torch.arange(1, width + 1)
-    return lowest + (places * number + width - 1) // width - 1
+    degrees = lowest + (places * number + width - 1) // width - 1
+    if width > 1:
+        degrees[0] = lowest
+    return degrees

@@ -75,8 +75,8 @@ class Training:
     def __post_init__(self, resumed: Checkpoint | None) -> None:
         fabric, model, config = self.fabric, self.model, self.plan.config
         self.perturb = Perturb(config.perturb, model.levels)
-        self.jitter = Jitter(config.noise, scale_of(model))
         self.loss = fabric.setup_module(Loss(model, self.subject))
+        self.jitter = Jitter(config.noise, scale_of(model))  # after the move to the device
         # A group of its own: sums in a backward pass must not meet those that average gradients.
         group = torch.distributed.new_group() if fabric.world_size > 1 else None
         size = self.plan.epochs.batch_size

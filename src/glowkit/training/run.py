@@ -65,6 +65,11 @@ class RunSettings:
     columns: tuple[str, ...] = ()
     context_columns: tuple[str, ...] = ()
 
+    @property
+    def only(self) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+        """Of a table: what `open_source` finds its columns by, whatever their order in a file."""
+        return (self.columns, self.context_columns) if self.columns else None
+
 
 @dataclass(frozen=True)
 class RunFolder:
