@@ -14,7 +14,7 @@ from torch import Tensor
 from glowkit.bijections import standardize
 from glowkit.core import Density, frozen, initialize
 from glowkit.core.density import check_count
-from glowkit.data.table import column_faults
+from glowkit.data.columns import column_faults
 from glowkit.models import PointsConfig, build
 from glowkit.nets import following_moments
 from glowkit.system.errors import GlowkitError

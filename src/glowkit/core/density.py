@@ -64,8 +64,7 @@ def draw(
 ) -> Tensor:
     """Draw (n, *spec.shape) standard noise, times the temperature (a number, or one per example).
 
-    Temperature 0, or the generator `MIDPOINT`, gives the median, which is 0.
-
+    Temperature 0 gives the median, 0, and so does `MIDPOINT`.
     >>> draw(NoiseSpec((2,)), 3, torch.zeros(()), generator=MIDPOINT).tolist()
     [[0.0, 0.0], [0.0, 0.0], [0.0, 0.0]]
     >>> generators = [torch.Generator().manual_seed(0) for _ in "ab"]
@@ -78,10 +77,10 @@ def draw(
     True
     """
     noise = _standard(spec, n, like, generator).to(like.device)
-    if isinstance(temperature, int | float):  # as it is: a copy to a GPU would wait for it
-        return noise * temperature
-    scale = torch.as_tensor(temperature, dtype=like.dtype, device=like.device)
-    return noise * scale.reshape(-1, *[1] * len(spec.shape))
+    if not isinstance(temperature, int | float):  # which a copy to a GPU would make wait
+        scale = torch.as_tensor(temperature, dtype=like.dtype, device=like.device)
+        temperature = scale.reshape(-1, *[1] * len(spec.shape))
+    return noise * temperature
 
 
 def _standard(spec: NoiseSpec, n: int, like: Tensor, generator: Generator) -> Tensor:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from glowkit.data.columns import column_faults, listed, notes_on, refuse
 from glowkit.data.source import SPLITS, Source, divide
 from glowkit.data.toy import PointSource
 from glowkit.system.arrays import npy_array, sentences
@@ -23,13 +24,6 @@ if TYPE_CHECKING:
 SUFFIXES = (".csv", ".tsv", ".parquet")
 DELIMITERS = ",;\t|"
 FEWEST_ROWS = 20  # two of them to test on
-MANY_ALIKE = 0.05
-"""From this share of a column's rows on that have one value, a density has a spike to chase."""
-FINEST = 1e-3
-"""Steps of float32 around a column's largest value, in its deviations: coarser is refused."""
-MOST = 1e30
-"""Values beyond it are refused, as are deviations below its inverse: float32 ends not far off."""
-MOST_NAMED = 8
 
 
 class TableSplit(Dataset[tuple[Tensor, Tensor | None]]):
@@ -116,7 +110,7 @@ class Choice:
         rest = [name for name in names if name not in named]
         if not rest:
             raise GlowkitError(
-                f"{title} has no column besides {_list(named)}: name fewer, or leave out"
+                f"{title} has no column besides {listed(named)}: name fewer, or leave out"
                 f" --{'target' if self.context is None else 'context'}"
             )
         return (named, rest) if self.context is None else (rest, named)
@@ -125,10 +119,10 @@ class Choice:
 def _check_there(title: str, names: Sequence[str], wanted: Sequence[str]) -> None:
     missing = [name for name in wanted if name not in names]
     if missing:
-        raise GlowkitError(f"{title} has no column {_list(missing)}; it has {_list(names)}")
+        raise GlowkitError(f"{title} has no column {listed(missing)}; it has {listed(names)}")
     twice = sorted({name for name in wanted if list(wanted).count(name) > 1})
     if twice:
-        raise GlowkitError(f"column {_list(twice)} is named twice; name each once")
+        raise GlowkitError(f"column {listed(twice)} is named twice; name each once")
 
 
 def is_table(spec: str) -> bool:
@@ -174,14 +168,14 @@ def build_table(
     Raises GlowkitError, naming all columns that cannot be used.
     """
     named = [*columns, *given]
-    _refuse(name, column_faults(parts["train"], named, [*parts.values()]))
+    refuse(name, column_faults(parts["train"], named, [*parts.values()]))
     size = len(columns)
     splits = {}
     for split in SPLITS:
         rows = torch.from_numpy(parts[split].astype(np.float32))
         context = rows[:, size:].contiguous() if given else None
         splits[split] = TableSplit(rows[:, :size].contiguous(), context, named)
-    notes = _notes(parts["train"][:, :size], columns)
+    notes = notes_on(parts["train"][:, :size], columns)
     return TableSource(name, splits, tuple(columns), tuple(given), notes)
 
 
@@ -215,7 +209,7 @@ def read_table(
             faults.setdefault(f"missing or infinite values: {missing:,}", []).append(name)
         elif varied and (values == values[0]).all():
             faults.setdefault("one value in every row", []).append(name)
-    _refuse(str(path), faults)
+    refuse(str(path), faults)
     return names, np.stack([values for values in columns if not isinstance(values, str)], axis=1)
 
 
@@ -242,7 +236,7 @@ def _of_arrow(path: Path, choice: Choice | None) -> tuple[list[str], list[np.nda
         )
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise GlowkitError(f"{path} has several columns called {_list(twice)}; rename them")
+        raise GlowkitError(f"{path} has several columns called {listed(twice)}; rename them")
     if found.num_rows == 0 or not names:
         raise GlowkitError(f"{path} has no rows; a table is a line of names and rows of numbers")
     if choice is not None and choice.only is not None:
@@ -309,65 +303,3 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def column_faults(
-    train: np.ndarray, names: Sequence[str], every: Sequence[np.ndarray] = ()
-) -> dict[str, list[str]]:
-    """What keeps columns of (N, columns) float64 from being used in float32, and their names.
-
-    every: all rows, in parts, where those to train on are not all; their size counts too.
-    """
-    largest = np.abs(train).max(0)
-    greatest = np.max([np.abs(rows).max(0) for rows in every or [train]], axis=0)
-    huge = greatest > MOST
-    with np.errstate(over="ignore", invalid="ignore"):  # of those that are huge
-        deviations = train.std(0)
-    steps = largest * np.finfo(np.float32).eps
-    constant = train.max(0) == train.min(0)
-    usable = ~constant & ~huge
-    coarse = usable & (steps > FINEST * deviations)
-    words = {
-        "one value in every training row": constant & ~huge,
-        "too little variation around a large value for float32, subtract a constant": coarse,
-        "too little variation for float32, below 1e-30, multiply by a constant": usable
-        & ~coarse
-        & (deviations < 1 / MOST),
-        "values beyond 1e30": huge,
-    }
-    found = {
-        word: [name for name, hit in zip(names, hits, strict=True) if hit]
-        for word, hits in words.items()
-    }
-    return {word: hit for word, hit in found.items() if hit}
-
-
-def _refuse(title: str, faults: dict[str, list[str]]) -> None:
-    if faults:
-        said = "; ".join(f"{_list(names)} ({word})" for word, names in faults.items())
-        raise GlowkitError(
-            f"{title} has columns that a density of numbers cannot take: {said}; remove or fill"
-            " them, and train on the rest"
-        )
-
-
-def _notes(train: np.ndarray, names: Sequence[str]) -> tuple[str, ...]:
-    """A sentence about columns with many equal values, whose density has no finite maximum."""
-    alike = []
-    for name, values in zip(names, train.T, strict=True):
-        share = np.unique(values, return_counts=True)[1].max() / len(values)
-        if share > MANY_ALIKE:
-            alike.append(f"{name} ({share:.0%})")
-    if not alike:
-        return ()
-    return (
-        f"columns {_list(alike)} have that share of rows at one value, where a density of"
-        " continuous values can rise without bound, so that figures in nats mean little: add noise"
-        " of the size of their steps, or give them as --context",
-    )
-
-
-def _list(names: Iterable[str]) -> str:
-    every = [str(name)[:60] for name in names]
-    more = f" and {len(every) - MOST_NAMED} more" if len(every) > MOST_NAMED else ""
-    return ", ".join(every[:MOST_NAMED]) + more

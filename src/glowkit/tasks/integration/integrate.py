@@ -8,11 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from glowkit.bijections import Box
 from glowkit.core import Density, GlowkitError, frozen
 from glowkit.core.density import check_count, check_generator
-from glowkit.densities import Then
-from glowkit.models import build
 from glowkit.models.cube import CubeConfig
 from glowkit.tasks.integration.estimate import (
     SCRAMBLINGS,
@@ -26,7 +23,7 @@ from glowkit.tasks.integration.estimate import (
 )
 from glowkit.tasks.integration.integrand import Bounds, Function, Integrand
 from glowkit.tasks.integration.losses import check_loss, loss_at
-from glowkit.tasks.integration.proposal import Draws, Mixture, independent, scrambled
+from glowkit.tasks.integration.proposal import Draws, Mixture, flow_on, independent, scrambled
 from glowkit.tasks.integration.unweighting import unweighted
 
 TRAINING_SHARE = 0.75  # of the calls; the others are the final pass
@@ -162,7 +159,7 @@ def integrate(
     if not learning_rate > 0:
         raise GlowkitError(f"learning_rate is {learning_rate}; it must be above 0")
     check_generator(generator)
-    flow = _flow(model, integrand, bounds, generator)
+    flow = flow_on(model, integrand, bounds, generator)
     mixture = Mixture(flow, integrand.low, integrand.high, defensive)
     training = _Training(integrand, mixture, plan, loss, replay, learning_rate, generator)
     batches: list[Estimate] = []
@@ -240,45 +237,6 @@ def _plan(calls: int, relative_error: float | None, loss: str, defensive: float)
     for_training = int(TRAINING_SHARE * calls)
     batch = min(max(for_training // BATCHES, SMALLEST_BATCH), LARGEST_BATCH)
     return _Plan(calls, batch, for_training // batch, relative_error)
-
-
-def _flow(
-    model: Density | CubeConfig | None,
-    integrand: Integrand,
-    bounds: Bounds | None,
-    generator: torch.Generator | None,
-) -> Density:
-    """The flow on the box, in float64."""
-    dims = integrand.dims
-    if not isinstance(model, Density):
-        # Weights too are drawn from the generator, and torch's own is left as it was.
-        seed = int(torch.randint(2**62, (), generator=generator))
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)  # that of the CPU alone
-            model = build(model or CubeConfig(dims))
-    if model.shape != (dims,) or [spec.shape for spec in model.noise_specs()] != [(dims,)]:
-        raise GlowkitError(
-            f"the model is of examples of shape {model.shape}; the integrand needs one of the unit"
-            f" cube, ({dims},), such as glowkit.CubeConfig({dims})"
-        )
-    if isinstance(model, Then) and isinstance(model.bijection, Box):
-        return _on_its_box(model, model.bijection, integrand)
-    model = model.to("cpu", torch.float64).train()
-    if bounds is None:
-        return model
-    box = Box(integrand.low.clone(), integrand.high.clone())
-    return Then(box, model, (dims,)).double().train()
-
-
-def _on_its_box(model: Then, box: Box, integrand: Integrand) -> Density:
-    """A density that another integral has put on a box already: a second box would misplace it."""
-    corners = (box.low, integrand.low), (box.high, integrand.high)
-    if not all(torch.equal(own.cpu(), given.to(own.dtype)) for own, given in corners):
-        raise GlowkitError("the model is a density on other bounds; give the same ones")
-    model.to("cpu", torch.float64).train()
-    box.low.copy_(integrand.low)  # which float32 may have rounded
-    box.high.copy_(integrand.high)
-    return model
 
 
 class _Training:

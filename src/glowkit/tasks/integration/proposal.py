@@ -8,7 +8,12 @@ import torch
 from torch import Tensor
 from torch.quasirandom import SobolEngine
 
+from glowkit.bijections import Box
 from glowkit.core import Density, GlowkitError
+from glowkit.densities import Then
+from glowkit.models import build
+from glowkit.models.cube import CubeConfig
+from glowkit.tasks.integration.integrand import Bounds, Integrand
 
 SOBOL_BITS = 30  # of torch's Sobol points, whose digits end there
 
@@ -99,3 +104,42 @@ def scrambled(dims: int, generator: torch.Generator | None) -> Points:
         return engine.draw(n, dtype=torch.float64) + fine(n) * 2.0**-SOBOL_BITS
 
     return points
+
+
+def flow_on(
+    model: Density | CubeConfig | None,
+    integrand: Integrand,
+    bounds: Bounds | None,
+    generator: torch.Generator | None,
+) -> Density:
+    """The flow on an integrand's box, in float64: a new one, or one that is given."""
+    dims = integrand.dims
+    if not isinstance(model, Density):
+        # Weights too are drawn from the generator, and torch's own is left as it was.
+        seed = int(torch.randint(2**62, (), generator=generator))
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)  # that of the CPU alone
+            model = build(model or CubeConfig(dims))
+    if model.shape != (dims,) or [spec.shape for spec in model.noise_specs()] != [(dims,)]:
+        raise GlowkitError(
+            f"the model is of examples of shape {model.shape}; the integrand needs one of the unit"
+            f" cube, ({dims},), such as glowkit.CubeConfig({dims})"
+        )
+    if isinstance(model, Then) and isinstance(model.bijection, Box):
+        return _on_its_box(model, model.bijection, integrand)
+    model = model.to("cpu", torch.float64).train()
+    if bounds is None:
+        return model
+    box = Box(integrand.low.clone(), integrand.high.clone())
+    return Then(box, model, (dims,)).double().train()
+
+
+def _on_its_box(model: Then, box: Box, integrand: Integrand) -> Density:
+    """A density that another integral has put on a box already: a second box would misplace it."""
+    corners = (box.low, integrand.low), (box.high, integrand.high)
+    if not all(torch.equal(own.cpu(), given.to(own.dtype)) for own, given in corners):
+        raise GlowkitError("the model is a density on other bounds; give the same ones")
+    model.to("cpu", torch.float64).train()
+    box.low.copy_(integrand.low)  # which float32 may have rounded
+    box.high.copy_(integrand.high)
+    return model
