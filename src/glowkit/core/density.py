@@ -65,6 +65,7 @@ def draw(
     """Draw (n, *spec.shape) standard noise, times the temperature (a number, or one per example).
 
     Temperature 0 gives the median, 0, and so does `MIDPOINT`.
+
     >>> draw(NoiseSpec((2,)), 3, torch.zeros(()), generator=MIDPOINT).tolist()
     [[0.0, 0.0], [0.0, 0.0], [0.0, 0.0]]
     >>> generators = [torch.Generator().manual_seed(0) for _ in "ab"]
