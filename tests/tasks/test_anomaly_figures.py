@@ -103,7 +103,8 @@ def test_plain_images_are_simple_and_noise_is_not(channels: int, levels: int) ->
     bits, format = complexities(torch.cat([plain, noisy]), levels)
     entropy = np.log2(levels)
     assert abs(bits[0].item()) < 0.3
-    assert 0.9 * entropy < bits[1].item() < 1.6 * entropy
+    # PNG and WebP alone take some bits more of so few values.
+    assert 0.9 * entropy < bits[1].item() < 1.6 * entropy + 0.3
     assert set(format.tolist()) <= set(range(len(codecs())))
 
 

@@ -157,7 +157,7 @@ def alive(pid: int) -> bool:
     ("when", "victim"),
     [
         ("early", 1),
-        ("training", 0),
+        pytest.param("training", 0, marks=pytest.mark.slow),
         pytest.param("early", 0, marks=pytest.mark.slow),
         pytest.param("training", 1, marks=pytest.mark.slow),
     ],
@@ -212,6 +212,7 @@ Path(sys.argv[1], "ended-" + os.environ["LOCAL_RANK"]).write_text(str(os.getpid(
 """
 
 
+@pytest.mark.slow
 def test_a_program_that_trains_twice(tmp_path: Path) -> None:
     """Its processes are started once and go through it side by side."""
     path = tmp_path / "script.py"
