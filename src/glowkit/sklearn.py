@@ -14,6 +14,7 @@ from torch import Tensor
 from glowkit.bijections import standardize
 from glowkit.core import Density, frozen, initialize
 from glowkit.core.density import check_count
+from glowkit.core.initialization import seeded
 from glowkit.data.columns import column_faults
 from glowkit.models import PointsConfig, build
 from glowkit.nets import following_moments
@@ -115,9 +116,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         order = random.permutation(len(X))
         held = max(1, min(round(self.validation_fraction * len(X)), len(X) - 2))
         rows = torch.from_numpy(X[order]).float()
-        with torch.random.fork_rng(devices=[]):
-            # That of the CPU alone: torch.manual_seed would set those of GPUs too.
-            torch.default_generator.manual_seed(random.randint(2**31 - 1))
+        with seeded(random.randint(2**31 - 1)):
             self.density_ = build(config)
             standardize(self.density_, rows[held:])
             initialize(self.density_, rows[held : held + AT_ONCE])

@@ -1,6 +1,5 @@
 """What the page shows: the model with its data, uploads, and charts."""
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from glowkit.core import Density
 from glowkit.data import Picture, read_picture
-from glowkit.pictures.sheet import image_sheet, picture, png_of
+from glowkit.pictures.sheet import image_sheet, inline, picture, png_of
 from glowkit.system.errors import GlowkitError
 from glowkit.tasks import Attributes
 from glowkit.tasks.likelihood import levels_of
@@ -62,25 +61,21 @@ def samples(images: Tensor, levels: int, name: str, broken: Tensor) -> str:
     )
     rows = [("", row) for row in images.cpu().split(COLUMNS)]
     sheet = png_of(image_sheet(rows, levels, broken=broken.cpu().split(COLUMNS)))
-    link = f'<a href="{_uri(sheet)}" download="{plain(name)}.png">'
+    link = f'<a href="{inline(sheet)}" download="{plain(name)}.png">'
     return f'<div class="flow many">{single}</div><p>{link}Save all as one sheet</a></p>'
 
 
 def plot(png: bytes, about: str) -> str:
     """A drawing, with what it shows for those who do not see it."""
-    return f'<div class="plot"><img alt="{plain(about)}" src="{_uri(png)}"></div>'
+    return f'<div class="plot"><img alt="{plain(about)}" src="{inline(png)}"></div>'
 
 
 def _image(name: str, image: Tensor, levels: int, broken: bool, caption: str = "") -> str:
-    uri, name = _uri(png_of(picture(image, levels, broken))), plain(name)
+    uri, name = inline(png_of(picture(image, levels, broken))), plain(name)
     return (
         f'<figure><a href="{uri}" download="{name}.png" title="Save">'
         f'<img alt="{name}" src="{uri}"></a>{caption}</figure>'
     )
-
-
-def _uri(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,11 @@
 """What `glowkit anomalies` writes: a page that needs no other file, and a table of all scores."""
 
-import base64
 import csv
 import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jinja2
 import torch
 
 from glowkit.cli.anomaly_findings import (
@@ -19,9 +17,11 @@ from glowkit.cli.anomaly_findings import (
     flagged,
 )
 from glowkit.cli.common import Opened
+from glowkit.pictures.sheet import inline
 from glowkit.system.files import write_atomically
 from glowkit.tasks.anomalies.assess import ranked
 from glowkit.tasks.anomalies.scores import AnomalyScores
+from glowkit.training.report import page_template
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -98,15 +98,6 @@ def write_page(opened: Opened, found: Found, about: Mapping[str, Any], path: Pat
     """
     from glowkit.pictures.plots import paired_histograms
 
-    environment = jinja2.Environment(
-        loader=jinja2.ChoiceLoader(
-            [jinja2.PackageLoader("glowkit", "cli"), jinja2.PackageLoader("glowkit", "training")]
-        ),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     panels = {}
     for name, values in found.scores.values.items():
         panels[name] = {"usual": found.detector.usual[name], "scored": values}
@@ -116,7 +107,7 @@ def write_page(opened: Opened, found: Found, about: Mapping[str, Any], path: Pat
         (figure.auroc for figure in found.figures.values()),
         default=0.0,
     )
-    page = environment.get_template("anomalies.html.jinja").render(
+    page = page_template("anomalies.html.jinja", "cli").render(
         title=f"Anomalies in {found.inside.name}",
         run=opened.folder.resolve().name,
         things=opened.objective.things,
@@ -136,7 +127,7 @@ def write_page(opened: Opened, found: Found, about: Mapping[str, Any], path: Pat
         unusual=UNUSUAL,
         best=best,
         plain=found.figures["likelihood"].auroc if "likelihood" in found.figures else None,
-        histograms=_inline(paired_histograms(panels)),
+        histograms=inline(paired_histograms(panels)),
         sections=[
             (name, TEXTS[name], *_oddest(opened, found, name)) for name in found.scores.values
         ],
@@ -158,7 +149,7 @@ def _oddest(
             ("outside, missed", found.outside, found.outside_scores, order[::-1][:COLUMNS]),
         ]
     if opened.objective.things == "images" and found.inside.x.dim() == 4:
-        return _inline(_sheet(opened, sets)), [], []
+        return inline(_sheet(opened, sets)), [], []
     rows = [
         [
             label,
@@ -187,7 +178,3 @@ def _sheet(opened: Opened, sets: list[tuple[str, Examples, AnomalyScores, list[i
 def _vector(x: "Tensor") -> str:
     shown = ", ".join(f"{value:.4g}" for value in x.flatten()[:MOST_COORDINATES].tolist())
     return shown + ", ..." * (x.numel() > MOST_COORDINATES)
-
-
-def _inline(picture: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(picture).decode()

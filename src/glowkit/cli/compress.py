@@ -1,7 +1,6 @@
 """`glowkit compress` and `glowkit decompress`: images to a file by a model, and back, exactly."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +8,7 @@ import typer
 
 from glowkit.cli.common import JSON, OWN, open_image_model, refuse_given, show_json
 from glowkit.cli.images import KINDS, LABEL, NAMES, image_batches, names_data
-from glowkit.cli.speech import QUIET, is_quiet, say, show, warn
+from glowkit.cli.speech import QUIET, moving_bar, say, show, warn
 from glowkit.system.errors import GlowkitError
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ def compress(
     parts, contexts = zip(*batches, strict=True)
     batch = torch.cat(parts)
     context = None if contexts[0] is None else torch.cat(contexts)
-    with _progress("compressing", count) as done:
+    with moving_bar("compressing", count) as done:
         made = compressed(codec, opened.model, batch, context, not no_verify, batch_size, done)
     write_atomically(out, made.data)
     numbers, levels = batch.numel(), opened.pixel_levels
@@ -181,16 +180,3 @@ def _text(
         on_one = "too large a sheet" if sheet is None else f"{sheet:.4f} on one sheet"
         text[name] = f"{each:.4f} bits/dim with a file an image, {on_one}"
     return text
-
-
-@contextmanager
-def _progress(description: str, total: int) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on stderr where that is a terminal; yields what to call with images done."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    hidden = is_quiet() or not console.is_terminal
-    with Progress(console=console, transient=True, disable=hidden) as bars:
-        task = bars.add_task(description, total=total)
-        yield lambda done, size: bars.update(task, completed=done)

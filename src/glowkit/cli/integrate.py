@@ -1,8 +1,7 @@
 """`glowkit integrate`: an integral by neural importance sampling."""
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from glowkit.cli.common import JSON, SEED, refuse_given, show_json
-from glowkit.cli.speech import QUIET, is_quiet, say, show, warn
+from glowkit.cli.speech import QUIET, moving_bar, say, show, warn
 from glowkit.system.errors import GlowkitError
 
 if TYPE_CHECKING:
@@ -104,10 +103,10 @@ def integrate(
     plane = None
     if out is not None or asked.cells is not None:
         plane = Plane(Integrand(asked.function, asked.dims, pairs), *_given(asked.cells))
-    with _bar(integrand) as advance:
+    with moving_bar(f"learning {integrand}") as advance:
 
         def callback(progress: "Progress") -> None:
-            advance(progress)
+            advance(progress.step, progress.steps)
             if plane is not None:
                 plane(progress)
 
@@ -198,23 +197,6 @@ def _pairs(bounds: str | None, dims: int) -> "Bounds | None":
         except ValueError:
             raise GlowkitError(f"--bounds takes LOW:HIGH, such as 0:1, not {word!r}") from None
     return pairs * dims if len(pairs) == 1 else pairs
-
-
-@contextmanager
-def _bar(name: str) -> "Iterator[Callable[[Progress], None]]":
-    """A progress bar on stderr, where that is a terminal, and what moves it."""
-    from rich.console import Console
-    from rich.progress import Progress as Bar
-
-    console = Console(stderr=True)
-    hidden = is_quiet() or not console.is_terminal
-    with Bar(console=console, transient=True, disable=hidden) as shown:
-        task = shown.add_task(f"learning {name}", total=None)
-
-        def advance(progress: "Progress") -> None:
-            shown.update(task, total=progress.steps, completed=progress.step)
-
-        yield advance
 
 
 def _compared(

@@ -1,16 +1,15 @@
 """The page of `glowkit resonance`, which needs no other file."""
 
-import base64
 import shlex
 import sys
 from pathlib import Path
 
-import jinja2
-
 from glowkit.cli.resonance_findings import Findings, figures_of, scan_text, text_of, title_of
 from glowkit.pictures.resonance import Histogram, bump_image, scan_image, sic_image
+from glowkit.pictures.sheet import inline
 from glowkit.system.errors import GlowkitError
 from glowkit.system.files import write_atomically
+from glowkit.training.report import page_template
 
 ABOUT = {
     "cathode": "A classifier of the window's events against events that a flow, trained beside the"
@@ -43,7 +42,7 @@ def write_page(found: Findings, path: Path) -> None:
         (
             name,
             ABOUT[name],
-            _inline(
+            inline(
                 bump_image(
                     [
                         Histogram(f"{title_of(e.efficiency)}: {text_of(e)}", *e.histogram)
@@ -65,30 +64,17 @@ def write_page(found: Findings, path: Path) -> None:
             for each in zip(*scanned.excesses, strict=True)
         }
         picture = scan_image(scanned.windows, significances, mass)
-        scan = (method, scan_text(scanned), _inline(picture))
-    environment = jinja2.Environment(
-        loader=jinja2.ChoiceLoader(
-            [jinja2.PackageLoader("glowkit", "cli"), jinja2.PackageLoader("glowkit", "training")]
-        ),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("resonance.html.jinja").render(
+        scan = (method, scan_text(scanned), inline(picture))
+    page = page_template("resonance.html.jinja", "cli").render(
         title=f"Resonance search of {Path(found.data).name}",
         figures=figures_of(found),
         hunts=found.hunts,
         title_of=title_of,
         curves=sorted(found.curves.items(), key=lambda item: -item[1].max_sic),
         about=ABOUT,
-        sic=_inline(sic_image(curves)) if curves else None,
+        sic=inline(sic_image(curves)) if curves else None,
         bumps=bumps,
         scan=scan,
         command=shlex.join(["glowkit", *sys.argv[1:]]),
     )
     write_atomically(path, page.encode())
-
-
-def _inline(picture: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(picture).decode()

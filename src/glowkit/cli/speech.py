@@ -8,7 +8,8 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TextIO
 
 import typer
@@ -33,6 +34,19 @@ QUIET = typer.Option(
 def is_quiet() -> bool:
     """Whether the command was given --quiet, or another process of a run speaks for this one."""
     return _silent or os.environ.get("LOCAL_RANK", "0") != "0"
+
+
+@contextmanager
+def moving_bar(description: str, total: int | None = None) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on stderr, where that is a terminal; yields what is told done and total."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    hidden = is_quiet() or not console.is_terminal
+    with Progress(console=console, transient=True, disable=hidden) as bars:
+        task = bars.add_task(description, total=total)
+        yield lambda done, size: bars.update(task, completed=done, total=size)
 
 
 def fold(text: str, later: str = "  ", stream: TextIO | None = None) -> str:

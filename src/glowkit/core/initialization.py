@@ -1,5 +1,7 @@
 """Data-dependent initialisation as one explicit pass."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol, cast
 
 import torch
@@ -88,6 +90,22 @@ def initialize(
         for handle in handles:
             handle.remove()
     return len(waiting)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Fresh weights within are those of a seed, and torch's own randomness is left as it was.
+
+    Of the CPU alone, where weights are drawn: `torch.manual_seed` would set that of GPUs too.
+
+    >>> with seeded(3):
+    ...     one = torch.rand(2)
+    >>> torch.equal(one, torch.rand(2, generator=torch.Generator().manual_seed(3)))
+    True
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
 
 
 def channel_statistics(x: Tensor) -> tuple[Tensor, Tensor]:

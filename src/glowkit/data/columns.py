@@ -75,3 +75,12 @@ def listed(names: Iterable[str]) -> str:
     every = [str(name)[:60] for name in names]
     more = f" and {len(every) - MOST_NAMED} more" if len(every) > MOST_NAMED else ""
     return ", ".join(every[:MOST_NAMED]) + more
+
+
+def is_number(text: str) -> bool:
+    """Whether a word is one: a first line of such names no columns."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from glowkit.data.columns import is_number
 from glowkit.data.resonance import Events
 from glowkit.system.arrays import npy_array, sentences
 from glowkit.system.errors import GlowkitError
@@ -112,7 +113,7 @@ def _csv(path: Path) -> Columns:
         names = [name.strip().strip('"') for name in file.readline().split(",")]
         if len(set(names)) < len(names) or not all(names):
             raise GlowkitError(f"{path} begins with names of columns that are empty or equal")
-        if all(_is_number(name) for name in names):
+        if all(is_number(name) for name in names):
             raise GlowkitError(f"the first line of {path} must name its columns, and holds numbers")
         with warnings.catch_warnings(action="ignore", category=UserWarning):  # of no lines
             values = np.loadtxt(file, delimiter=",", ndmin=2, dtype=np.float64, converters=_number)
@@ -127,14 +128,6 @@ def _csv(path: Path) -> Columns:
 
 def _number(word: str) -> float:
     return float(word) if word.strip() else np.nan
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
 
 
 def _npy(path: Path) -> Columns:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from glowkit.data.columns import column_faults, listed, notes_on, refuse
+from glowkit.data.columns import column_faults, is_number, listed, notes_on, refuse
 from glowkit.data.source import SPLITS, Source, divide
 from glowkit.data.toy import PointSource
 from glowkit.system.arrays import npy_array, sentences
@@ -277,7 +277,7 @@ def _csv(path: Path) -> "pyarrow.Table":
             values = pyarrow.BufferReader(path.read_bytes().rstrip(b"\r\n") + b"\n")
             blank = csv.ParseOptions(delimiter=delimiter, ignore_empty_lines=False)
             found = csv.read_csv(values, parse_options=blank)
-    if all(_is_number(name) for name in found.column_names):
+    if all(is_number(name) for name in found.column_names):
         raise GlowkitError(
             f"the first line of {path} holds numbers, where the names of columns should be; add a"
             " line of names above it"
@@ -295,11 +295,3 @@ def _parquet(path: Path) -> "pyarrow.Table":
 def _is_nameless(name: str) -> bool:
     # The latter is what pandas writes into a .parquet for an index without a name.
     return not name.strip() or re.fullmatch(r"__index_level_\d+__", name) is not None
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

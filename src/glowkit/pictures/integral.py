@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from glowkit.pictures.plots import figure_image
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -36,14 +38,11 @@ def integral_sheet(
     >>> integral_sheet([("f", flat)], ("points", torch.rand(9, 2)), [(1, 0.5)], (0, 1, 0, 1)).size
     (1040, 260)
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from PIL import Image
 
     panels = len(images) + 1
     rows = -(-(panels + 2) // COLUMNS)  # the curve is as wide as two panels or more
     figure = Figure((PANEL * COLUMNS, PANEL * rows), dpi=DPI, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
     grid = figure.add_gridspec(rows, COLUMNS)
     frame: dict[str, Any] = {"xticks": [], "yticks": [], "xlim": corners[:2], "ylim": corners[2:]}
     for number in range(panels):
@@ -65,6 +64,4 @@ def integral_sheet(
     axes.tick_params(labelsize=8)
     axes.yaxis.tick_right()  # on the left, numbers would push the panels above apart
     axes.spines[["top", "left"]].set_visible(False)
-    canvas.draw()
-    size = canvas.get_width_height()
-    return Image.frombytes("RGBA", size, bytes(canvas.buffer_rgba())).convert("RGB")
+    return figure_image(figure)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from glowkit.core.finite import finite_examples
+from glowkit.pictures.plots import figure_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -34,9 +35,7 @@ def pairs_image(names: Sequence[str], data: Tensor, samples: Tensor) -> Image:
     >>> pairs_image(["a", "b"], torch.randn(50, 2), torch.randn(50, 2)).size
     (330, 363)
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from PIL import Image
 
     number = len(names)
     names = names[:MOST_COLUMNS]
@@ -46,7 +45,6 @@ def pairs_image(names: Sequence[str], data: Tensor, samples: Tensor) -> Image:
     theirs = data[:MOST_DRAWN, :size].cpu().numpy()
     side = max(SIDE * size + 0.3, 2.7)
     figure = Figure((side, side + 0.3), dpi=DPI)
-    canvas = FigureCanvasAgg(figure)
     axes = figure.subplots(size, size, squeeze=False)
     # By hand: a layout that looks for itself takes most of the time of the picture.
     edges = {"left": 0.55 / side, "right": 1 - 0.05 / side, "bottom": 0.4 / (side + 0.3)}
@@ -78,10 +76,7 @@ def pairs_image(names: Sequence[str], data: Tensor, samples: Tensor) -> Image:
     title += f" ({lost} of {len(samples)} not finite)" if lost else ""
     title += f"\nthe first {size} of {number} columns" if size < number else ""
     figure.suptitle(title, fontsize=7)
-    canvas.draw()
-    return Image.frombytes("RGBA", canvas.get_width_height(), bytes(canvas.buffer_rgba())).convert(
-        "RGB"
-    )
+    return figure_image(figure)
 
 
 def _window(values: np.ndarray) -> tuple[float, float]:

@@ -16,7 +16,26 @@ from glowkit.core.finite import finite_examples
 from glowkit.pictures.sheet import write_gif
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from PIL.Image import Image
+
+
+def figure_png(figure: Figure) -> bytes:
+    """A figure of matplotlib's as a PNG file holds it."""
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png")
+    return drawn.getvalue()
+
+
+def figure_image(figure: Figure) -> Image:
+    """The same as an image of Pillow's, without writing a file."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    size = canvas.get_width_height()
+    return Image.frombytes("RGBA", size, bytes(canvas.buffer_rgba())).convert("RGB")
 
 
 def histogram(bits: Tensor, marks: Mapping[str, float]) -> bytes:
@@ -47,9 +66,7 @@ def histogram(bits: Tensor, marks: Mapping[str, float]) -> bytes:
     without = f" (without {lost} of {len(bits)} images that have none)" if lost else ""
     axes.set(xlabel=f"bits/dim{without}", ylabel="images")
     axes.spines[["top", "right"]].set_visible(False)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png")
-    return picture.getvalue()
+    return figure_png(figure)
 
 
 def paired_histograms(
@@ -92,9 +109,7 @@ def paired_histograms(
         place.set_visible(False)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png")
-    return picture.getvalue()
+    return figure_png(figure)
 
 
 CELLS = 160  # a side of the grid on which densities are drawn
@@ -116,14 +131,11 @@ def plane_image(panels: Sequence[Panel], half_side: float) -> Image:
     >>> plane_image([("samples", ring), ("p", lambda x: -x.square().sum(1))], 3.0).size
     (520, 260)
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
-    from PIL import Image
 
     size = (PANEL * len(panels), PANEL)
     figure = Figure(size, dpi=DPI, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
     window = (-half_side, half_side)
     row = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, (title, content) in zip(row, panels, strict=True):
@@ -136,10 +148,7 @@ def plane_image(panels: Sequence[Panel], half_side: float) -> Image:
             axes.add_patch(Rectangle((-half_side, -half_side), *[2 * half_side] * 2, **HATCH))
             axes.imshow(_root(content, half_side), origin="lower", extent=window * 2, cmap="magma")
         axes.set_title(title, fontsize=9)
-    canvas.draw()
-    return Image.frombytes("RGBA", canvas.get_width_height(), bytes(canvas.buffer_rgba())).convert(
-        "RGB"
-    )
+    return figure_image(figure)
 
 
 @torch.no_grad()

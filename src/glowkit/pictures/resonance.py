@@ -1,11 +1,12 @@
 """Pictures of a resonance search: curves of significance improvement, bumps, and a scan."""
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor
+
+from glowkit.pictures.plots import figure_png
 
 WIDTH = 6.4  # inches
 DPI = 150
@@ -35,7 +36,7 @@ def sic_image(curves: Mapping[str, tuple[Tensor, Tensor]]) -> bytes:
         ylim=(0, None),
     )
     axes[0].legend(frameon=False)
-    return _png(figure)
+    return figure_png(figure)
 
 
 def bump_image(histograms: Sequence[Histogram], window: Window, mass: str) -> bytes:
@@ -52,7 +53,7 @@ def bump_image(histograms: Sequence[Histogram], window: Window, mass: str) -> by
         place.set(ylim=(0, None), ylabel="events", xlim=(float(edges[0]), float(edges[-1])))
     axes[-1].set_xlabel(mass)
     axes[0].legend(frameon=False, fontsize=8)
-    return _png(figure)
+    return figure_png(figure)
 
 
 def scan_image(
@@ -70,7 +71,7 @@ def scan_image(
     axes[0].axhline(3, color="0.6", linewidth=0.8, linestyle="--")
     axes[0].set(xlabel=f"window of {mass}", ylabel="local significance Z")
     axes[0].legend(frameon=False, fontsize=8)
-    return _png(figure)
+    return figure_png(figure)
 
 
 def _figure(rows: int, height: float) -> tuple[Any, Any]:
@@ -83,9 +84,3 @@ def _figure(rows: int, height: float) -> tuple[Any, Any]:
         place.grid(color="0.93")
         place.set_axisbelow(True)
     return figure, axes
-
-
-def _png(figure: Any) -> bytes:
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="png")
-    return drawn.getvalue()

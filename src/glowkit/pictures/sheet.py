@@ -2,6 +2,7 @@
 
 from __future__ import annotations  # PIL's types are named without importing it
 
+import base64
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -190,6 +191,11 @@ def png_of(image: Image) -> bytes:
     drawn = io.BytesIO()
     image.save(drawn, format="PNG")
     return drawn.getvalue()
+
+
+def inline(picture: bytes, kind: str = "png") -> str:
+    """A picture as an address that holds it, so that a page needs no other file."""
+    return f"data:image/{kind};base64," + base64.b64encode(picture).decode()
 
 
 def save_png(image: Image, path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,8 @@ from typing import Any
 import jinja2
 import yaml
 
+from glowkit.pictures.plots import figure_png
+from glowkit.pictures.sheet import inline
 from glowkit.system.errors import GlowkitError
 from glowkit.system.files import write_atomically
 from glowkit.training.allowance import number_of, some_again
@@ -141,6 +142,19 @@ class Section:
     broken: int = 0
 
 
+def page_template(name: str, folder: str = "training") -> jinja2.Template:
+    """A template of a page, of this folder or another's; others may include this one's."""
+    folders = dict.fromkeys([folder, "training"])
+    environment = jinja2.Environment(
+        loader=jinja2.ChoiceLoader([jinja2.PackageLoader("glowkit", one) for one in folders]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(name)
+
+
 def write_report(
     run: Path,
     figures: Mapping[str, Any],
@@ -172,14 +186,7 @@ def write_report(
     steps = read_rows(curves)
     validation = _series(steps, f"validation_{objective.figure}")
     evaluations = sum(bool(row.get(f"validation_{objective.figure}")) for row in steps)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("glowkit", "training"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template(objective.report).render(
+    page = page_template(objective.report).render(
         title=run.resolve().name,
         figures=figures,
         error_known=math.isfinite(figures["standard_error"]),
@@ -187,7 +194,7 @@ def write_report(
         things=objective.things,
         log2=math.log2,
         baselines=sorted((baselines or {}).items(), key=lambda item: item[1]),
-        curves=_inline(_draw(steps, objective)) if steps else None,
+        curves=inline(_draw(steps, objective)) if steps else None,
         best=min(validation, key=lambda point: point[1]) if validation else None,
         shown=SHOWN,
         evaluations=evaluations,
@@ -197,8 +204,8 @@ def write_report(
         lost=evaluations - len(validation),
         others=others,
         notes=notes,
-        sheets=[(title, _inline(_bytes(path), path.suffix[1:])) for title, path in sheets],
-        sections=[(s.title, s.text, s.png and _inline(s.png), s.note) for s in sections],
+        sheets=[(title, inline(_bytes(path), path.suffix[1:])) for title, path in sheets],
+        sections=[(s.title, s.text, s.png and inline(s.png), s.note) for s in sections],
         settings=yaml.safe_dump(dict(settings), sort_keys=False),
         command=command,
     )
@@ -243,9 +250,7 @@ def _draw(rows: list[dict[str, str]], objective: Objective) -> bytes:
     for axes in (curve, rate):
         axes.grid(color="0.9")
         axes.spines[["top", "right"]].set_visible(False)
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="png")
-    return drawn.getvalue()
+    return figure_png(figure)
 
 
 def _bytes(path: Path) -> bytes:
@@ -253,7 +258,3 @@ def _bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise GlowkitError(f"cannot read the sample sheet {path}: {error.strerror}") from error
-
-
-def _inline(picture: bytes, kind: str = "png") -> str:
-    return f"data:image/{kind};base64," + base64.b64encode(picture).decode()

@@ -1,6 +1,5 @@
 """How complex an image is by itself: its size in the best of some general lossless formats."""
 
-import io
 from collections.abc import Callable
 from functools import cache
 
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor
 
 from glowkit.core import GlowkitError
+from glowkit.tasks.coding.classical import bytes_of
 
 Codec = Callable[[np.ndarray], int]
 """Bytes of an array of uint8, (H, W), or (H, W, 3) or (H, W, 4)."""
@@ -35,20 +35,12 @@ def codecs() -> dict[str, Codec]:
 
 
 def _png(pixels: np.ndarray) -> int:
-    return _written(pixels, "PNG", optimize=True)
+    return bytes_of(pixels, "PNG", optimize=True)
 
 
 def _webp(pixels: np.ndarray) -> int:
     # Exact: colours where an image is transparent are values like others.
-    return _written(pixels, "WEBP", lossless=True, quality=100, exact=True)
-
-
-def _written(pixels: np.ndarray, kind: str, **settings: object) -> int:
-    from PIL import Image
-
-    drawn = io.BytesIO()
-    Image.fromarray(pixels).save(drawn, kind, **settings)
-    return drawn.tell()
+    return bytes_of(pixels, "WEBP", lossless=True, quality=100, exact=True)
 
 
 def complexities(images: Tensor, levels: int) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from glowkit.core import MIDPOINT, Density, GlowkitError, NoiseSpec, frozen
 from glowkit.core.density import OfEach
-from glowkit.densities import Dequantize
+from glowkit.densities import Dequantize, StandardLogistic, StandardNormal
 from glowkit.tasks.likelihood import bits_per_dim
 
 Progress = Callable[[Sequence[int], str], Iterable[int]]
@@ -110,6 +110,7 @@ def gradient_norms(model: Density, x: Tensor, reading: Reading) -> Tensor:
     return torch.cat(found)
 
 
+_STANDARD = {"normal": StandardNormal, "logistic": StandardLogistic}
 # Mean and variance of the square of one standard draw.
 _SQUARE = {"normal": (1.0, 2.0), "logistic": (math.pi**2 / 3, 16 * math.pi**4 / 45)}
 
@@ -131,7 +132,7 @@ def latent_statistics(model: Density, x: Tensor, reading: Reading) -> Tensor:
             sizes = [z.abs().sum(1).clamp_min(torch.finfo(torch.float64).tiny).log() for z in flat]
             ladj = log_p.double()
             for z, spec in zip(flat, specs, strict=True):
-                ladj = ladj - _standard_log_p(z, spec)
+                ladj = ladj - _STANDARD[spec.distribution](z.shape[1:]).encode(z)[1]
             found.append(torch.stack([*squares, *sizes, ladj], dim=1).cpu())
     return torch.cat(found)
 
@@ -139,9 +140,3 @@ def latent_statistics(model: Density, x: Tensor, reading: Reading) -> Tensor:
 def _standardized(z: Tensor, spec: NoiseSpec) -> Tensor:
     mean, variance = _SQUARE[spec.distribution]
     return (z.square().sum(1) - z.shape[1] * mean) / math.sqrt(z.shape[1] * variance)
-
-
-def _standard_log_p(z: Tensor, spec: NoiseSpec) -> Tensor:
-    if spec.distribution == "normal":
-        return -0.5 * (z.square() + math.log(2 * math.pi)).sum(1)
-    return (-z.abs() - 2 * torch.log1p(torch.exp(-z.abs()))).sum(1)

@@ -68,14 +68,15 @@ def _squeezed(picture: Pixels) -> Pixels:
 
 
 def _png(picture: Pixels) -> int:
-    return _by_pillow(picture, "PNG", optimize=True)
+    return bytes_of(picture, "PNG", optimize=True)
 
 
 def _webp(picture: Pixels) -> int:
-    return _by_pillow(picture, "WEBP", lossless=True, quality=100, method=6)
+    return bytes_of(picture, "WEBP", lossless=True, quality=100, method=6)
 
 
-def _by_pillow(picture: Pixels, kind: str, **options: object) -> int:
+def bytes_of(picture: Pixels, kind: str, **options: object) -> int:
+    """Of a file that Pillow writes."""
     from PIL import Image
 
     file = io.BytesIO()

@@ -23,8 +23,14 @@ from glowkit.tasks.integration.estimate import (
 )
 from glowkit.tasks.integration.integrand import Bounds, Function, Integrand
 from glowkit.tasks.integration.losses import check_loss, loss_at
-from glowkit.tasks.integration.proposal import Draws, Mixture, flow_on, independent, scrambled
-from glowkit.tasks.integration.unweighting import unweighted
+from glowkit.tasks.integration.proposal import (
+    Draws,
+    Mixture,
+    flow_on,
+    independent,
+    scrambled,
+    unweighted,
+)
 
 TRAINING_SHARE = 0.75  # of the calls; the others are the final pass
 BATCHES = 300  # of a training, and more of one whose batches would be above the largest size

@@ -1,4 +1,4 @@
-"""Where points are drawn: mostly from the flow, a defensive share of them uniformly."""
+"""Where points are drawn: mostly from the flow, a share uniformly; and of f, by rejection."""
 
 import math
 from collections.abc import Callable
@@ -10,9 +10,12 @@ from torch.quasirandom import SobolEngine
 
 from glowkit.bijections import Box
 from glowkit.core import Density, GlowkitError
+from glowkit.core.density import check_count, check_generator
+from glowkit.core.initialization import seeded
 from glowkit.densities import Then
 from glowkit.models import build
 from glowkit.models.cube import CubeConfig
+from glowkit.tasks.integration.estimate import Sizes
 from glowkit.tasks.integration.integrand import Bounds, Integrand
 
 SOBOL_BITS = 30  # of torch's Sobol points, whose digits end there
@@ -115,10 +118,8 @@ def flow_on(
     """The flow on an integrand's box, in float64: a new one, or one that is given."""
     dims = integrand.dims
     if not isinstance(model, Density):
-        # Weights too are drawn from the generator, and torch's own is left as it was.
-        seed = int(torch.randint(2**62, (), generator=generator))
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)  # that of the CPU alone
+        # Weights too are drawn from the generator.
+        with seeded(int(torch.randint(2**62, (), generator=generator))):
             model = build(model or CubeConfig(dims))
     if model.shape != (dims,) or [spec.shape for spec in model.noise_specs()] != [(dims,)]:
         raise GlowkitError(
@@ -143,3 +144,47 @@ def _on_its_box(model: Then, box: Box, integrand: Integrand) -> Density:
     box.low.copy_(integrand.low)  # which float32 may have rounded
     box.high.copy_(integrand.high)
     return model
+
+
+ACCEPTING_AT_ONCE = 2**14
+GIVEN_UP = 1000
+"""Rounds without a single point, of so many each, after which there are none."""
+
+
+@torch.no_grad()
+def unweighted(
+    integrand: Integrand,
+    mixture: Mixture,
+    sizes: Sizes,
+    n: int,
+    generator: torch.Generator | None = None,
+) -> tuple[Tensor, Tensor]:
+    """n points, (n, D), and their weights, (n,): see `Integral.unweighted`."""
+    n = check_count(n, "the number of points")
+    check_generator(generator)
+    points = independent(integrand.dims, generator)
+    kept: list[Tensor] = []
+    weights: list[Tensor] = []
+    found = rounds = 0
+    while found < n:
+        draws = mixture.draw(_round(n - found, sizes), points, points)
+        w = integrand(draws.x) * (-draws.log_mixture).exp() / sizes.reference
+        chance = torch.rand(len(w), dtype=torch.float64, generator=generator)
+        accepted = chance < w.abs()
+        # In the order of the draws, of which those that are uniform come last.
+        order = torch.randperm(len(w), generator=generator)
+        order = order[accepted[order]]
+        kept.append(draws.x[order])
+        weights.append(w[order].sign() * w[order].abs().clamp_min(1.0))
+        found, rounds = found + len(order), rounds + 1
+        if not found and rounds == GIVEN_UP:
+            raise GlowkitError(
+                f"no point was accepted of {rounds * ACCEPTING_AT_ONCE:,};"
+                " integrate with more calls first"
+            )
+    return torch.cat(kept)[:n], torch.cat(weights)[:n]
+
+
+def _round(missing: int, sizes: Sizes) -> int:
+    """Draws that give the missing points, about, and not too many at once."""
+    return min(ACCEPTING_AT_ONCE, max(1000, round(1.1 * missing / max(sizes.unweighting, 1e-6))))

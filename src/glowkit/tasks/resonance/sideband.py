@@ -13,6 +13,7 @@ from torch import Tensor
 
 from glowkit.core import Density, GlowkitError
 from glowkit.core.density import check_tensor
+from glowkit.core.initialization import seeded
 from glowkit.models import PointsConfig, build
 from glowkit.tasks.fitting import BATCH, Fitted, fit
 from glowkit.tasks.resonance.significance import Window
@@ -301,9 +302,7 @@ def conditional_flow(dimensions: int, generator: torch.Generator) -> Density:
         bins=BINS,
         context_features=1,
     )
-    with torch.random.fork_rng(devices=[]):
-        # That of the CPU alone: torch.manual_seed would set those of GPUs too.
-        torch.default_generator.manual_seed(int(torch.randint(2**31, (), generator=generator)))
+    with seeded(int(torch.randint(2**31, (), generator=generator))):
         return build(config)
 
 
