@@ -29,10 +29,10 @@ def titles(run: Path) -> list[str]:
 
 def change(run: Path) -> None:
     """What training on does: other weights."""
-    model = load(run / "model")
+    model, noise = load(run / "model"), torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.add_(1e-3 * torch.randn_like(parameter))
+            parameter.add_(1e-3 * torch.randn(parameter.shape, generator=noise))
     save(model, run / "model")
 
 

@@ -1,5 +1,6 @@
 """Calls of the compiled kernels, random ones too, and what they give by both definitions."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -246,3 +247,35 @@ def chosen_cases() -> dict[str, Case]:
             case = mixture_case(Draw(components), (2, 3, 7, 11), components, root)
             cases[f"mixture {components}, {root}"] = case
     return cases
+
+
+def same(one: Outcome, other: Outcome) -> bool:
+    return all(torch.equal(one.all()[name], t) for name, t in other.all().items())
+
+
+def on_threads(case: Case, number: int) -> Case:
+    """Described anew, since a step says for how many threads it is."""
+    torch.set_num_threads(number)
+    if "step" not in case.inputs:
+        return case
+    return case.given(step=replace(case.inputs["step"], jobs=number))
+
+
+def wrong_at_once(case: "Case", expected: "Outcome", times: int) -> list[object]:
+    """Which of so many calls on two threads came out otherwise, or failed, in three at once."""
+    wrong: list[object] = []
+
+    def run() -> None:
+        try:
+            wrong.extend(
+                i for i in range(times) if not same(outcome(on_threads(case, 2)), expected)
+            )
+        except Exception as failed:
+            wrong.append(failed)
+
+    team = [threading.Thread(target=run) for _ in range(3)]
+    for one in team:
+        one.start()
+    for one in team:
+        one.join()
+    return wrong

@@ -1,6 +1,5 @@
 """Compiled kernels give what their definitions give, at any size, on any number of threads."""
 
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -10,18 +9,20 @@ from kernel_cases import (
     CONTEXTS,
     Case,
     Draw,
-    Outcome,
     assert_seen,
     chosen_cases,
     error,
     errors,
     fold_case,
     mixture_case,
+    on_threads,
     outcome,
     plain,
     random_case,
     random_step,
+    same,
     step_case,
+    wrong_at_once,
 )
 from torch import Tensor
 
@@ -121,18 +122,6 @@ def test_what_is_kept_of_the_parameters_serves_any_images() -> None:
 # ---- threads ----
 
 
-def same(one: Outcome, other: Outcome) -> bool:
-    return all(torch.equal(one.all()[name], t) for name, t in other.all().items())
-
-
-def on_threads(case: Case, number: int) -> Case:
-    """Described anew, since a step says for how many threads it is."""
-    torch.set_num_threads(number)
-    if "step" not in case.inputs:
-        return case
-    return case.given(step=replace(case.inputs["step"], jobs=number))
-
-
 @many
 def test_equal_calls_give_equal_bits_and_threads_change_the_last_ones(case: Case) -> None:
     first = outcome(on_threads(case, 1))
@@ -146,20 +135,7 @@ def test_equal_calls_give_equal_bits_and_threads_change_the_last_ones(case: Case
 @many
 def test_python_threads_at_once_do_not_meet(case: Case) -> None:
     expected = outcome(on_threads(case, 2))
-    wrong: list[object] = []
-
-    def run() -> None:
-        try:
-            wrong.extend(i for i in range(12) if not same(outcome(on_threads(case, 2)), expected))
-        except Exception as failed:
-            wrong.append(failed)
-
-    team = [threading.Thread(target=run) for _ in range(3)]
-    for one in team:
-        one.start()
-    for one in team:
-        one.join()
-    assert not wrong
+    assert not wrong_at_once(case, expected, 12)
 
 
 @many

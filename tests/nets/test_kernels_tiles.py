@@ -1,12 +1,22 @@
 """Kernels in bfloat16 are as exact as torch's bfloat16, where the processor has tiles for them."""
 
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 import torch
-from kernel_cases import CONTEXTS, Case, Draw, Outcome, assert_seen, outcome, plain, step_case
+from kernel_cases import (
+    CONTEXTS,
+    Case,
+    Draw,
+    assert_seen,
+    on_threads,
+    outcome,
+    plain,
+    same,
+    step_case,
+    wrong_at_once,
+)
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -27,12 +37,6 @@ def tiles(kernels: None) -> Iterator[None]:
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
-
-
-def on_threads(case: Case, number: int) -> Case:
-    """Described anew, since a step says for how many threads it is."""
-    torch.set_num_threads(number)
-    return case.given(step=replace(case.inputs["step"], jobs=number))
 
 
 def error(one: Tensor, exact: Tensor) -> float:
@@ -113,10 +117,6 @@ CASES = {
 every = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
 
-def same(one: Outcome, other: Outcome) -> bool:
-    return all(torch.equal(one.all()[name], t) for name, t in other.all().items())
-
-
 @every
 def test_equal_calls_give_equal_bits_beside_torchs_own_tiles(case: Case) -> None:
     x, weight = torch.randn(4, 32, 9, 9).bfloat16(), torch.randn(48, 32, 3, 3).bfloat16()
@@ -133,20 +133,7 @@ def test_equal_calls_give_equal_bits_beside_torchs_own_tiles(case: Case) -> None
 def test_python_threads_at_once_do_not_meet(case: Case) -> None:
     case = on_threads(case, 2)
     expected = outcome(case)
-    wrong: list[object] = []
-
-    def run() -> None:
-        try:
-            wrong.extend(i for i in range(8) if not same(outcome(on_threads(case, 2)), expected))
-        except Exception as failed:
-            wrong.append(failed)
-
-    team = [threading.Thread(target=run) for _ in range(3)]
-    for one in team:
-        one.start()
-    for one in team:
-        one.join()
-    assert not wrong
+    assert not wrong_at_once(case, expected, 8)
 
 
 @every
