@@ -205,6 +205,10 @@ BIJECTIONS = [
     Row("autoregressive-one", lambda: _autoregressive(b.Affine(), size=1), (1,)),
     Row("autoregressive-one-context", lambda: _autoregressive(b.Affine(), 2, 1), (1,), (2,)),
     Row("iaf", lambda: b.Inverse(_autoregressive(b.Affine(), 2)), (5,), context=(2,)),
+    Row("planar", lambda: b.Planar(5), (5,)),
+    Row("planar-one", lambda: b.Planar(1), (1,)),
+    Row("radial", lambda: b.Radial(5), (5,)),
+    Row("radial-one", lambda: b.Radial(1), (1,)),
     Row("standardize", lambda: b.Standardize(5), (5,), tolerance=3e-6),
     Row("step", _step, IMAGE),
     Row("step-context", lambda: _step(3), IMAGE, context=(3,)),
@@ -276,6 +280,10 @@ MAF = {"structure": "autoregressive", "coupling": "affine", "permutation": "reve
 
 def _points(dimensions: int = 2, **settings: Any) -> Density:
     return build_points(PointsConfig(dimensions, steps=3, width=8, **settings))
+
+
+def _bent(coupling: str) -> Density:
+    return build_points(PointsConfig(3, steps=3, coupling=coupling))
 
 
 QUADRATIC = {"coupling": "quadratic", "encoding": "one-blob", "blobs": 4, "rounds": 2}
@@ -405,6 +413,8 @@ DENSITIES = [
     Row("points-maf", lambda: _points(5, **MAF), (5,)),
     Row("points-nsf", lambda: _points(3, structure="autoregressive", bins=5), (3,)),
     Row("points-nsf-one", lambda: _points(1, structure="autoregressive", bins=5), (1,)),
+    Row("points-planar", lambda: _bent("planar"), (3,)),
+    Row("points-radial", lambda: _bent("radial"), (3,)),
     Row("points-standardized", lambda: _points(3, preprocessing="standardize"), (3,)),
     Row(
         "points-standardized-context",
