@@ -31,6 +31,7 @@ from glowkit.bijections.masked import (
     Halves,
     MaskedBatchNorm,
     MaskedCoupling,
+    On,
     Stripes,
     checkerboard,
 )
@@ -79,6 +80,7 @@ __all__ = [
     "MaskedBatchNorm",
     "MaskedCoupling",
     "Moments",
+    "On",
     "Permute",
     "PiecewiseLinear",
     "PiecewiseQuadratic",

@@ -1,5 +1,6 @@
 """Floor 3: priors and the ways to join them."""
 
+from glowkit.densities.augmented import Augmented
 from glowkit.densities.compose import Split, Then, kept_alone, kept_and_context
 from glowkit.densities.context import WithContext, WithLabels, WithVectors
 from glowkit.densities.dequantize import Dequantize, inside
@@ -13,6 +14,7 @@ from glowkit.densities.priors import (
 )
 
 __all__ = [
+    "Augmented",
     "Classified",
     "ConditionalNormal",
     "Dequantize",
