@@ -39,6 +39,7 @@ from glowkit.bijections.mixture import LogisticMixture
 from glowkit.bijections.normalization import Actnorm
 from glowkit.bijections.piecewise import PiecewiseLinear, PiecewiseQuadratic
 from glowkit.bijections.planar import Planar, Radial
+from glowkit.bijections.positive import Gaps, Softplus
 from glowkit.bijections.reshape import (
     Permute,
     Reshape,
@@ -70,6 +71,7 @@ __all__ = [
     "ElementwiseAffine",
     "ElementwiseNorm",
     "ElementwiseScale",
+    "Gaps",
     "GlowStep",
     "Halves",
     "Inverse",
@@ -91,6 +93,7 @@ __all__ = [
     "Reshape",
     "Shift",
     "Sigmoid",
+    "Softplus",
     "Squeeze",
     "Standardize",
     "Stripes",

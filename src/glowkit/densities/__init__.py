@@ -7,17 +7,23 @@ from glowkit.densities.dequantize import Dequantize, inside
 from glowkit.densities.priors import (
     Classified,
     ConditionalNormal,
+    HalfNormal,
     StandardLogistic,
     StandardNormal,
     TopPrior,
     Uniform,
 )
+from glowkit.densities.surjections import Absolute, MaxPool, Sorted
 
 __all__ = [
+    "Absolute",
     "Augmented",
     "Classified",
     "ConditionalNormal",
     "Dequantize",
+    "HalfNormal",
+    "MaxPool",
+    "Sorted",
     "Split",
     "StandardLogistic",
     "StandardNormal",

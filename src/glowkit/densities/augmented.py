@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from glowkit.core import Density, Generator, NoiseSpec
+from glowkit.core import Density, Generator, LogPKind, NoiseSpec, weakest
 from glowkit.densities.compose import kept_alone
 
 
@@ -54,6 +54,10 @@ class Augmented(Density):
         self.kept = kept
         self.seen = seen
         self.classes = density.classes
+
+    @property
+    def log_p_kind(self) -> LogPKind:
+        return weakest("bound", self.noise.log_p_kind, self.density.log_p_kind)
 
     @property
     def reads_context(self) -> bool:

@@ -11,15 +11,17 @@ from glowkit.bijections import (
     ContextMoments,
     Coupling,
     ElementwiseScale,
+    Inverse,
     MaskedBatchNorm,
     Planar,
     Radial,
+    Softplus,
     Standardize,
     Transformer,
 )
 from glowkit.core import Bijection, Chain, Density, GlowkitError
 from glowkit.core.chain import MEMORY_MODES
-from glowkit.densities import Then, WithContext, WithVectors
+from glowkit.densities import Absolute, Then, WithContext, WithVectors
 from glowkit.models.augmentation import NOISES, extended, indexed
 from glowkit.models.checks import (
     check_at_least,
@@ -52,8 +54,6 @@ NORMALIZATIONS: dict[str, Normalization] = {
     "diagonal": _scale_at_the_end,
 }
 
-PREPROCESSINGS = ("none", "standardize")
-
 LAYERS: dict[str, Callable[[int], Bijection]] = {"planar": Planar, "radial": Radial}
 """What is a step by itself, with no conditioner, permutation or context."""
 
@@ -79,7 +79,9 @@ class PointsConfig:
             stand by themselves, without a structure, permutation, conditioner or context.
         permutation: "conv1x1" (a linear layer, LU-factored), "conv1x1-plain", "shuffle", "reverse".
         preprocessing: "none", or "standardize" for columns in units of their own, with the means
-            and deviations of the data, context included; log p stays that of the data's units.
+            and deviations of the data, context included; log p stays that of the data's units. Or
+            "absolute" for a density that stays the same when any coordinate's sign is turned: the
+            flow is of their absolute values, and signs are even choices.
         normalization: "actnorm" or "batch-norm" in each step, or one "diagonal" scaling at the end.
         components: logistics in a "mixture" coupling.
         bins: bins of a "spline" coupling.
@@ -174,19 +176,26 @@ def build_points(config: PointsConfig) -> Density:
     The autoregressive structure is MAF's (Papamakarios et al. 2017), with actnorm where that has
     batch norm, and with plain MLPs where Durkan et al. have residual nets.
     """
-    standardized = config.preprocessing == "standardize"
-    before = [Standardize(config.dimensions)] if standardized else []
-    density: Density
-    if config.augmented_features:
-        density = Then(Chain(before), _augmented(config), config.shape)
-    else:
-        flow = _flow(config, config.steps)
-        density = Then(Chain([*before, flow]) if before else flow, _prior(config), config.shape)
+    density = PREPROCESSINGS[config.preprocessing](config)
     if not (features := config.context_features):
         return density
-    if standardized:
+    if config.preprocessing == "standardize":
         density = WithContext(ContextMoments(features), density)
     return WithVectors(features, density)
+
+
+def _plain(config: PointsConfig, *before: Bijection) -> Then:
+    """The flow of x, with these layers before it."""
+    if config.augmented_features:
+        return Then(Chain(before), _augmented(config), config.shape)
+    flow = _flow(config, config.steps)
+    return Then(Chain([*before, flow]) if before else flow, _prior(config), config.shape)
+
+
+def _symmetric(config: PointsConfig) -> Density:
+    """Of positive numbers, which are brought to the whole line: nothing is given to others."""
+    folded = Absolute(config.shape, _plain(config, Inverse(Softplus())))
+    return Then(Chain([]), folded, config.shape)
 
 
 def _flow(config: PointsConfig, steps: int) -> Chain:
@@ -243,4 +252,10 @@ def _start(last: torch.nn.Module, transformer: Transformer, size: int) -> None:
 STRUCTURES: dict[str, Callable[[PointsConfig], Bijection]] = {
     "coupling": _coupling,
     "autoregressive": _autoregressive,
+}
+
+PREPROCESSINGS: dict[str, Callable[[PointsConfig], Density]] = {
+    "none": _plain,
+    "standardize": lambda config: _plain(config, Standardize(config.dimensions)),
+    "absolute": _symmetric,
 }
