@@ -1,4 +1,4 @@
-"""The table of bijections and the table of densities that the laws are checked on.
+"""The tables of bijections and of densities that the laws are checked on.
 
 A new layer is one row. Each row builds its module with fresh weights; `make` then gives every
 parameter a random, non-trivial value, because a zero-initialised layer hides most mistakes.
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from glowkit import bijections as b
 from glowkit import densities as d
-from glowkit.core import Chain, Density, NoiseSpec, initialize, sum_per_example
+from glowkit.core import Chain, Density, LogPKind, NoiseSpec, initialize, sum_per_example
 from glowkit.models.cube import CubeConfig, build_cube
 from glowkit.models.flowpp import FlowPPConfig, build_flowpp, unit
 from glowkit.models.glow import GlowConfig, build_glow
@@ -44,14 +44,22 @@ GAIN = 0.03  # random weights of a larger gain lose invertibility with depth, wh
 
 @dataclass(frozen=True)
 class Row:
-    """A module to check, the shape of one example, and what else its laws need."""
+    """A module to check, the shape of one example, and what else its laws need.
+
+    tolerance: of the float32 round trip. law: of what holds to rounding in float64, larger for an
+    integrator. kind: of log p. discrete: how many whole numbers, from 0 on, a value of x can be; 0
+    where x is continuous.
+    """
 
     name: str
     build: Callable[[], nn.Module]
     shape: tuple[int, ...]
     context: tuple[int, ...] | None = None
     unit_interval: bool = False
-    tolerance: float = 2e-5  # of the float32 round trip
+    tolerance: float = 2e-5
+    law: float = 1e-9
+    kind: LogPKind = "exact"
+    discrete: int = 0
 
     def __str__(self) -> str:
         return self.name
@@ -437,6 +445,43 @@ DENSITIES = [
 ]
 
 
+def _dequantize(inside: Density, levels: int, noise: Density | None = None) -> Density:
+    """Of a density on the unit cube, so that all of its probability is on the integers."""
+    return d.Dequantize(noise or d.Uniform(inside.noise_specs()[0].shape), inside, levels)
+
+
+def _seen_noise(size: int) -> Density:
+    """A learned q(u | x)."""
+    coupling = b.Coupling(0, MLP(0, 2 * size, width=4, context_features=size), b.Affine())
+    return d.Then(Chain([b.Logit(), coupling]), d.StandardNormal((size,)))
+
+
+def _variational(**settings: Any) -> Density:
+    noise = {"dequantization": "variational", "dequantization_steps": 2, "dequantization_width": 5}
+    return build_glow(GlowConfig((1, 4, 8), 1, 1, 4, **{**noise, **settings}))
+
+
+DRAWN = [
+    Row("dequantize", lambda: _dequantize(_cube(2), 3), (2,), kind="bound", discrete=3),
+    Row(
+        "dequantize-one",
+        lambda: _dequantize(_cube(1, coupling="linear"), 5),
+        (1,),
+        kind="bound",
+        discrete=5,
+    ),
+    Row(
+        "dequantize-seen",
+        lambda: _dequantize(_cube(2), 3, _seen_noise(2)),
+        (2,),
+        kind="bound",
+        discrete=3,
+    ),
+    Row("dequantize-glow", _variational, (1, 4, 8), kind="bound", discrete=256),
+]
+"""Densities that draw randomness in `encode`: bounds, estimates, and exact ones of choices."""
+
+
 def _small_coupling() -> b.Coupling:
     return b.Coupling(1, GlowNet(1, 2, width=4, context_features=3), b.Affine())
 
@@ -475,10 +520,12 @@ def example(
     x = torch.randn(n, *row.shape, dtype=torch.float64, generator=generator)
     if row.unit_interval:
         x = torch.sigmoid(x)
+    if row.discrete:
+        x = (torch.special.ndtr(x) * row.discrete).to(torch.uint8)
     context = None
     if row.context is not None:
         context = torch.randn(n, *row.context, dtype=torch.float64, generator=generator).to(dtype)
-    return x.to(dtype), context
+    return x if row.discrete else x.to(dtype), context
 
 
-__all__ = ["BIJECTIONS", "DENSITIES", "Row", "example", "make"]
+__all__ = ["BIJECTIONS", "DENSITIES", "DRAWN", "Row", "example", "make"]
