@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from glowkit import bijections as b
 from glowkit import densities as d
 from glowkit.core import Chain, Density, LogPKind, NoiseSpec, initialize, sum_per_example
+from glowkit.models.augmentation import indexed
 from glowkit.models.cube import CubeConfig, build_cube
 from glowkit.models.flowpp import FlowPPConfig, build_flowpp, unit
 from glowkit.models.glow import GlowConfig, build_glow
@@ -213,6 +214,11 @@ BIJECTIONS = [
     Row("autoregressive-one", lambda: _autoregressive(b.Affine(), size=1), (1,)),
     Row("autoregressive-one-context", lambda: _autoregressive(b.Affine(), 2, 1), (1,), (2,)),
     Row("iaf", lambda: b.Inverse(_autoregressive(b.Affine(), 2)), (5,), context=(2,)),
+    Row("on", lambda: b.On(2, b.Conv1x1(_noisy(2))), IMAGE),
+    Row("on-context", lambda: b.On(5, _vector_coupling(b.Affine(), 2)), (6,), context=(2,)),
+    Row("softplus", b.Softplus, (5,), tolerance=2e-6),
+    Row("inverse-softplus", lambda: b.Inverse(b.Softplus()), (5,), unit_interval=True),
+    Row("gaps", b.Gaps, (5, 2), tolerance=2e-6),
     Row("planar", lambda: b.Planar(5), (5,)),
     Row("planar-one", lambda: b.Planar(1), (1,)),
     Row("radial", lambda: b.Radial(5), (5,)),
@@ -352,6 +358,7 @@ DENSITIES = [
     Row("standard-normal", lambda: d.StandardNormal((5,)), (5,), tolerance=0),
     Row("standard-logistic", lambda: d.StandardLogistic((5,)), (5,), tolerance=0),
     Row("uniform", lambda: d.Uniform((5,)), (5,), unit_interval=True, tolerance=1e-6),
+    Row("half-normal", lambda: d.HalfNormal((5,)), (5,), unit_interval=True, tolerance=1e-6),
     Row(
         "conditional-normal",
         lambda: d.ConditionalNormal(ZeroConv2d(3, 4), SMALL),
@@ -461,7 +468,77 @@ def _variational(**settings: Any) -> Density:
     return build_glow(GlowConfig((1, 4, 8), 1, 1, 4, **{**noise, **settings}))
 
 
+def _augmented(noise: Density, size: int) -> d.Augmented:
+    layers = [
+        b.Autoregressive(MADE(size + 1, 2, 8), b.Affine()),
+        b.Conv1x1(_noisy(size + 1)),
+        b.Autoregressive(MADE(size + 1, 14, 8), b.LogisticMixture(4)),
+    ]
+    return d.Augmented(noise, d.Then(Chain(layers), d.StandardNormal((size + 1,))), kept=size)
+
+
+def _given(size: int, seen: int) -> Density:
+    return d.ConditionalNormal(MLP(seen, 2 * size, width=8), (size,))
+
+
+def _cif() -> Density:
+    config = PointsConfig(1, structure="autoregressive", width=8, augmented_features=1)
+    return indexed(config, [b.Actnorm(1)], d.StandardNormal((1,)))
+
+
+def _positive(size: int) -> Density:
+    layers = [b.Inverse(b.Softplus()), _autoregressive(b.Affine(), size=size)]
+    return d.Then(Chain(layers), d.StandardNormal((size,)))
+
+
+def _in_order(size: int) -> Density:
+    """The first member of any size, and positive gaps to those that follow."""
+    positive = b.On(size - 1, b.Inverse(b.Softplus()))
+    layers = [b.Gaps(), b.reverse(size), positive, _autoregressive(b.Affine(), size=size)]
+    return d.Then(Chain(layers), d.StandardNormal((size,)))
+
+
+def _max_pool(index: nn.Module | None = None) -> Density:
+    deeper = d.Then(b.Actnorm(2), d.StandardNormal((2, 1, 2)))
+    scaled = Chain([b.Inverse(b.Softplus()), _coupling_of_pooled()])
+    rest = d.Then(scaled, d.StandardNormal((6, 1, 2)))
+    return d.MaxPool((2, 2, 4), deeper, rest, index)
+
+
+def _coupling_of_pooled() -> b.Coupling:
+    return b.Coupling(3, GlowNet(3, 6, width=4, context_features=10), b.Affine())
+
+
+BIGGER: dict[str, Any] = {"augmented_features": 1, "coupling": "affine"}
+
 DRAWN = [
+    Row("augmented-one", lambda: _augmented(d.StandardNormal((1,)), 1), (1,), kind="bound"),
+    Row("augmented-seen", lambda: _augmented(_given(1, 1), 1), (1,), kind="bound"),
+    Row("cif-one", _cif, (1,), kind="bound"),
+    Row("vflow", lambda: _points(**BIGGER, augmentation="variational"), (2,), kind="bound"),
+    Row("cif", lambda: _points(**BIGGER, augmentation="indexed"), (2,), kind="bound"),
+    Row(
+        "vflow-context",
+        lambda: _points(3, **BIGGER, augmentation="variational", context_features=2),
+        (3,),
+        context=(2,),
+        kind="bound",
+    ),
+    Row(
+        "cif-context",
+        lambda: _points(3, **BIGGER, augmentation="indexed", context_features=2),
+        (3,),
+        context=(2,),
+        kind="bound",
+    ),
+    Row("absolute", lambda: d.Absolute((2,), _positive(2)), (2,)),
+    Row("absolute-sign", lambda: d.Absolute((2,), _positive(2), MLP(2, 2, width=8)), (2,)),
+    Row("points-absolute", lambda: _points(bins=5, preprocessing="absolute"), (2,)),
+    Row("max-pool", _max_pool, (2, 2, 4)),
+    Row("max-pool-index", lambda: _max_pool(ZeroConv2d(2, 8)), (2, 2, 4)),
+    Row("sorted", lambda: d.Sorted(2, _in_order(2)), (2,)),
+    Row("sorted-four", lambda: d.Sorted(4, _in_order(4)), (4,)),
+    Row("sorted-vectors", lambda: d.Sorted(3, d.StandardNormal((3, 2))), (3, 2)),
     Row("dequantize", lambda: _dequantize(_cube(2), 3), (2,), kind="bound", discrete=3),
     Row(
         "dequantize-one",
