@@ -71,6 +71,10 @@ def _points(dimensions: int = 2, **settings: Any) -> Density:
     return build_points(PointsConfig(dimensions, steps=3, width=8, **settings))
 
 
+def _bent(coupling: str) -> Density:
+    return build_points(PointsConfig(3, steps=3, coupling=coupling))
+
+
 def _cube(dimensions: int, **settings: Any) -> Density:
     return build_cube(CubeConfig(dimensions, width=8, depth=1, bins=5, **settings))
 
@@ -189,6 +193,8 @@ DENSITIES = [
     Row("points-maf", lambda: _points(5, **MAF), (5,)),
     Row("points-nsf", lambda: _points(3, structure="autoregressive", bins=5), (3,)),
     Row("points-nsf-one", lambda: _points(1, structure="autoregressive", bins=5), (1,)),
+    Row("points-planar", lambda: _bent("planar"), (3,)),
+    Row("points-radial", lambda: _bent("radial"), (3,)),
     Row("points-standardized", lambda: _points(3, preprocessing="standardize"), (3,)),
     Row(
         "points-standardized-context",
