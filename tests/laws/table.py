@@ -20,6 +20,7 @@ from glowkit.models.glow import GlowConfig, build_glow
 from glowkit.models.nice import NICEConfig, build_nice
 from glowkit.models.points import PointsConfig, build_points
 from glowkit.models.realnvp import RealNVPConfig, build_realnvp
+from glowkit.models.residual import ResidualConfig, build_residual
 from glowkit.nets import (
     MADE,
     MLP,
@@ -33,6 +34,7 @@ from glowkit.nets import (
     SignPairs,
     ZeroConv2d,
     ZeroLinear,
+    lipschitz_mlp,
 )
 
 IMAGE = (4, 4, 2)
@@ -101,6 +103,10 @@ def _masked(transformer: b.Transformer) -> b.MaskedCoupling:
     return b.MaskedCoupling(
         kept, ResidualNet(MaskedSignPairs(2, kept), 4, width=5, blocks=1), transformer
     )
+
+
+def _contraction(log_det: b.LogDet, bound: float = 0.9, context: int = 0) -> b.Residual:
+    return b.Residual(lipschitz_mlp(3, 6, 2, bound, context), log_det)
 
 
 def _flowpp_config(**settings: Any) -> FlowPPConfig:
@@ -205,6 +211,9 @@ BIJECTIONS = [
     Row("autoregressive-one", lambda: _autoregressive(b.Affine(), size=1), (1,)),
     Row("autoregressive-one-context", lambda: _autoregressive(b.Affine(), 2, 1), (1,), (2,)),
     Row("iaf", lambda: b.Inverse(_autoregressive(b.Affine(), 2)), (5,), context=(2,)),
+    Row("residual", lambda: _contraction(b.ExactLogDet()), (3,)),
+    Row("residual-context", lambda: _contraction(b.ExactLogDet(), 0.9, 2), (3,), context=(2,)),
+    Row("residual-series", lambda: _contraction(b.PowerSeries(18), 0.2), (3,)),
     Row("standardize", lambda: b.Standardize(5), (5,), tolerance=3e-6),
     Row("step", _step, IMAGE),
     Row("step-context", lambda: _step(3), IMAGE, context=(3,)),
@@ -276,6 +285,10 @@ MAF = {"structure": "autoregressive", "coupling": "affine", "permutation": "reve
 
 def _points(dimensions: int = 2, **settings: Any) -> Density:
     return build_points(PointsConfig(dimensions, steps=3, width=8, **settings))
+
+
+def _residual_points(dimensions: int, **settings: Any) -> Density:
+    return build_residual(ResidualConfig(dimensions, blocks=2, width=6, depth=1, **settings))
 
 
 QUADRATIC = {"coupling": "quadratic", "encoding": "one-blob", "blobs": 4, "rounds": 2}
@@ -414,6 +427,13 @@ DENSITIES = [
     ),
     Row("points-maf-context", lambda: _points(3, **MAF, context_features=2), (3,), context=(2,)),
     Row("points-context", lambda: _points(3, context_features=2), (3,), context=(2,)),
+    Row("residual-points", lambda: _residual_points(2), (2,)),
+    Row(
+        "residual-points-context",
+        lambda: _residual_points(2, preprocessing="standardize", context_features=1),
+        (2,),
+        context=(1,),
+    ),
     Row("cube", lambda: _cube(3), (3,), unit_interval=True),
     Row("cube-one", lambda: _cube(1, coupling="linear"), (1,), unit_interval=True),
     Row("cube-quadratic", lambda: _cube(2, **QUADRATIC), (2,), unit_interval=True),

@@ -48,6 +48,7 @@ from glowkit.bijections.reshape import (
     shuffle,
     swap_halves,
 )
+from glowkit.bijections.residual import ExactLogDet, LogDet, PowerSeries, Residual
 from glowkit.bijections.spline import RationalQuadraticSpline
 from glowkit.bijections.standardize import ContextMoments, Moments, Standardize, standardize
 from glowkit.bijections.step import GlowStep
@@ -68,11 +69,13 @@ __all__ = [
     "ElementwiseAffine",
     "ElementwiseNorm",
     "ElementwiseScale",
+    "ExactLogDet",
     "GlowStep",
     "Halves",
     "Inverse",
     "InvertibleMatrix",
     "LUMatrix",
+    "LogDet",
     "LogisticMixture",
     "Logit",
     "MaskedBatchNorm",
@@ -82,8 +85,10 @@ __all__ = [
     "PiecewiseLinear",
     "PiecewiseQuadratic",
     "PlainMatrix",
+    "PowerSeries",
     "RationalQuadraticSpline",
     "Reshape",
+    "Residual",
     "Shift",
     "Sigmoid",
     "Squeeze",

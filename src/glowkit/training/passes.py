@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from glowkit.core.density import Density, Generator
-from glowkit.nets.batchnorm import following_moments
+from glowkit.nets.following import following
 from glowkit.training.subject import Objective
 
 WARM_UP = 3
@@ -25,7 +25,7 @@ class Loss(nn.Module):
         self.subject = subject
 
     def forward(self, x: Tensor, context: Tensor | None, noise: Generator) -> tuple[Tensor, Tensor]:
-        with following_moments(self.model):
+        with following(self.model):
             loss, figure = self.subject.loss(self.model, x, context, noise)
         return loss, figure.detach()
 
