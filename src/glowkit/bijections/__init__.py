@@ -37,6 +37,7 @@ from glowkit.bijections.masked import (
 from glowkit.bijections.mixture import LogisticMixture
 from glowkit.bijections.normalization import Actnorm
 from glowkit.bijections.piecewise import PiecewiseLinear, PiecewiseQuadratic
+from glowkit.bijections.planar import Planar, Radial
 from glowkit.bijections.reshape import (
     Permute,
     Reshape,
@@ -85,7 +86,9 @@ __all__ = [
     "PiecewiseLinear",
     "PiecewiseQuadratic",
     "PlainMatrix",
+    "Planar",
     "PowerSeries",
+    "Radial",
     "RationalQuadraticSpline",
     "Reshape",
     "Residual",

@@ -243,6 +243,8 @@ def _nice(config: Any) -> Demand:
 
 def _points(config: Any) -> Demand:
     size = config.dimensions
+    if config.coupling in ("planar", "radial"):
+        return Demand(config.steps, config.steps * size)
     kept = size // 2 if config.structure == "coupling" else 0
     seen = kept + config.context_features
     hidden = max(0, config.depth - 1) * config.width * config.width

@@ -12,13 +12,20 @@ from glowkit.bijections import (
     Coupling,
     ElementwiseScale,
     MaskedBatchNorm,
+    Planar,
+    Radial,
     Standardize,
     Transformer,
 )
 from glowkit.core import Bijection, Chain, Density, GlowkitError
 from glowkit.core.chain import MEMORY_MODES
 from glowkit.densities import Then, WithContext, WithVectors
-from glowkit.models.checks import check_at_least, check_choice, check_no_classes
+from glowkit.models.checks import (
+    check_at_least,
+    check_choice,
+    check_no_classes,
+    check_untouched,
+)
 from glowkit.models.families import family
 from glowkit.models.glow import COUPLINGS, PERMUTATIONS, check_transformer
 from glowkit.models.nice import PRIORS
@@ -46,7 +53,10 @@ NORMALIZATIONS: dict[str, Normalization] = {
 
 PREPROCESSINGS = ("none", "standardize")
 
-POINTS_COUPLINGS = ("affine", "bounded-affine", "additive", "mixture", "spline")
+LAYERS: dict[str, Callable[[int], Bijection]] = {"planar": Planar, "radial": Radial}
+"""What is a step by itself, with no conditioner, permutation or context."""
+
+POINTS_COUPLINGS = ("affine", "bounded-affine", "additive", "mixture", "spline", *LAYERS)
 
 
 @dataclass(frozen=True)
@@ -54,7 +64,7 @@ class PointsConfig:
     """Settings of a flow of vectors (N, D), by default of points in the plane.
 
     Args:
-        dimensions: D, at least 2, or 1 where the structure is autoregressive.
+        dimensions: D, at least 2 where there are couplings.
         steps: of flow, each a normalisation, a permutation and a layer of the structure.
         width: units of each hidden layer of the conditioners, which are MLPs.
         depth: hidden layers of the conditioners.
@@ -62,7 +72,8 @@ class PointsConfig:
             as fast both ways, or "autoregressive", which transforms each given all before it and
             takes D times as long to sample.
         coupling: how coordinates are transformed, in either structure: "affine", "bounded-affine",
-            "additive", "mixture" (of logistics) or "spline".
+            "additive", "mixture" (of logistics) or "spline"; or "planar" or "radial", whose layers
+            stand by themselves, without a structure, permutation, conditioner or context.
         permutation: "conv1x1" (a linear layer, LU-factored), "conv1x1-plain", "shuffle", "reverse".
         preprocessing: "none", or "standardize" for columns in units of their own, with the means
             and deviations of the data, context included; log p stays that of the data's units.
@@ -101,7 +112,10 @@ class PointsConfig:
         check_at_least(self, context_features=0)
         check_choice("structure", self.structure, STRUCTURES)
         check_choice("coupling", self.coupling, POINTS_COUPLINGS)
-        if self.dimensions == 1 and self.structure == "coupling":
+        if self.coupling in LAYERS:
+            names = ("width", "depth", "structure", "permutation", "context_features")
+            check_untouched(self, "a coupling with a network, such as 'affine',", *names)
+        elif self.dimensions == 1 and self.structure == "coupling":
             raise GlowkitError(
                 "dimensions is 1; it must be at least 2 for structure 'coupling', which needs one"
                 " to keep and one to transform: choose structure 'autoregressive'"
@@ -135,10 +149,7 @@ def build_points(config: PointsConfig) -> Density:
     batch norm, and with plain MLPs where Durkan et al. have residual nets.
     """
     size = config.dimensions
-    steps = [
-        [PERMUTATIONS[config.permutation](size), STRUCTURES[config.structure](config)]
-        for _ in range(config.steps)
-    ]
+    steps = [_step(config) for _ in range(config.steps)]
     layers = NORMALIZATIONS[config.normalization](size, steps)
     chain = Chain(layers, config.memory)
     standardized = config.preprocessing == "standardize"
@@ -150,6 +161,13 @@ def build_points(config: PointsConfig) -> Density:
     if standardized:
         density = WithContext(ContextMoments(features), density)
     return WithVectors(features, density)
+
+
+def _step(config: PointsConfig) -> list[Bijection]:
+    if config.coupling in LAYERS:
+        return [LAYERS[config.coupling](config.dimensions)]
+    mixing = PERMUTATIONS[config.permutation](config.dimensions)
+    return [mixing, STRUCTURES[config.structure](config)]
 
 
 def _coupling(config: PointsConfig) -> Coupling:
