@@ -12,6 +12,7 @@ from glowkit.models.glow import GlowConfig, build_glow
 from glowkit.models.nice import NICEConfig, build_nice
 from glowkit.models.points import PointsConfig, build_points
 from glowkit.models.realnvp import RealNVPConfig, build_realnvp
+from glowkit.models.residual import ResidualConfig, build_residual
 from glowkit.nets import GlowNet, HalfSizeNet, ZeroConv2d, ZeroLinear
 from laws.bijection_rows import flowpp_config, step
 from laws.row import IMAGE, Row, cube
@@ -31,6 +32,10 @@ NICE = {
     "memory": "checkpoint",
 }
 MAF = {"structure": "autoregressive", "coupling": "affine", "permutation": "reverse"}
+def _residual_points(dimensions: int, **settings: Any) -> Density:
+    return build_residual(ResidualConfig(dimensions, blocks=2, width=6, depth=1, **settings))
+
+
 QUADRATIC = {"coupling": "quadratic", "encoding": "one-blob", "blobs": 4, "rounds": 2}
 NOISE = {
     "pattern": "checkerboard",
@@ -202,6 +207,13 @@ DENSITIES = [
     Row("cube", lambda: cube(3), (3,), unit_interval=True),
     Row("cube-one", lambda: cube(1, coupling="linear"), (1,), unit_interval=True),
     Row("cube-quadratic", lambda: cube(2, **QUADRATIC), (2,), unit_interval=True),
+    Row("residual-points", lambda: _residual_points(2), (2,)),
+    Row(
+        "residual-points-context",
+        lambda: _residual_points(2, preprocessing="standardize", context_features=1),
+        (2,),
+        context=(1,),
+    ),
     Row("flowpp", _flowpp, (1, 4, 4)),
     Row("flowpp-checkerboard", lambda: _flowpp(pattern="checkerboard", heads=0), (1, 4, 4)),
     Row("flowpp-checkpoint", lambda: _flowpp(memory="checkpoint", dropout=0.5), (1, 4, 4)),

@@ -49,6 +49,7 @@ from glowkit.bijections.reshape import (
     shuffle,
     swap_halves,
 )
+from glowkit.bijections.residual import ExactLogDet, LogDet, PowerSeries, Residual
 from glowkit.bijections.spline import RationalQuadraticSpline
 from glowkit.bijections.standardize import ContextMoments, Moments, Standardize, standardize
 from glowkit.bijections.step import GlowStep
@@ -69,11 +70,13 @@ __all__ = [
     "ElementwiseAffine",
     "ElementwiseNorm",
     "ElementwiseScale",
+    "ExactLogDet",
     "GlowStep",
     "Halves",
     "Inverse",
     "InvertibleMatrix",
     "LUMatrix",
+    "LogDet",
     "LogisticMixture",
     "Logit",
     "MaskedBatchNorm",
@@ -84,9 +87,11 @@ __all__ = [
     "PiecewiseQuadratic",
     "PlainMatrix",
     "Planar",
+    "PowerSeries",
     "Radial",
     "RationalQuadraticSpline",
     "Reshape",
+    "Residual",
     "Shift",
     "Sigmoid",
     "Squeeze",

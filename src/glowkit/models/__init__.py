@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from glowkit.models.nice import NICEConfig
     from glowkit.models.points import PointsConfig
     from glowkit.models.realnvp import RealNVPConfig
+    from glowkit.models.residual import ResidualConfig
 
 __all__ = [
     "DEFAULT_POINTS_PRESET",
@@ -41,6 +42,7 @@ __all__ = [
     "NICEConfig",
     "PointsConfig",
     "RealNVPConfig",
+    "ResidualConfig",
     "build",
     "changed",
     "count_parameters",
@@ -53,7 +55,7 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:
-    # A command needs one family of six.
+    # A command needs one family of several.
     __getattr__ = lazy_names(
         __name__,
         {
@@ -63,5 +65,6 @@ if not TYPE_CHECKING:
             "glowkit.models.nice": ["NICEConfig"],
             "glowkit.models.points": ["PointsConfig"],
             "glowkit.models.realnvp": ["RealNVPConfig"],
+            "glowkit.models.residual": ["ResidualConfig"],
         },
     )

@@ -253,6 +253,13 @@ def _points(config: Any) -> Demand:
     return Demand(config.steps * (1 + config.depth), config.steps * (mix + hidden + ends))
 
 
+def _residual(config: Any) -> Demand:
+    size, width = config.dimensions, config.width
+    hidden = max(0, config.depth - 1) * width * width
+    ends = width * (2 * size + config.context_features) if config.depth else size * size
+    return Demand(config.blocks * (2 + config.depth), config.blocks * (hidden + ends))
+
+
 def _cube(config: Any) -> Demand:
     size, kept = config.dimensions, config.dimensions // 2
     couplings = config.rounds * max(1, 2 * (size - 1).bit_length())
@@ -293,5 +300,6 @@ _DEMANDS: dict[str, Callable[[Any], Demand]] = {
     f"{__package__}.nice": _nice,
     f"{__package__}.points": _points,
     f"{__package__}.realnvp": _realnvp,
+    f"{__package__}.residual": _residual,
 }
 """Of the families of this package, by the modules of their configs."""

@@ -105,6 +105,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "permutation": "reverse",
     },
     "nsf-points": {"family": "points", "steps": 5, "structure": "autoregressive", "bins": 8},
+    "residual-points": {"family": "residual"},
     "flowpp-cifar10": {"family": "flowpp", "image_shape": CIFAR},
     "flowpp-imagenet32": {
         "family": "flowpp",
