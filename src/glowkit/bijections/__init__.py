@@ -15,6 +15,7 @@ from glowkit.bijections.elementwise import (
     ElementwiseNorm,
     ElementwiseScale,
     Logit,
+    Scale,
     Shift,
     Sigmoid,
 )
@@ -51,6 +52,7 @@ from glowkit.bijections.reshape import (
 from glowkit.bijections.spline import RationalQuadraticSpline
 from glowkit.bijections.standardize import ContextMoments, Moments, Standardize, standardize
 from glowkit.bijections.step import GlowStep
+from glowkit.bijections.tokens import Flip, Patches, TarAffine, TokenAutoregressive
 from glowkit.core.chain import Inverse
 
 __all__ = [
@@ -68,6 +70,7 @@ __all__ = [
     "ElementwiseAffine",
     "ElementwiseNorm",
     "ElementwiseScale",
+    "Flip",
     "GlowStep",
     "Halves",
     "Inverse",
@@ -78,18 +81,22 @@ __all__ = [
     "MaskedBatchNorm",
     "MaskedCoupling",
     "Moments",
+    "Patches",
     "Permute",
     "PiecewiseLinear",
     "PiecewiseQuadratic",
     "PlainMatrix",
     "RationalQuadraticSpline",
     "Reshape",
+    "Scale",
     "Shift",
     "Sigmoid",
     "Squeeze",
     "Standardize",
     "Stripes",
     "TanhAffine",
+    "TarAffine",
+    "TokenAutoregressive",
     "Transformer",
     "block_major",
     "checkerboard",

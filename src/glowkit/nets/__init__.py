@@ -7,6 +7,7 @@ from glowkit.nets.batchnorm import (
     following_moments,
     share_batch,
 )
+from glowkit.nets.causal import CausalLayer, CausalNet, CausalState
 from glowkit.nets.fast import PRECISIONS
 from glowkit.nets.gated import (
     BRANCH_DEVIATION,
@@ -46,6 +47,9 @@ __all__ = [
     "ActnormConv2d",
     "BatchNorm",
     "BatchShare",
+    "CausalLayer",
+    "CausalNet",
+    "CausalState",
     "ChannelNorm",
     "ConcatELU",
     "Constant",
