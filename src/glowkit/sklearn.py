@@ -13,7 +13,7 @@ from torch import Tensor
 
 from glowkit.bijections import standardize
 from glowkit.core import Density, frozen, initialize
-from glowkit.core.density import check_count
+from glowkit.core.checking import check_count
 from glowkit.core.initialization import seeded
 from glowkit.data.columns import column_faults
 from glowkit.models import PointsConfig, build

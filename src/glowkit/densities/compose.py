@@ -10,14 +10,12 @@ from glowkit.core import (
     Density,
     Generator,
     GlowkitError,
+    LogPKind,
     NoiseSpec,
     nan_where_broken,
+    weakest,
 )
-from glowkit.core.density import (
-    check_context,
-    check_examples,
-    check_noises,
-)
+from glowkit.core.checking import check_context, check_examples, check_noises
 
 
 class Then(Density):
@@ -55,6 +53,10 @@ class Then(Density):
     @property
     def reads_context(self) -> bool:
         return self.density.reads_context or self.bijection.reads_context
+
+    @property
+    def log_p_kind(self) -> LogPKind:
+        return self.density.log_p_kind
 
     def encode(
         self, x: Tensor, context: Tensor | None = None, generator: Generator = None
@@ -134,6 +136,10 @@ class Split(Density):
     @property
     def reads_context(self) -> bool:
         return self.seen is not kept_alone or self.deeper.reads_context
+
+    @property
+    def log_p_kind(self) -> LogPKind:
+        return weakest(self.prior.log_p_kind, self.deeper.log_p_kind)
 
     def encode(
         self, x: Tensor, context: Tensor | None = None, generator: Generator = None

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from glowkit.core import Density, Generator, GlowkitError, NoiseSpec
+from glowkit.core import Density, Generator, GlowkitError, LogPKind, NoiseSpec
 from glowkit.core.bijection import being_captured, whole
-from glowkit.core.density import check_device, check_tensor
+from glowkit.core.checking import check_device, check_tensor
 
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
@@ -17,6 +17,10 @@ class _Given(Density):
     """Another density, which sees what `given` makes of the context."""
 
     density: Density
+
+    @property
+    def log_p_kind(self) -> LogPKind:
+        return self.density.log_p_kind
 
     @abstractmethod
     def given(self, context: Tensor | None, examples: int) -> Tensor:

@@ -11,10 +11,12 @@ from glowkit.core import (
     Density,
     Generator,
     GlowkitError,
+    LogPKind,
     NoiseSpec,
+    weakest,
 )
 from glowkit.core.bijection import being_captured, whole
-from glowkit.core.density import (
+from glowkit.core.checking import (
     check_context,
     check_device,
     check_generator,
@@ -53,7 +55,8 @@ class Dequantize(Density):
         levels: n, from 2 to 65536.
 
     Raises:
-        GlowkitError: for levels out of range, values outside 0..n−1, or a wrong shape.
+        GlowkitError: for levels out of range, values outside 0..n−1, a wrong shape, or a noise
+            whose log q is itself only bounded: − log q would then be bounded from above.
 
     >>> from glowkit.densities import StandardNormal, Uniform
     >>> model = Dequantize(Uniform((1, 2, 2)), StandardNormal((1, 2, 2)), levels=4)
@@ -69,6 +72,12 @@ class Dequantize(Density):
         super().__init__()
         if type(levels) is bool or levels not in range(2, 65537):
             raise GlowkitError(f"pixel_levels is {levels!r}; it must be from 2 to 65536")
+        if noise.log_p_kind == "bound":
+            raise GlowkitError(
+                f"the noise of dequantization, {type(noise).__name__}, knows only a lower bound on"
+                " its own log q, with which the model would have none; use a density whose log p is"
+                " exact"
+            )
         self.noise = noise
         self.density = density
         self.levels = levels
@@ -78,6 +87,10 @@ class Dequantize(Density):
     @property
     def reads_context(self) -> bool:
         return self.density.reads_context
+
+    @property
+    def log_p_kind(self) -> LogPKind:
+        return weakest("bound", self.noise.log_p_kind, self.density.log_p_kind)
 
     def encode(
         self, x: Tensor, context: Tensor | None = None, generator: Generator = None

@@ -12,12 +12,13 @@ from glowkit.core import (
     Density,
     Generator,
     GlowkitError,
+    LogPKind,
     NoiseSpec,
     constant_ladj,
     nan_where_broken,
     sum_per_example,
 )
-from glowkit.core.density import check_shape
+from glowkit.core.checking import check_shape
 from glowkit.nets import ZeroConv2d, ZeroLinear
 
 LOG_2PI = math.log(2 * math.pi)
@@ -219,6 +220,10 @@ class Classified(Density):
     @property
     def reads_context(self) -> bool:
         return self.prior.reads_context
+
+    @property
+    def log_p_kind(self) -> LogPKind:
+        return self.prior.log_p_kind
 
     def encode(
         self, x: Tensor, context: Tensor | None = None, generator: Generator = None

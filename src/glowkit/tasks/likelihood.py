@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from glowkit.core import Density, Generator, GlowkitError
-from glowkit.core.density import check_count
+from glowkit.core.checking import check_count
 from glowkit.densities import Classified
 
 

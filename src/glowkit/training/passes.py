@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from glowkit.core.density import Density, Generator
+from glowkit.core.density import Density
+from glowkit.core.noise import Generator
 from glowkit.nets.batchnorm import following_moments
 from glowkit.training.subject import Objective
 

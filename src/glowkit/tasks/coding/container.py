@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from glowkit.core import Density, GlowkitError
-from glowkit.core.density import check_context
+from glowkit.core.checking import check_context
 from glowkit.densities import Dequantize, WithLabels, WithVectors
 from glowkit.tasks.coding.codec import Codec
 from glowkit.tasks.coding.functions import Integers
