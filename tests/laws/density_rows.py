@@ -32,6 +32,8 @@ NICE = {
     "memory": "checkpoint",
 }
 MAF = {"structure": "autoregressive", "coupling": "affine", "permutation": "reverse"}
+
+
 def _residual_points(dimensions: int, **settings: Any) -> Density:
     return build_residual(ResidualConfig(dimensions, blocks=2, width=6, depth=1, **settings))
 

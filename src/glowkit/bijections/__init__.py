@@ -15,6 +15,7 @@ from glowkit.bijections.elementwise import (
     ElementwiseNorm,
     ElementwiseScale,
     Logit,
+    Scale,
     Shift,
     Sigmoid,
 )
@@ -53,6 +54,7 @@ from glowkit.bijections.residual import ExactLogDet, LogDet, PowerSeries, Residu
 from glowkit.bijections.spline import RationalQuadraticSpline
 from glowkit.bijections.standardize import ContextMoments, Moments, Standardize, standardize
 from glowkit.bijections.step import GlowStep
+from glowkit.bijections.tokens import Flip, Patches, TarAffine, TokenAutoregressive
 from glowkit.core.chain import Inverse
 
 __all__ = [
@@ -71,6 +73,7 @@ __all__ = [
     "ElementwiseNorm",
     "ElementwiseScale",
     "ExactLogDet",
+    "Flip",
     "GlowStep",
     "Halves",
     "Inverse",
@@ -82,6 +85,7 @@ __all__ = [
     "MaskedBatchNorm",
     "MaskedCoupling",
     "Moments",
+    "Patches",
     "Permute",
     "PiecewiseLinear",
     "PiecewiseQuadratic",
@@ -92,12 +96,15 @@ __all__ = [
     "RationalQuadraticSpline",
     "Reshape",
     "Residual",
+    "Scale",
     "Shift",
     "Sigmoid",
     "Squeeze",
     "Standardize",
     "Stripes",
     "TanhAffine",
+    "TarAffine",
+    "TokenAutoregressive",
     "Transformer",
     "block_major",
     "checkerboard",

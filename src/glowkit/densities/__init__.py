@@ -3,6 +3,7 @@
 from glowkit.densities.compose import Split, Then, kept_alone, kept_and_context
 from glowkit.densities.context import WithContext, WithLabels, WithVectors
 from glowkit.densities.dequantize import Dequantize, inside
+from glowkit.densities.ordinal import FEATURES, Ordinal
 from glowkit.densities.priors import (
     Classified,
     ConditionalNormal,
@@ -13,9 +14,11 @@ from glowkit.densities.priors import (
 )
 
 __all__ = [
+    "FEATURES",
     "Classified",
     "ConditionalNormal",
     "Dequantize",
+    "Ordinal",
     "Split",
     "StandardLogistic",
     "StandardNormal",

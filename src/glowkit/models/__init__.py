@@ -22,6 +22,7 @@ from glowkit.models.presets import (
 from glowkit.models.store import load, save
 
 if TYPE_CHECKING:
+    from glowkit.models.autoregressive import AutoregressiveConfig
     from glowkit.models.cube import CubeConfig
     from glowkit.models.flowpp import FlowPPConfig
     from glowkit.models.glow import GlowConfig
@@ -35,6 +36,7 @@ __all__ = [
     "DEFAULT_PRESET",
     "DEFAULT_TABLE_PRESET",
     "PRESETS",
+    "AutoregressiveConfig",
     "Config",
     "CubeConfig",
     "FlowPPConfig",
@@ -59,6 +61,7 @@ if not TYPE_CHECKING:
     __getattr__ = lazy_names(
         __name__,
         {
+            "glowkit.models.autoregressive": ["AutoregressiveConfig"],
             "glowkit.models.cube": ["CubeConfig"],
             "glowkit.models.flowpp": ["FlowPPConfig"],
             "glowkit.models.glow": ["GlowConfig"],
