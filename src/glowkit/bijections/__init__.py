@@ -32,6 +32,7 @@ from glowkit.bijections.masked import (
     Halves,
     MaskedBatchNorm,
     MaskedCoupling,
+    On,
     Stripes,
     checkerboard,
 )
@@ -39,6 +40,7 @@ from glowkit.bijections.mixture import LogisticMixture
 from glowkit.bijections.normalization import Actnorm
 from glowkit.bijections.piecewise import PiecewiseLinear, PiecewiseQuadratic
 from glowkit.bijections.planar import Planar, Radial
+from glowkit.bijections.positive import Gaps, Softplus
 from glowkit.bijections.reshape import (
     Permute,
     Reshape,
@@ -74,6 +76,7 @@ __all__ = [
     "ElementwiseScale",
     "ExactLogDet",
     "Flip",
+    "Gaps",
     "GlowStep",
     "Halves",
     "Inverse",
@@ -85,6 +88,7 @@ __all__ = [
     "MaskedBatchNorm",
     "MaskedCoupling",
     "Moments",
+    "On",
     "Patches",
     "Permute",
     "PiecewiseLinear",
@@ -99,6 +103,7 @@ __all__ = [
     "Scale",
     "Shift",
     "Sigmoid",
+    "Softplus",
     "Squeeze",
     "Standardize",
     "Stripes",

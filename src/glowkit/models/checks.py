@@ -242,7 +242,7 @@ def _nice(config: Any) -> Demand:
 
 
 def _points(config: Any) -> Demand:
-    size = config.dimensions
+    size = config.flow_dimensions
     if config.coupling in ("planar", "radial"):
         return Demand(config.steps, config.steps * size)
     kept = size // 2 if config.structure == "coupling" else 0
