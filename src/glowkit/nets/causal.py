@@ -1,6 +1,6 @@
 """A causal transformer over tokens: what each is given by those before it."""
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -179,7 +179,7 @@ class CausalNet(PrecisionNet):
         """The state before the first token of n sequences."""
         like = self.position
         none = like.new_zeros(n, len(self.layers), 0)
-        heads = [layer.heads for layer in self.layers]
+        heads = [cast(CausalLayer, layer).heads for layer in self.layers]
         width = like.shape[1]
         empty = tuple(like.new_zeros(n, k, 0, width // k) for k in heads)
         last = like.new_zeros(n, max(self.back), self.dimensions * self.features)
