@@ -15,6 +15,7 @@ from glowkit.bijections.elementwise import (
     ElementwiseNorm,
     ElementwiseScale,
     Logit,
+    Scale,
     Shift,
     Sigmoid,
 )
@@ -51,9 +52,11 @@ from glowkit.bijections.reshape import (
     shuffle,
     swap_halves,
 )
+from glowkit.bijections.residual import ExactLogDet, LogDet, PowerSeries, Residual
 from glowkit.bijections.spline import RationalQuadraticSpline
 from glowkit.bijections.standardize import ContextMoments, Moments, Standardize, standardize
 from glowkit.bijections.step import GlowStep
+from glowkit.bijections.tokens import Flip, Patches, TarAffine, TokenAutoregressive
 from glowkit.core.chain import Inverse
 
 __all__ = [
@@ -71,26 +74,33 @@ __all__ = [
     "ElementwiseAffine",
     "ElementwiseNorm",
     "ElementwiseScale",
+    "ExactLogDet",
+    "Flip",
     "Gaps",
     "GlowStep",
     "Halves",
     "Inverse",
     "InvertibleMatrix",
     "LUMatrix",
+    "LogDet",
     "LogisticMixture",
     "Logit",
     "MaskedBatchNorm",
     "MaskedCoupling",
     "Moments",
     "On",
+    "Patches",
     "Permute",
     "PiecewiseLinear",
     "PiecewiseQuadratic",
     "PlainMatrix",
     "Planar",
+    "PowerSeries",
     "Radial",
     "RationalQuadraticSpline",
     "Reshape",
+    "Residual",
+    "Scale",
     "Shift",
     "Sigmoid",
     "Softplus",
@@ -98,6 +108,8 @@ __all__ = [
     "Standardize",
     "Stripes",
     "TanhAffine",
+    "TarAffine",
+    "TokenAutoregressive",
     "Transformer",
     "block_major",
     "checkerboard",

@@ -204,7 +204,7 @@ class MaskedBatchNorm(Bijection):
     own would map every such example to zero, at any price in ladj.
 
     forward changes no state: the running moments follow training inside
-    `glowkit.nets.following_moments`. Source: RealNVP, section 3.7; tensorflow/models real_nvp.
+    `glowkit.nets.following`. Source: RealNVP, section 3.7; tensorflow/models real_nvp.
 
     Args:
         channels: C.

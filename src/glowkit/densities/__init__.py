@@ -4,6 +4,7 @@ from glowkit.densities.augmented import Augmented
 from glowkit.densities.compose import Split, Then, kept_alone, kept_and_context
 from glowkit.densities.context import WithContext, WithLabels, WithVectors
 from glowkit.densities.dequantize import Dequantize, inside
+from glowkit.densities.ordinal import FEATURES, Ordinal
 from glowkit.densities.priors import (
     Classified,
     ConditionalNormal,
@@ -16,6 +17,7 @@ from glowkit.densities.priors import (
 from glowkit.densities.surjections import Absolute, MaxPool, Sorted
 
 __all__ = [
+    "FEATURES",
     "Absolute",
     "Augmented",
     "Classified",
@@ -23,6 +25,7 @@ __all__ = [
     "Dequantize",
     "HalfNormal",
     "MaxPool",
+    "Ordinal",
     "Sorted",
     "Split",
     "StandardLogistic",

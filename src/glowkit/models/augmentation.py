@@ -36,9 +36,7 @@ def variational(config: Any) -> Density:
     """
     size, seen = config.augmented_features, config.dimensions + config.context_features
     layers = [
-        Autoregressive(
-            MADE(size, t.parameters_per_channel, config.width, config.depth, seen), t
-        )
+        Autoregressive(MADE(size, t.parameters_per_channel, config.width, config.depth, seen), t)
         for t in (RationalQuadraticSpline(BINS, BOUND), Affine())
     ]
     return Then(Inverse(Chain(layers)), StandardNormal((size,)))
@@ -60,9 +58,9 @@ def extended(config: Any, density: Density) -> Density:
 def indexed(config: Any, steps: Sequence[Bijection], prior: Density) -> Density:
     """CIF: every step is f(x; u) = f((x + t(u)) · s(u)), with its own u, which then leaves.
 
-    Each is Augmented(q(u | x), Then(the step, Split(p(u | z), the next))), with normal q and p whose
-    means and deviations come from a network each. Source: Cornish et al. 2020, sections 3.1 and
-    3.2, and the nets of section 5, here MLPs of the flow's own size.
+    Each is Augmented(q(u | x), Then(the step, Split(p(u | z), the next))), with normal q and p
+    whose means and deviations come from a network each. Source: Cornish et al. 2020, sections 3.1
+    and 3.2, and the nets of section 5, here MLPs of the flow's own size.
     """
     size, extra, context = config.dimensions, config.augmented_features, config.context_features
 
