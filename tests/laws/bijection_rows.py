@@ -17,6 +17,7 @@ from glowkit.nets import (
     Preactivation,
     ResidualNet,
     SignPairs,
+    lipschitz_mlp,
 )
 from laws.row import IMAGE, Row
 
@@ -53,6 +54,10 @@ def _autoregressive(
 ) -> b.Autoregressive:
     net = MADE(size, transformer.parameters_per_channel, 8, depth, context)
     return b.Autoregressive(net, transformer)
+
+
+def _contraction(log_det: b.LogDet, bound: float = 0.9, context: int = 0) -> b.Residual:
+    return b.Residual(lipschitz_mlp(3, 6, 2, bound, context), log_det)
 
 
 def _preactivated() -> b.Coupling:
@@ -172,6 +177,13 @@ BIJECTIONS = [
     Row("autoregressive-one", lambda: _autoregressive(b.Affine(), size=1), (1,)),
     Row("autoregressive-one-context", lambda: _autoregressive(b.Affine(), 2, 1), (1,), (2,)),
     Row("iaf", lambda: b.Inverse(_autoregressive(b.Affine(), 2)), (5,), context=(2,)),
+    Row("planar", lambda: b.Planar(5), (5,)),
+    Row("planar-one", lambda: b.Planar(1), (1,)),
+    Row("radial", lambda: b.Radial(5), (5,)),
+    Row("radial-one", lambda: b.Radial(1), (1,)),
+    Row("residual", lambda: _contraction(b.ExactLogDet()), (3,)),
+    Row("residual-context", lambda: _contraction(b.ExactLogDet(), context=2), (3,), context=(2,)),
+    Row("residual-series", lambda: _contraction(b.PowerSeries(18), 0.2), (3,)),
     Row("standardize", lambda: b.Standardize(5), (5,), tolerance=3e-6),
     Row("step", step, IMAGE),
     Row("step-context", lambda: step(3), IMAGE, context=(3,)),

@@ -7,15 +7,15 @@ import torch
 from glowkit import bijections as b
 from glowkit import densities as d
 from glowkit.core import Density, initialize
-from glowkit.models.cube import CubeConfig, build_cube
 from glowkit.models.flowpp import build_flowpp
 from glowkit.models.glow import GlowConfig, build_glow
 from glowkit.models.nice import NICEConfig, build_nice
 from glowkit.models.points import PointsConfig, build_points
 from glowkit.models.realnvp import RealNVPConfig, build_realnvp
+from glowkit.models.residual import ResidualConfig, build_residual
 from glowkit.nets import GlowNet, HalfSizeNet, ZeroConv2d, ZeroLinear
 from laws.bijection_rows import flowpp_config, step
-from laws.row import IMAGE, Row
+from laws.row import IMAGE, Row, cube
 
 SMALL = (2, 4, 2)
 EVERYWHERE: dict[str, Any] = {"context_features": 3, "conditioning": "everywhere"}
@@ -32,6 +32,12 @@ NICE = {
     "memory": "checkpoint",
 }
 MAF = {"structure": "autoregressive", "coupling": "affine", "permutation": "reverse"}
+
+
+def _residual_points(dimensions: int, **settings: Any) -> Density:
+    return build_residual(ResidualConfig(dimensions, blocks=2, width=6, depth=1, **settings))
+
+
 QUADRATIC = {"coupling": "quadratic", "encoding": "one-blob", "blobs": 4, "rounds": 2}
 NOISE = {
     "pattern": "checkerboard",
@@ -71,8 +77,8 @@ def _points(dimensions: int = 2, **settings: Any) -> Density:
     return build_points(PointsConfig(dimensions, steps=3, width=8, **settings))
 
 
-def _cube(dimensions: int, **settings: Any) -> Density:
-    return build_cube(CubeConfig(dimensions, width=8, depth=1, bins=5, **settings))
+def _bent(coupling: str) -> Density:
+    return build_points(PointsConfig(3, steps=3, coupling=coupling))
 
 
 def _flowpp(**settings: Any) -> Density:
@@ -189,6 +195,8 @@ DENSITIES = [
     Row("points-maf", lambda: _points(5, **MAF), (5,)),
     Row("points-nsf", lambda: _points(3, structure="autoregressive", bins=5), (3,)),
     Row("points-nsf-one", lambda: _points(1, structure="autoregressive", bins=5), (1,)),
+    Row("points-planar", lambda: _bent("planar"), (3,)),
+    Row("points-radial", lambda: _bent("radial"), (3,)),
     Row("points-standardized", lambda: _points(3, preprocessing="standardize"), (3,)),
     Row(
         "points-standardized-context",
@@ -198,9 +206,16 @@ DENSITIES = [
     ),
     Row("points-maf-context", lambda: _points(3, **MAF, context_features=2), (3,), context=(2,)),
     Row("points-context", lambda: _points(3, context_features=2), (3,), context=(2,)),
-    Row("cube", lambda: _cube(3), (3,), unit_interval=True),
-    Row("cube-one", lambda: _cube(1, coupling="linear"), (1,), unit_interval=True),
-    Row("cube-quadratic", lambda: _cube(2, **QUADRATIC), (2,), unit_interval=True),
+    Row("cube", lambda: cube(3), (3,), unit_interval=True),
+    Row("cube-one", lambda: cube(1, coupling="linear"), (1,), unit_interval=True),
+    Row("cube-quadratic", lambda: cube(2, **QUADRATIC), (2,), unit_interval=True),
+    Row("residual-points", lambda: _residual_points(2), (2,)),
+    Row(
+        "residual-points-context",
+        lambda: _residual_points(2, preprocessing="standardize", context_features=1),
+        (2,),
+        context=(1,),
+    ),
     Row("flowpp", _flowpp, (1, 4, 4)),
     Row("flowpp-checkerboard", lambda: _flowpp(pattern="checkerboard", heads=0), (1, 4, 4)),
     Row("flowpp-checkpoint", lambda: _flowpp(memory="checkpoint", dropout=0.5), (1, 4, 4)),

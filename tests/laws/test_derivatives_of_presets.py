@@ -17,6 +17,7 @@ from glowkit.models.glow import GlowConfig
 from glowkit.models.nice import NICEConfig
 from glowkit.models.points import PointsConfig
 from glowkit.models.realnvp import RealNVPConfig
+from glowkit.models.residual import ResidualConfig
 from laws.derivatives import (
     Function,
     Values,
@@ -46,6 +47,8 @@ def small(config: Config, memory: str) -> Config:
         sizes = {"image_shape": (1, 4, 8), "levels": 2, "blocks": 1, "width": 4}
     elif isinstance(config, NICEConfig):
         sizes = {"image_shape": (1, 3, 3), "width": 6, "depth": 2}
+    elif isinstance(config, ResidualConfig):
+        sizes = {"blocks": 2, "width": 6, "depth": 1}
     else:
         assert isinstance(config, PointsConfig)
         sizes = {"steps": min(config.steps, 6), "width": 8}

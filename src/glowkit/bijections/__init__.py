@@ -15,6 +15,7 @@ from glowkit.bijections.elementwise import (
     ElementwiseNorm,
     ElementwiseScale,
     Logit,
+    Scale,
     Shift,
     Sigmoid,
 )
@@ -31,12 +32,15 @@ from glowkit.bijections.masked import (
     Halves,
     MaskedBatchNorm,
     MaskedCoupling,
+    On,
     Stripes,
     checkerboard,
 )
 from glowkit.bijections.mixture import LogisticMixture
 from glowkit.bijections.normalization import Actnorm
 from glowkit.bijections.piecewise import PiecewiseLinear, PiecewiseQuadratic
+from glowkit.bijections.planar import Planar, Radial
+from glowkit.bijections.positive import Gaps, Softplus
 from glowkit.bijections.reshape import (
     Permute,
     Reshape,
@@ -48,9 +52,11 @@ from glowkit.bijections.reshape import (
     shuffle,
     swap_halves,
 )
+from glowkit.bijections.residual import ExactLogDet, LogDet, PowerSeries, Residual
 from glowkit.bijections.spline import RationalQuadraticSpline
 from glowkit.bijections.standardize import ContextMoments, Moments, Standardize, standardize
 from glowkit.bijections.step import GlowStep
+from glowkit.bijections.tokens import Flip, Patches, TarAffine, TokenAutoregressive
 from glowkit.core.chain import Inverse
 
 __all__ = [
@@ -68,28 +74,42 @@ __all__ = [
     "ElementwiseAffine",
     "ElementwiseNorm",
     "ElementwiseScale",
+    "ExactLogDet",
+    "Flip",
+    "Gaps",
     "GlowStep",
     "Halves",
     "Inverse",
     "InvertibleMatrix",
     "LUMatrix",
+    "LogDet",
     "LogisticMixture",
     "Logit",
     "MaskedBatchNorm",
     "MaskedCoupling",
     "Moments",
+    "On",
+    "Patches",
     "Permute",
     "PiecewiseLinear",
     "PiecewiseQuadratic",
     "PlainMatrix",
+    "Planar",
+    "PowerSeries",
+    "Radial",
     "RationalQuadraticSpline",
     "Reshape",
+    "Residual",
+    "Scale",
     "Shift",
     "Sigmoid",
+    "Softplus",
     "Squeeze",
     "Standardize",
     "Stripes",
     "TanhAffine",
+    "TarAffine",
+    "TokenAutoregressive",
     "Transformer",
     "block_major",
     "checkerboard",

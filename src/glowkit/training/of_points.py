@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from glowkit.core.density import Density, Generator
+from glowkit.core.density import Density
 from glowkit.core.finite import broken_sentence
+from glowkit.core.noise import Generator
 from glowkit.data.source import Source
 from glowkit.data.table import AnySource, TableSource
 from glowkit.data.toy import PointSource, PointSplit

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from glowkit.bijections import standardize
 from glowkit.bijections.standardize import scale_of
-from glowkit.core.density import Density, Generator
+from glowkit.core.density import Density
 from glowkit.core.finite import broken_sentence
+from glowkit.core.noise import Generator
 from glowkit.data.table import AnySource, TableSource, TableSplit
 from glowkit.pictures.pairs import MOST_DRAWN, pairs_image, with_context
 from glowkit.system.errors import GlowkitError

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
-from glowkit.core.density import Density, Generator
+from glowkit.core.density import Density
+from glowkit.core.noise import Generator
 from glowkit.data.table import AnySource
 from glowkit.system.errors import GlowkitError
 from glowkit.training.batches import Batch, Preparation

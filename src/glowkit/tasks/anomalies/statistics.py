@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from glowkit.core import MIDPOINT, Density, GlowkitError, NoiseSpec, frozen
-from glowkit.core.density import OfEach
+from glowkit.core.noise import OfEach
 from glowkit.densities import Dequantize, StandardLogistic, StandardNormal
 from glowkit.tasks.likelihood import bits_per_dim
 
