@@ -11,6 +11,7 @@ from torch.func import functional_call, grad, stack_module_state
 from glowkit.core import MIDPOINT, Density, GlowkitError, initialize
 from glowkit.core.chain import MEMORY_MODES
 from glowkit.models import PRESETS, Config
+from glowkit.models.autoregressive import AutoregressiveConfig
 from glowkit.models.families import build
 from glowkit.models.flowpp import FlowPPConfig
 from glowkit.models.glow import GlowConfig
@@ -64,8 +65,12 @@ def family(config: Config) -> Config:
     )
 
 
-DISTINCT = {family(config): name for name, config in PRESETS.items()}
-"""One preset of each kind."""
+DISTINCT = {
+    family(config): name
+    for name, config in PRESETS.items()
+    if not isinstance(config, AutoregressiveConfig)
+}
+"""One preset of each kind that has a memory mode."""
 
 
 def preset_function(name: str, memory: str) -> tuple[Function, Values]:
