@@ -15,6 +15,7 @@ from glowkit.cli.common import (
     SEED,
     Opened,
     bar,
+    check_page,
     open_data,
     open_model,
     refuse_given,
@@ -94,7 +95,7 @@ def anomalies(
     from glowkit.tasks.anomalies.scores import LEAST_REFERENCE
 
     names = _names(scores)
-    _check_out(out)
+    check_page(out)
     opened = open_model(run, device)
     others = _ensemble(run, ensemble)
     if opened.objective.things != "images":
@@ -154,11 +155,6 @@ def _names(scores: str) -> list[str] | None:
                 f" {', '.join(SCORES)}"
             )
     return names
-
-
-def _check_out(out: Path) -> None:
-    if out.suffix.lower() not in (".html", ".htm"):
-        raise GlowkitError(f"this command writes a page, not {out.name}; give --out a .html")
 
 
 def _ensemble(run: Path, ensemble: str | None) -> list[Path]:

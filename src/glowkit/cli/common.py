@@ -223,6 +223,14 @@ def check_dtype(name: str) -> None:
         raise GlowkitError(f"dtype {name!r} does not exist; choose one of {', '.join(DTYPES)}")
 
 
+def check_page(out: Path) -> None:
+    """Refuse a name that browsers do not take for a page's."""
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise GlowkitError(
+            f"this command writes a page; give --out a name in .html, not {out.name}"
+        )
+
+
 def _device(name: str) -> "torch.device":
     import torch
 
