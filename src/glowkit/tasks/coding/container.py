@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -104,7 +105,7 @@ def decompress(model: Density, data: bytes) -> tuple[Tensor, Tensor | None]:
         raise GlowkitError(DAMAGED.format("its batches are too large"))
     try:
         stack = Stack(Constriction(words) if fast_coder() else Words(words.tolist()))
-        given = _pop_context(stack, codec, header)
+        given = pop_context(stack, codec, header.kind, header.count)
         parts, at = list[Integers](), header.count
         for size in reversed_sizes(plan):
             at -= max(size, 1)
@@ -120,7 +121,7 @@ def decompress(model: Density, data: bytes) -> tuple[Tensor, Tensor | None]:
             "the images decoded are not those that were compressed: the file was made by another"
             " version of glowkit or is damaged; use the version that made it, or another copy"
         )
-    return made, _context_of(given, header.kind)
+    return made, context_of(given, header.kind)
 
 
 def compressed(
@@ -140,7 +141,7 @@ def compressed(
     assert isinstance(model, Dequantize)
     model._check(images)
     check_context(model, context)
-    given, kind = _context(codec, model, context, len(images))
+    given, kind = whole_context(codec, model, context, len(images))
     values = images.cpu().numpy().astype(np.int64)
     encoder = _Encoder(codec, verify)
     most = batch_size or min(MOST_AT_ONCE, ELEMENTS // codec.size)
@@ -149,7 +150,7 @@ def compressed(
     while done < len(values):
         done += encoder.step(values[done : done + most], None if given is None else given[done:])
         progress(done, encoder.bytes())
-    _push_context(encoder.stack, codec, kind, given)
+    push_context(encoder.stack, codec, kind, given)
     header = HEADER.pack(
         *(MAGIC, VERSION, kind, codec.identity, codec.levels, *codec.shape),
         *(len(values), codec.bits, _checksum(values)),
@@ -251,8 +252,18 @@ def _checksum(images: Integers) -> int:
     return zlib.crc32(images.astype("<u2").tobytes())
 
 
-def _context(
-    codec: Codec, model: Density, context: Tensor | None, n: int
+class Conditional(Protocol):
+    """What is known of a codec's context."""
+
+    @property
+    def classes(self) -> int: ...
+
+    @property
+    def features(self) -> int: ...
+
+
+def whole_context(
+    codec: Conditional, model: Density, context: Tensor | None, n: int
 ) -> tuple[Integers | None, int]:
     """The context as whole numbers, and its kind; what a model refuses is refused here."""
     for part in model.modules():
@@ -269,7 +280,8 @@ def _context(
     return steps.numpy().astype(np.int64), VECTORS
 
 
-def _push_context(stack: Stack, codec: Codec, kind: int, given: Integers | None) -> None:
+def push_context(stack: Stack, codec: Conditional, kind: int, given: Integers | None) -> None:
+    """Push a context: labels in log2 classes bits, numbers in 32."""
     if given is None:
         return
     if kind == LABELS:
@@ -280,17 +292,19 @@ def _push_context(stack: Stack, codec: Codec, kind: int, given: Integers | None)
         stack.push(digit, np.full(given.shape, _DIGIT))
 
 
-def _pop_context(stack: Stack, codec: Codec, header: Header) -> Integers | None:
-    if header.kind == NONE:
+def pop_context(stack: Stack, codec: Conditional, kind: int, count: int) -> Integers | None:
+    """Pop what `push_context` pushed for so many images."""
+    if kind == NONE:
         return None
-    if header.kind == LABELS:
-        return stack.pop(np.full(header.count, codec.classes))
-    digits = np.full((header.count, codec.features), _DIGIT)
+    if kind == LABELS:
+        return stack.pop(np.full(count, codec.classes))
+    digits = np.full((count, codec.features), _DIGIT)
     high = stack.pop(digits)
     return high * _DIGIT + stack.pop(digits) - (1 << 31)
 
 
-def _context_of(given: Integers | None, kind: int) -> Tensor | None:
+def context_of(given: Integers | None, kind: int) -> Tensor | None:
+    """A context as a model takes it."""
     if given is None:
         return None
     values = torch.from_numpy(given)

@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,9 +23,14 @@ DAMAGED = "this compressed file is damaged: {}; use another copy"
 
 
 def plan_bytes(plan: list[tuple[int, int]]) -> bytes:
+    """Its numbers in groups of seven bits."""
+    return numbers_bytes(number for pair in plan for number in pair)
+
+
+def numbers_bytes(numbers: Iterable[int]) -> bytes:
     """Whole numbers in groups of seven bits, the low ones first."""
     out = bytearray()
-    for number in (number for pair in plan for number in pair):
+    for number in numbers:
         while number > 127:
             out.append(number & 127 | 128)
             number >>= 7
@@ -77,19 +83,24 @@ def parsed(data: bytes) -> tuple[Header, list[tuple[int, int]], Any]:
     return header, plan, np.frombuffer(body, "<u4", offset=at).astype(np.uint32)
 
 
+def number_at(body: bytes, at: int) -> tuple[int, int]:
+    """The number of `numbers_bytes` at a place, and the place after it."""
+    number, shift = 0, 0
+    while True:
+        if at >= len(body) or shift > 35:
+            raise GlowkitError(DAMAGED.format("its plan has no end"))
+        number |= (body[at] & 127) << shift
+        at, shift = at + 1, shift + 7
+        if not body[at - 1] & 128:
+            return number, at
+
+
 def _plan_of(body: bytes, at: int, count: int) -> tuple[list[tuple[int, int]], int]:
     plan, left = [], count
     while left > 0:
         pair = []
         for _ in range(2):
-            number, shift = 0, 0
-            while True:
-                if at >= len(body) or shift > 35:
-                    raise GlowkitError(DAMAGED.format("its plan has no end"))
-                number |= (body[at] & 127) << shift
-                at, shift = at + 1, shift + 7
-                if not body[at - 1] & 128:
-                    break
+            number, at = number_at(body, at)
             pair.append(number)
         size, repeats = pair
         left -= max(size, 1) * repeats
