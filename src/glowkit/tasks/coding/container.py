@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import repeat
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -105,7 +106,7 @@ def decompress(model: Density, data: bytes) -> tuple[Tensor, Tensor | None]:
     try:
         stack = Stack(Constriction(words) if fast_coder() else Words(words.tolist()))
         _check_bits(stack, header.count // LONGEST_RUN)
-        given = _pop_context(stack, codec, header)
+        given = pop_context(stack, codec, header.kind, header.count)
         images = np.concatenate(list(_parts(stack, codec, header, plan, given))[::-1])
     except (Unfit, ValueError, IndexError, OverflowError, MemoryError) as error:
         raise GlowkitError(DAMAGED.format("it does not decode")) from error
@@ -121,7 +122,7 @@ def decompress(model: Density, data: bytes) -> tuple[Tensor, Tensor | None]:
             "the images decoded are not those that were compressed: the file was made by another"
             " version of glowkit or is damaged; use the version that made it, or another copy"
         )
-    return made, _context_of(given, header.kind)
+    return made, context_of(given, header.kind)
 
 
 def _parts(
@@ -172,7 +173,7 @@ def compressed(
     assert isinstance(model, Dequantize)
     check_images(images, model.shape, model.levels, model.anchor)
     check_context(model, context)
-    given, kind = _context(codec, model, context, len(images))
+    given, kind = whole_context(codec, model, context, len(images))
     values = images.cpu().numpy().astype(np.int64)
     encoder = Encoder(codec, checksum(values), verify)
     most = batch_size or min(MOST_AT_ONCE, ELEMENTS // codec.size)
@@ -183,7 +184,7 @@ def compressed(
         progress(done, encoder.bytes())
     encoder.finish()
     stack, plan = encoder.stack, encoder.plan
-    _push_context(stack, codec, kind, given)
+    push_context(stack, codec, kind, given)
     words = stack.coder.words().astype("<u4").tobytes().rstrip(b"\0")
     plain = sum(repeats for size, repeats in plan if not size)
     return Compressed(file_of(codec, kind, len(values), plan, words), plain, encoder.fallbacks)
@@ -213,8 +214,18 @@ def _mask(codec: Codec, number: int) -> Integers:
     return (raw % np.uint64(codec.levels)).astype(np.int64).reshape(codec.shape)
 
 
-def _context(
-    codec: Codec, model: Density, context: Tensor | None, n: int
+class Conditional(Protocol):
+    """What is known of a codec's context."""
+
+    @property
+    def classes(self) -> int: ...
+
+    @property
+    def features(self) -> int: ...
+
+
+def whole_context(
+    codec: Conditional, model: Density, context: Tensor | None, n: int
 ) -> tuple[Integers | None, int]:
     """The context as whole numbers, and its kind; what a model refuses is refused here."""
     for part in model.modules():
@@ -231,7 +242,8 @@ def _context(
     return steps.numpy().astype(np.int64), VECTORS
 
 
-def _push_context(stack: Stack, codec: Codec, kind: int, given: Integers | None) -> None:
+def push_context(stack: Stack, codec: Conditional, kind: int, given: Integers | None) -> None:
+    """Push a context: labels in log2 classes bits, numbers in 32."""
     if given is None:
         return
     if kind == LABELS:
@@ -242,18 +254,20 @@ def _push_context(stack: Stack, codec: Codec, kind: int, given: Integers | None)
         stack.push(digit, np.full(given.shape, _DIGIT))
 
 
-def _pop_context(stack: Stack, codec: Codec, header: Header) -> Integers | None:
-    if header.kind == NONE:
+def pop_context(stack: Stack, codec: Conditional, kind: int, count: int) -> Integers | None:
+    """Pop what `push_context` pushed for so many images."""
+    if kind == NONE:
         return None
-    if header.kind == LABELS:
-        return stack.pop(np.full(header.count, codec.classes))
-    _check_bits(stack, 32 * header.count * codec.features)
-    digits = np.full((header.count, codec.features), _DIGIT)
+    if kind == LABELS:
+        return stack.pop(np.full(count, codec.classes))
+    _check_bits(stack, 32 * count * codec.features)
+    digits = np.full((count, codec.features), _DIGIT)
     high = stack.pop(digits)
     return high * _DIGIT + stack.pop(digits) - (1 << 31)
 
 
-def _context_of(given: Integers | None, kind: int) -> Tensor | None:
+def context_of(given: Integers | None, kind: int) -> Tensor | None:
+    """A context as a model takes it."""
     if given is None:
         return None
     values = torch.from_numpy(given)
