@@ -7,6 +7,7 @@ import torch
 from glowkit import bijections as b
 from glowkit import densities as d
 from glowkit.core import Density, initialize
+from glowkit.models.continuous import ContinuousConfig, build_continuous
 from glowkit.models.cube import CubeConfig, build_cube
 from glowkit.models.flowpp import build_flowpp
 from glowkit.models.glow import GlowConfig, build_glow
@@ -33,8 +34,14 @@ NICE = {
     "memory": "checkpoint",
 }
 MAF = {"structure": "autoregressive", "coupling": "affine", "permutation": "reverse"}
+
+
 def _residual_points(dimensions: int, **settings: Any) -> Density:
     return build_residual(ResidualConfig(dimensions, blocks=2, width=6, depth=1, **settings))
+
+
+def _continuous(**settings: Any) -> Density:
+    return build_continuous(ContinuousConfig(2, 6, 1, 4, **settings))
 
 
 QUADRATIC = {"coupling": "quadratic", "encoding": "one-blob", "blobs": 4, "rounds": 2}
@@ -215,6 +222,14 @@ DENSITIES = [
         lambda: _residual_points(2, preprocessing="standardize", context_features=1),
         (2,),
         context=(1,),
+    ),
+    Row("continuous-likelihood", lambda: _continuous(training="likelihood"), (2,), law=1e-6),
+    Row(
+        "continuous-matching-context",
+        lambda: _continuous(preprocessing="standardize", context_features=1),
+        (2,),
+        context=(1,),
+        law=1e-6,
     ),
     Row("cube", lambda: _cube(3), (3,), unit_interval=True),
     Row("cube-one", lambda: _cube(1, coupling="linear"), (1,), unit_interval=True),

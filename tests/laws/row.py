@@ -29,6 +29,7 @@ class Row:
     context: tuple[int, ...] | None = None
     unit_interval: bool = False
     tolerance: float = 2e-5  # of the float32 round trip
+    law: float = 1e-9  # of what holds to rounding in float64, larger for an integrator
 
     def __str__(self) -> str:
         return self.name

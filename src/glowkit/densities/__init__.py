@@ -3,6 +3,7 @@
 from glowkit.densities.compose import Split, Then, kept_alone, kept_and_context
 from glowkit.densities.context import WithContext, WithLabels, WithVectors
 from glowkit.densities.dequantize import Dequantize, inside
+from glowkit.densities.matching import Matched, matching_loss
 from glowkit.densities.priors import (
     Classified,
     ConditionalNormal,
@@ -16,6 +17,7 @@ __all__ = [
     "Classified",
     "ConditionalNormal",
     "Dequantize",
+    "Matched",
     "Split",
     "StandardLogistic",
     "StandardNormal",
@@ -28,4 +30,5 @@ __all__ = [
     "inside",
     "kept_alone",
     "kept_and_context",
+    "matching_loss",
 ]

@@ -22,6 +22,7 @@ from glowkit.models.presets import (
 from glowkit.models.store import load, save
 
 if TYPE_CHECKING:
+    from glowkit.models.continuous import ContinuousConfig
     from glowkit.models.cube import CubeConfig
     from glowkit.models.flowpp import FlowPPConfig
     from glowkit.models.glow import GlowConfig
@@ -36,6 +37,7 @@ __all__ = [
     "DEFAULT_TABLE_PRESET",
     "PRESETS",
     "Config",
+    "ContinuousConfig",
     "CubeConfig",
     "FlowPPConfig",
     "GlowConfig",
@@ -59,6 +61,7 @@ if not TYPE_CHECKING:
     __getattr__ = lazy_names(
         __name__,
         {
+            "glowkit.models.continuous": ["ContinuousConfig"],
             "glowkit.models.cube": ["CubeConfig"],
             "glowkit.models.flowpp": ["FlowPPConfig"],
             "glowkit.models.glow": ["GlowConfig"],

@@ -260,6 +260,11 @@ def _residual(config: Any) -> Demand:
     return Demand(config.blocks * (2 + config.depth), config.blocks * (hidden + ends))
 
 
+def _continuous(config: Any) -> Demand:
+    ends = config.width * (2 * config.dimensions + config.context_features)
+    return Demand(config.depth, (config.depth - 1) * config.width * config.width + ends)
+
+
 def _cube(config: Any) -> Demand:
     size, kept = config.dimensions, config.dimensions // 2
     couplings = config.rounds * max(1, 2 * (size - 1).bit_length())
@@ -294,6 +299,7 @@ def _gated(config: Any, half: int, cells: int, blocks: int) -> int:
 
 
 _DEMANDS: dict[str, Callable[[Any], Demand]] = {
+    f"{__package__}.continuous": _continuous,
     f"{__package__}.cube": _cube,
     f"{__package__}.flowpp": _flowpp,
     f"{__package__}.glow": _glow,

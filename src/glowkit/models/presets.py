@@ -106,6 +106,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
     "nsf-points": {"family": "points", "steps": 5, "structure": "autoregressive", "bins": 8},
     "residual-points": {"family": "residual"},
+    "ffjord-points": {"family": "continuous", "training": "likelihood"},
+    "matching-points": {"family": "continuous"},
     "flowpp-cifar10": {"family": "flowpp", "image_shape": CIFAR},
     "flowpp-imagenet32": {
         "family": "flowpp",
