@@ -1,4 +1,4 @@
-"""The laws every density keeps."""
+"""The laws every density keeps; those of the ones that draw are in `test_kinds.py`."""
 
 import math
 from collections.abc import Iterable
@@ -201,5 +201,7 @@ def test_log_p_is_not_finite_where_what_is_encoded_is_not(row: Row, dtype: torch
 
 
 @every
-def test_whether_the_context_is_read_is_said(row: Row) -> None:
-    assert make(row).reads_context == (row.context is not None)
+def test_whether_the_context_is_read_and_what_log_p_is_are_said(row: Row) -> None:
+    density = make(row)
+    assert density.reads_context == (row.context is not None)
+    assert density.log_p_kind == "exact"

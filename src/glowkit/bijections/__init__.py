@@ -16,6 +16,7 @@ from glowkit.bijections.elementwise import (
     ElementwiseNorm,
     ElementwiseScale,
     Logit,
+    Scale,
     Shift,
     Sigmoid,
 )
@@ -32,6 +33,7 @@ from glowkit.bijections.masked import (
     Halves,
     MaskedBatchNorm,
     MaskedCoupling,
+    On,
     Stripes,
     checkerboard,
 )
@@ -39,6 +41,7 @@ from glowkit.bijections.mixture import LogisticMixture
 from glowkit.bijections.normalization import Actnorm
 from glowkit.bijections.piecewise import PiecewiseLinear, PiecewiseQuadratic
 from glowkit.bijections.planar import Planar, Radial
+from glowkit.bijections.positive import Gaps, Softplus
 from glowkit.bijections.reshape import (
     Permute,
     Reshape,
@@ -54,6 +57,7 @@ from glowkit.bijections.residual import ExactLogDet, LogDet, PowerSeries, Residu
 from glowkit.bijections.spline import RationalQuadraticSpline
 from glowkit.bijections.standardize import ContextMoments, Moments, Standardize, standardize
 from glowkit.bijections.step import GlowStep
+from glowkit.bijections.tokens import Flip, Patches, TarAffine, TokenAutoregressive
 from glowkit.core.chain import Inverse
 
 __all__ = [
@@ -74,6 +78,8 @@ __all__ = [
     "ElementwiseScale",
     "ExactDivergence",
     "ExactLogDet",
+    "Flip",
+    "Gaps",
     "GlowStep",
     "Halves",
     "Integrate",
@@ -86,6 +92,8 @@ __all__ = [
     "MaskedBatchNorm",
     "MaskedCoupling",
     "Moments",
+    "On",
+    "Patches",
     "Permute",
     "PiecewiseLinear",
     "PiecewiseQuadratic",
@@ -96,12 +104,16 @@ __all__ = [
     "RationalQuadraticSpline",
     "Reshape",
     "Residual",
+    "Scale",
     "Shift",
     "Sigmoid",
+    "Softplus",
     "Squeeze",
     "Standardize",
     "Stripes",
     "TanhAffine",
+    "TarAffine",
+    "TokenAutoregressive",
     "Transformer",
     "block_major",
     "checkerboard",

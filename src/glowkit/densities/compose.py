@@ -93,7 +93,7 @@ def kept_alone(x1: Tensor, context: Tensor | None) -> Tensor:
 def kept_and_context(x1: Tensor, context: Tensor | None) -> Tensor:
     """What the prior of a split sees: the kept channels, then the context as channels.
 
-    Shapes: x1 (N, C, H, W), context (N, features), the same everywhere, to (N, C + features, H, W).
+    Shapes: x1 (N, C, ...), context (N, features), the same everywhere, to (N, C + features, ...).
 
     Raises:
         GlowkitError: without a context.
@@ -101,7 +101,7 @@ def kept_and_context(x1: Tensor, context: Tensor | None) -> Tensor:
     if context is None:
         raise GlowkitError("this split needs a context and got none")
     space = x1.shape[2:]
-    beside = context.to(x1.dtype)[:, :, None, None].expand(-1, -1, *space)
+    beside = context.to(x1.dtype)[(..., *[None] * len(space))].expand(-1, -1, *space)
     return torch.cat([x1, beside], dim=1)
 
 

@@ -22,6 +22,7 @@ from glowkit.models.presets import (
 from glowkit.models.store import load, save
 
 if TYPE_CHECKING:
+    from glowkit.models.autoregressive import AutoregressiveConfig
     from glowkit.models.continuous import ContinuousConfig
     from glowkit.models.cube import CubeConfig
     from glowkit.models.flowpp import FlowPPConfig
@@ -36,6 +37,7 @@ __all__ = [
     "DEFAULT_PRESET",
     "DEFAULT_TABLE_PRESET",
     "PRESETS",
+    "AutoregressiveConfig",
     "Config",
     "ContinuousConfig",
     "CubeConfig",
@@ -62,6 +64,7 @@ if not TYPE_CHECKING:
         __name__,
         {
             "glowkit.models.continuous": ["ContinuousConfig"],
+            "glowkit.models.autoregressive": ["AutoregressiveConfig"],
             "glowkit.models.cube": ["CubeConfig"],
             "glowkit.models.flowpp": ["FlowPPConfig"],
             "glowkit.models.glow": ["GlowConfig"],

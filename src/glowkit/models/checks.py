@@ -242,7 +242,7 @@ def _nice(config: Any) -> Demand:
 
 
 def _points(config: Any) -> Demand:
-    size = config.dimensions
+    size = config.flow_dimensions
     if config.coupling in ("planar", "radial"):
         return Demand(config.steps, config.steps * size)
     kept = size // 2 if config.structure == "coupling" else 0
@@ -298,8 +298,17 @@ def _gated(config: Any, half: int, cells: int, blocks: int) -> int:
     return 9 * half * width + blocks * 2 * width * width + 9 * width * out + width * cells
 
 
+def _autoregressive(config: Any) -> Demand:
+    channels, height, width = config.image_shape
+    tokens = (height // config.patch) * (width // config.patch)
+    entry = channels * config.patch**2 * config.width + tokens * config.width
+    each = config.layers * 12 * config.width**2 + entry
+    return Demand(config.blocks * config.layers, config.blocks * each)
+
+
 _DEMANDS: dict[str, Callable[[Any], Demand]] = {
     f"{__package__}.continuous": _continuous,
+    f"{__package__}.autoregressive": _autoregressive,
     f"{__package__}.cube": _cube,
     f"{__package__}.flowpp": _flowpp,
     f"{__package__}.glow": _glow,

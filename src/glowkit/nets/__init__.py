@@ -6,6 +6,7 @@ from glowkit.nets.batchnorm import (
     RunningMoments,
     share_batch,
 )
+from glowkit.nets.causal import CausalLayer, CausalNet, CausalState
 from glowkit.nets.fast import PRECISIONS
 from glowkit.nets.following import FollowsOutput, FollowsWeights, following, following_moments
 from glowkit.nets.gated import (
@@ -48,6 +49,9 @@ __all__ = [
     "ActnormConv2d",
     "BatchNorm",
     "BatchShare",
+    "CausalLayer",
+    "CausalNet",
+    "CausalState",
     "ChannelNorm",
     "ConcatELU",
     "Constant",

@@ -88,7 +88,11 @@ class Training:
             set_precision(model, config.precision)
         self.trained = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = make_optimizer(
-            config.optimizer, self.trained, config.learning_rate, config.weight_decay
+            config.optimizer,
+            self.trained,
+            config.learning_rate,
+            config.weight_decay,
+            config.beta2,
         )
         self.fresh = resumed is None
         if resumed is not None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from glowkit.core import Density, GlowkitError
 from glowkit.core.checking import check_context
 from glowkit.densities import Dequantize, WithLabels, WithVectors
+from glowkit.densities.dequantize import check_images
 from glowkit.tasks.coding.codec import Codec
 from glowkit.tasks.coding.functions import Integers
 from glowkit.tasks.coding.grid import FRACTION
@@ -138,7 +139,7 @@ def compressed(
         for their context.
     """
     assert isinstance(model, Dequantize)
-    model._check(images)
+    check_images(images, model.shape, model.levels, model.anchor)
     check_context(model, context)
     given, kind = _context(codec, model, context, len(images))
     values = images.cpu().numpy().astype(np.int64)
