@@ -12,6 +12,7 @@ from glowkit.core import MIDPOINT, Density, GlowkitError, initialize
 from glowkit.core.chain import MEMORY_MODES
 from glowkit.models import PRESETS, Config
 from glowkit.models.autoregressive import AutoregressiveConfig
+from glowkit.models.continuous import ContinuousConfig
 from glowkit.models.families import build
 from glowkit.models.flowpp import FlowPPConfig
 from glowkit.models.glow import GlowConfig
@@ -52,6 +53,8 @@ def small(config: Config, memory: str) -> Config:
         sizes = {"image_shape": (1, 3, 3), "width": 6, "depth": 2}
     elif isinstance(config, ResidualConfig):
         sizes = {"blocks": 2, "width": 6, "depth": 1}
+    elif isinstance(config, ContinuousConfig):
+        return replace(config, width=6, depth=1, steps=2)
     else:
         assert isinstance(config, PointsConfig)
         sizes = {"steps": min(config.steps, 6), "width": 8}

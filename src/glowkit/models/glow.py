@@ -367,8 +367,6 @@ DEQUANTIZATIONS: dict[str, "Callable[[GlowConfig], Density]"] = {
 }
 
 AUGMENTATIONS: dict[str, "Callable[[GlowConfig], Density]"] = {
-    "normal": lambda config: StandardNormal(
-        (config.augmented_channels, *config.image_shape[1:])
-    ),
+    "normal": lambda config: StandardNormal((config.augmented_channels, *config.image_shape[1:])),
     "variational": variational_augmentation,
 }
