@@ -12,6 +12,7 @@ from glowkit.core import MIDPOINT, Density, GlowkitError, initialize
 from glowkit.core.chain import MEMORY_MODES
 from glowkit.models import PRESETS, Config
 from glowkit.models.autoregressive import AutoregressiveConfig
+from glowkit.models.continuous import ContinuousConfig
 from glowkit.models.families import build
 from glowkit.models.flowpp import FlowPPConfig
 from glowkit.models.glow import GlowConfig
@@ -40,6 +41,8 @@ def small(config: Config, memory: str) -> Config:
         sizes |= {"components": 2} if config.coupling == "mixture" else {}
         if config.dequantization == "variational":
             sizes |= {"dequantization_steps": 1, "dequantization_width": 4}
+        if config.augmentation == "variational":
+            sizes |= {"augmentation_steps": 1, "augmentation_width": 4}
     elif isinstance(config, FlowPPConfig):
         sizes = {"image_shape": (1, 4, 8), "couplings": ((0, 2), (1, 1)), "width": 4, "blocks": 1}
         sizes |= {"components": 2, "dequantization_couplings": 1, "dequantization_blocks": 1}
@@ -50,6 +53,8 @@ def small(config: Config, memory: str) -> Config:
         sizes = {"image_shape": (1, 3, 3), "width": 6, "depth": 2}
     elif isinstance(config, ResidualConfig):
         sizes = {"blocks": 2, "width": 6, "depth": 1}
+    elif isinstance(config, ContinuousConfig):
+        return replace(config, width=6, depth=1, steps=2)
     else:
         assert isinstance(config, PointsConfig)
         sizes = {"steps": min(config.steps, 6), "width": 8}
@@ -93,7 +98,7 @@ def preset_function(name: str, memory: str) -> tuple[Function, Values]:
         for parameter in model.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))
     density.eval()
-    return function_of(density, lambda x: [density.log_prob(x, labels)], x.double())
+    return function_of(density, lambda x: [density.log_prob(x, labels, MIDPOINT)], x.double())
 
 
 @pytest.mark.parametrize("name", DISTINCT.values())
@@ -142,9 +147,9 @@ def test_gradients_of_each_example_and_ensembles(name: str) -> None:
     torch.manual_seed(0)
     model = build(small(PRESETS[name], "checkpoint")).double()
     config: Any = model.config
-    x, labels, generator = torch.randn(4, 2, dtype=torch.float64), None, None
+    x, labels, generator = torch.randn(4, 2, dtype=torch.float64), None, MIDPOINT
     if hasattr(config, "image_shape"):
-        x, generator = torch.randint(0, config.pixel_levels, (4, *config.image_shape)), MIDPOINT
+        x = torch.randint(0, config.pixel_levels, (4, *config.image_shape))
         labels = torch.arange(4) % config.classes if config.classes else None
     initialize(model, x, labels)
     parameters = dict(model.named_parameters())

@@ -194,7 +194,7 @@ def _free_memory() -> float:
 
 
 def _glow(config: Any) -> Demand:
-    channels = 4 * config.image_shape[0]
+    channels = 4 * (config.image_shape[0] + config.augmented_channels)
     numbers = 0
     for level in range(config.levels):
         here = channels << level
@@ -207,7 +207,12 @@ def _glow(config: Any) -> Demand:
     if config.dequantization == "variational":
         layers += config.dequantization_steps
         numbers += config.dequantization_steps * _step(
-            config, channels, config.dequantization_width
+            config, 4 * config.image_shape[0], config.dequantization_width
+        )
+    if config.augmentation == "variational":
+        layers += config.augmentation_steps
+        numbers += config.augmentation_steps * _step(
+            config, 4 * config.augmented_channels, config.augmentation_width
         )
     return Demand(layers, numbers)
 
@@ -260,6 +265,11 @@ def _residual(config: Any) -> Demand:
     return Demand(config.blocks * (2 + config.depth), config.blocks * (hidden + ends))
 
 
+def _continuous(config: Any) -> Demand:
+    ends = config.width * (2 * config.dimensions + config.context_features)
+    return Demand(config.depth, (config.depth - 1) * config.width * config.width + ends)
+
+
 def _cube(config: Any) -> Demand:
     size, kept = config.dimensions, config.dimensions // 2
     couplings = config.rounds * max(1, 2 * (size - 1).bit_length())
@@ -302,6 +312,7 @@ def _autoregressive(config: Any) -> Demand:
 
 
 _DEMANDS: dict[str, Callable[[Any], Demand]] = {
+    f"{__package__}.continuous": _continuous,
     f"{__package__}.autoregressive": _autoregressive,
     f"{__package__}.cube": _cube,
     f"{__package__}.flowpp": _flowpp,

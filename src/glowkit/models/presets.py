@@ -25,6 +25,18 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "width": 64,
         "pixel_levels": 17,
     },
+    "vflow-tiny": {
+        "family": "glow",
+        "image_shape": (1, 8, 8),
+        "levels": 2,
+        "steps": 8,
+        "width": 40,
+        "pixel_levels": 17,
+        "augmented_channels": 1,
+        "augmentation": "variational",
+        "augmentation_steps": 2,
+        "augmentation_width": 16,
+    },
     "glow-small": {
         "family": "glow",
         "image_shape": (1, 28, 28),
@@ -106,6 +118,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
     "nsf-points": {"family": "points", "steps": 5, "structure": "autoregressive", "bins": 8},
     "residual-points": {"family": "residual"},
+    "ffjord-points": {"family": "continuous", "training": "likelihood"},
+    "matching-points": {"family": "continuous"},
     "ar-tiny": {
         "family": "autoregressive",
         "image_shape": (1, 8, 8),

@@ -3,7 +3,6 @@
 from __future__ import annotations  # PIL's types are named without importing it
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,7 +21,7 @@ from glowkit.tasks.latent import sampled
 from glowkit.training.allowance import number_of
 from glowkit.training.batches import SAMPLE_NOISE, Batch, Preparation, mixed_seed, take_points
 from glowkit.training.run import RunFolder
-from glowkit.training.subject import Objective, not_in_the_plane
+from glowkit.training.subject import Objective, not_in_the_plane, steps_text, told
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -91,7 +90,7 @@ class Points(Objective):
         def log_p(examples: Tensor) -> Tensor:
             return torch.from_numpy(known.log_prob(examples.double().cpu().numpy()))
 
-        return asdict(points.evaluate_points(model, batches, known.entropy(), log_p))
+        return told(points.evaluate_points(model, batches, known.entropy(), log_p))
 
     def text(self, figures: Mapping[str, Any]) -> dict[str, str]:
         error, lost = f"± {figures['standard_error']:.4f}", figures["broken_points"]
@@ -99,6 +98,7 @@ class Points(Objective):
         broken = f"; {lost} points could not be" if lost else ""
         return {
             "NLL": f"{figures['nll_nats']:.4f} {error} nats (mean and standard error; exact)",
+            **steps_text(figures),
             "entropy": f"{figures['entropy_nats']:.4f} nats, of the density itself",
             "KL": f"{figures['kl_nats']:.4f} {error} nats (NLL less the entropy)",
             "KL, paired": f"{paired} nats (mean of ln p/q)",

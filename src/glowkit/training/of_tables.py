@@ -3,7 +3,6 @@
 from __future__ import annotations  # PIL's types are named without importing it
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,7 +21,7 @@ from glowkit.tasks.latent import sampled
 from glowkit.tasks.points import nll
 from glowkit.training.allowance import number_of
 from glowkit.training.batches import SAMPLE_NOISE, Batch, Preparation, mixed_seed, take_rows
-from glowkit.training.subject import Batches, Objective
+from glowkit.training.subject import Batches, Objective, steps_text, told
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -93,7 +92,7 @@ class Tables(Objective):
         scale = scale_of(model)
         if scale is None:
             scale = source.splits["train"].rows.std(0)
-        return asdict(tables.evaluate_rows(model, batches, scale))
+        return told(tables.evaluate_rows(model, batches, scale))
 
     def text(self, figures: Mapping[str, Any]) -> dict[str, str]:
         lost, again = figures["broken_rows"], figures["round_trip_rows"]
@@ -102,6 +101,7 @@ class Tables(Objective):
         return {
             "NLL": f"{figures['nll_nats']:.4f} ± {figures['standard_error']:.4f} nats (mean and"
             " standard error; exact, in the columns' own units)",
+            **steps_text(figures),
             "log-likelihood": f"{-figures['nll_nats']:.4f} nats",
             "rows": number_of(figures, self.things),
             "largest error": f"{figures['largest_error']:.1e} standard deviations, of"
