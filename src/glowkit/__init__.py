@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from glowkit.densities import Dequantize, Split, Then
     from glowkit.models import (
         PRESETS,
+        AutoregressiveConfig,
         CubeConfig,
         FlowPPConfig,
         GlowConfig,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MIDPOINT",
     "PRESETS",
+    "AutoregressiveConfig",
     "Bijection",
     "Chain",
     "CubeConfig",
@@ -89,6 +91,7 @@ _HOMES = {
     "glowkit.densities": ["Dequantize", "Split", "Then"],
     "glowkit.models": [
         "PRESETS",
+        "AutoregressiveConfig",
         "CubeConfig",
         "FlowPPConfig",
         "GlowConfig",

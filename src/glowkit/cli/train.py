@@ -79,6 +79,9 @@ def train(
     optimizer: Annotated[str | None, typer.Option(help="adamax or adamw.")] = None,
     warmup_steps: Annotated[int | None, typer.Option(help="Steps to the peak.")] = None,
     weight_decay: Annotated[float | None, typer.Option(help="Of the optimiser.")] = None,
+    beta2: Annotated[
+        float | None, typer.Option(help="Decay of its mean of squared gradients (0.999).")
+    ] = None,
     clip_norm: Annotated[float | None, typer.Option(help="Largest gradient norm.")] = None,
     ema_decay: Annotated[float | None, typer.Option(help="Of the averaged weights.")] = None,
     evaluate_every: Annotated[

@@ -192,11 +192,12 @@ def training_loss(
     The mean bits/dim, plus, for a model with a classifier head, its weight times the
     mean cross-entropy in bits an image (openai/glow's weight_y).
     """
-    noises, log_p = model.encode(images, context, generator)
-    mean = to_bits_per_dim(log_p, images).mean()
     head = _head(model)
     if head is None or context is None:
+        mean = to_bits_per_dim(model.log_prob(images, context, generator), images).mean()
         return mean, mean
+    noises, log_p = model.encode(images, context, generator)
+    mean = to_bits_per_dim(log_p, images).mean()
     logits = _logits(head, noises, context)
     bits = F.cross_entropy(logits, context.long()) / math.log(2)
     return mean + head.weight * bits, mean

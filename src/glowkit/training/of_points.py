@@ -3,7 +3,6 @@
 from __future__ import annotations  # PIL's types are named without importing it
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,7 +22,14 @@ from glowkit.tasks.likelihood import IN_WORDS, SIGNS
 from glowkit.training.allowance import number_of
 from glowkit.training.batches import SAMPLE_NOISE, Batch, Preparation, mixed_seed, take_points
 from glowkit.training.run import RunFolder
-from glowkit.training.subject import Objective, drawn_text, not_in_the_plane, samples_text
+from glowkit.training.subject import (
+    Objective,
+    drawn_text,
+    not_in_the_plane,
+    samples_text,
+    steps_text,
+    told,
+)
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -91,7 +97,7 @@ class Points(Objective):
         def log_p(examples: Tensor) -> Tensor:
             return torch.from_numpy(known.log_prob(examples.double().cpu().numpy()))
 
-        return asdict(
+        return told(
             points.evaluate_points(
                 model, batches, known.entropy(), log_p, importance_samples, generator, draws
             )
@@ -105,6 +111,7 @@ class Points(Objective):
         return {
             "NLL": f"{sign} {figures['nll_nats']:.4f} {error} nats (mean and standard error;"
             f" {kind})",
+            **steps_text(figures),
             **samples_text(figures),
             "entropy": f"= {figures['entropy_nats']:.4f} nats, of the density itself",
             "KL": f"{sign} {figures['kl_nats']:.4f} {error} nats (NLL less the entropy)",

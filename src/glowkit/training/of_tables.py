@@ -3,7 +3,6 @@
 from __future__ import annotations  # PIL's types are named without importing it
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,7 +22,7 @@ from glowkit.tasks.likelihood import IN_WORDS, SIGNS
 from glowkit.tasks.points import nll
 from glowkit.training.allowance import number_of
 from glowkit.training.batches import SAMPLE_NOISE, Batch, Preparation, mixed_seed, take_rows
-from glowkit.training.subject import Batches, Objective, drawn_text, samples_text
+from glowkit.training.subject import Batches, Objective, drawn_text, samples_text, steps_text, told
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -93,7 +92,7 @@ class Tables(Objective):
         scale = scale_of(model)
         if scale is None:
             scale = source.splits["train"].rows.std(0)
-        return asdict(
+        return told(
             tables.evaluate_rows(model, batches, scale, importance_samples, generator, draws)
         )
 
@@ -106,6 +105,7 @@ class Tables(Objective):
             "NLL": f"{sign} {figures['nll_nats']:.4f} ± {figures['standard_error']:.4f} nats (mean"
             f" and standard error; {kind}, in the columns' own units)",
             "log-likelihood": f"{sign.replace('≤', '≥')} {-figures['nll_nats']:.4f} nats",
+            **steps_text(figures),
             **samples_text(figures),
             "rows": number_of(figures, self.things),
             "largest error": f"{figures['largest_error']:.1e} standard deviations, of"
