@@ -98,8 +98,8 @@ def anomalies(
     check_page(out)
     opened = open_model(run, device)
     others = _ensemble(run, ensemble)
-    if opened.objective.things != "images":
-        refuse_given("only whole numbers, such as pixels, are dequantized", importance=importance)
+    if opened.model.log_p_kind != "bound":
+        refuse_given("the log p of this model is no bound, to be tightened", importance=importance)
     if names is not None:
         unused: dict[str, object] = {"ensemble": ensemble} if "waic" not in names else {}
         unused |= {"background": background} if "ratio" not in names else {}
@@ -299,8 +299,9 @@ def _about(opened: Opened, found: Found, usual: Examples, draws: int, seed: int)
     }
     if outside:
         about |= {f"against_{things}": len(outside), f"{things}_in_against": outside.held}
-    if things == "images":
-        about["importance_samples"] = draws
+    about["kind"] = opened.model.log_p_kind
+    if about["kind"] != "exact":
+        about["importance_samples" if about["kind"] == "bound" else "draws"] = draws
     return about
 
 

@@ -61,8 +61,9 @@ OWN = typer.Option(
 )
 SPLIT = typer.Option("--split", help="train, validation or test.")
 IMPORTANCE = typer.Option(
-    "--importance", help="Dequantization draws an image; more give a tighter bound."
+    "--importance", help="Draws an example of a bound, as of dequantization; more tighten it."
 )
+DRAWS = typer.Option("--draws", help="Draws of a log p that is estimated, which are averaged.")
 BASELINES = typer.Option(
     "--baselines", help="Fit a Gaussian and a mixture to large images and wide tables too."
 )

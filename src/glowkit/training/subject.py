@@ -94,6 +94,7 @@ class Objective(ABC):
         importance_samples: int,
         generator: Generator,
         round_trips: Iterable[Batch] | None = None,
+        draws: int = 1,
     ) -> dict[str, Any]:
         """All figures of the batches, of the source, by name; images may decode only some again."""
 
@@ -142,6 +143,24 @@ def steps_text(figures: Mapping[str, Any]) -> dict[str, str]:
 def by(shape: Iterable[int]) -> str:
     """A shape in words."""
     return "x".join(map(str, shape))
+
+
+def samples_text(figures: Mapping[str, Any]) -> dict[str, str]:
+    """What was drawn for figures that are no exact ones, as a person reads it."""
+    if figures["kind"] == "estimate":
+        return {"draws": f"{figures['draws']}, averaged; the standard error counts theirs too"}
+    if figures["kind"] == "bound":
+        number = figures["importance_samples"]
+        return {"importance samples": f"{number}" + (" (one-sample bound)" if number == 1 else "")}
+    return {}
+
+
+def drawn_text(figures: Mapping[str, Any]) -> str:
+    """The same, as the end of a list."""
+    kind = figures.get("kind", "bound" if "importance_samples" in figures else "exact")
+    if kind == "estimate":
+        return f", {figures['draws']} draw(s)"
+    return f", {figures['importance_samples']} importance sample(s)" if kind == "bound" else ""
 
 
 def not_in_the_plane(name: str) -> GlowkitError:
