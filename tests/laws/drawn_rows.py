@@ -67,6 +67,11 @@ def _positive(size: int) -> Density:
     return d.Then(Chain(layers), d.StandardNormal((size,)))
 
 
+def _half_line() -> Density:
+    layers = [b.On(1, b.Inverse(b.Softplus())), _affine(2)]
+    return d.Then(Chain(layers), d.StandardNormal((2,)))
+
+
 def _in_order(size: int) -> Density:
     """The first member of any size, and positive gaps to those that follow."""
     positive = b.On(size - 1, b.Inverse(b.Softplus()))
@@ -105,6 +110,7 @@ DRAWN = [
     ),
     Row("absolute", lambda: d.Absolute((2,), _positive(2)), (2,)),
     Row("absolute-sign", lambda: d.Absolute((2,), _positive(2), MLP(2, 2, width=8)), (2,)),
+    Row("absolute-one", lambda: d.Absolute((2,), _half_line(), MLP(2, 1, width=8), 1), (2,)),
     Row("points-absolute", lambda: _points(bins=5, preprocessing="absolute"), (2,)),
     Row("max-pool", _max_pool, (2, 2, 4)),
     Row("max-pool-index", lambda: _max_pool(ZeroConv2d(2, 8)), (2, 2, 4)),

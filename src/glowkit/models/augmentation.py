@@ -3,6 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
+from torch import nn
+
 from glowkit.bijections import (
     Affine,
     Autoregressive,
@@ -39,7 +42,21 @@ def variational(config: Any) -> Density:
         Autoregressive(MADE(size, t.parameters_per_channel, config.width, config.depth, seen), t)
         for t in (RationalQuadraticSpline(BINS, BOUND), Affine())
     ]
+    _seeing(layers[-1].net.layers[-1])
     return Then(Inverse(Chain(layers)), StandardNormal((size,)))
+
+
+def _seeing(last: nn.Linear) -> None:
+    """Let a noise's last layer, interleaved shifts and log scales, start narrow and depend on x.
+
+    Noise that begins alike for every x teaches the flow nothing, nor the flow it: in a CIF, where x
+    and e meet nowhere else, the gradients of both are then zero, and stay so.
+    """
+    last.reset_parameters()
+    with torch.no_grad():
+        last.weight[1::2] = 0.0
+        last.bias[0::2] = 0.0
+        last.bias[1::2] = -1.0
 
 
 NOISES: dict[str, Callable[[Any], Density]] = {
@@ -73,7 +90,9 @@ def indexed(config: Any, steps: Sequence[Bijection], prior: Density) -> Density:
         moved = Coupling(extra, net(extra, 2 * size), Affine())
         layers = Chain([to_the_front, moved, Inverse(to_the_front), On(size, step)])
         left = ConditionalNormal(net(size, 2 * extra), (extra,))
-        noise = ConditionalNormal(net(size + context, 2 * extra), (extra,))
+        seeing = net(size + context, 2 * extra)
+        _seeing(seeing.layers[-1])
+        noise = ConditionalNormal(seeing, (extra,))
         inside = Then(layers, Split(size, left, density))
         density = Augmented(noise, inside, size, _seen(config))
     return density
