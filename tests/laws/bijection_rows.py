@@ -18,6 +18,7 @@ from glowkit.nets import (
     ResidualNet,
     SignPairs,
     lipschitz_mlp,
+    velocity_mlp,
 )
 from laws.row import IMAGE, Row
 
@@ -58,6 +59,10 @@ def _autoregressive(
 
 def _contraction(log_det: b.LogDet, bound: float = 0.9, context: int = 0) -> b.Residual:
     return b.Residual(lipschitz_mlp(3, 6, 2, bound, context), log_det)
+
+
+def _integrated(context: int = 0) -> b.Integrate:
+    return b.Integrate(velocity_mlp(3, 6, 2, 5 + context), 4, b.ExactDivergence())
 
 
 def _preactivated() -> b.Coupling:
@@ -189,6 +194,8 @@ BIJECTIONS = [
     Row("residual", lambda: _contraction(b.ExactLogDet()), (3,)),
     Row("residual-context", lambda: _contraction(b.ExactLogDet(), context=2), (3,), context=(2,)),
     Row("residual-series", lambda: _contraction(b.PowerSeries(18), 0.2), (3,)),
+    Row("integrate", _integrated, (3,), law=1e-6),
+    Row("integrate-context", lambda: _integrated(2), (3,), context=(2,), law=1e-6),
     Row("standardize", lambda: b.Standardize(5), (5,), tolerance=3e-6),
     Row("step", step, IMAGE),
     Row("step-context", lambda: step(3), IMAGE, context=(3,)),

@@ -7,6 +7,7 @@ import torch
 from glowkit import bijections as b
 from glowkit import densities as d
 from glowkit.core import Density, initialize
+from glowkit.models.continuous import ContinuousConfig, build_continuous
 from glowkit.models.flowpp import build_flowpp
 from glowkit.models.glow import GlowConfig, build_glow
 from glowkit.models.nice import NICEConfig, build_nice
@@ -36,6 +37,10 @@ MAF = {"structure": "autoregressive", "coupling": "affine", "permutation": "reve
 
 def _residual_points(dimensions: int, **settings: Any) -> Density:
     return build_residual(ResidualConfig(dimensions, blocks=2, width=6, depth=1, **settings))
+
+
+def _continuous(**settings: Any) -> Density:
+    return build_continuous(ContinuousConfig(2, 6, 1, 4, **settings))
 
 
 QUADRATIC = {"coupling": "quadratic", "encoding": "one-blob", "blobs": 4, "rounds": 2}
@@ -216,6 +221,14 @@ DENSITIES = [
         lambda: _residual_points(2, preprocessing="standardize", context_features=1),
         (2,),
         context=(1,),
+    ),
+    Row("continuous-likelihood", lambda: _continuous(training="likelihood"), (2,), law=1e-6),
+    Row(
+        "continuous-matching-context",
+        lambda: _continuous(preprocessing="standardize", context_features=1),
+        (2,),
+        context=(1,),
+        law=1e-6,
     ),
     Row("flowpp", _flowpp, (1, 4, 4)),
     Row("flowpp-checkerboard", lambda: _flowpp(pattern="checkerboard", heads=0), (1, 4, 4)),

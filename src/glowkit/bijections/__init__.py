@@ -1,6 +1,7 @@
 """Floor 3: invertible maps."""
 
 from glowkit.bijections.autoregressive import Autoregressive
+from glowkit.bijections.continuous import Divergence, ExactDivergence, Integrate, refined
 from glowkit.bijections.coupling import (
     Additive,
     Affine,
@@ -71,14 +72,17 @@ __all__ = [
     "ContextMoments",
     "Conv1x1",
     "Coupling",
+    "Divergence",
     "ElementwiseAffine",
     "ElementwiseNorm",
     "ElementwiseScale",
+    "ExactDivergence",
     "ExactLogDet",
     "Flip",
     "Gaps",
     "GlowStep",
     "Halves",
+    "Integrate",
     "Inverse",
     "InvertibleMatrix",
     "LUMatrix",
@@ -116,6 +120,7 @@ __all__ = [
     "diagonals_first",
     "even_first",
     "noisy_identity",
+    "refined",
     "reverse",
     "shuffle",
     "standardize",

@@ -45,7 +45,7 @@ def report_of(
 
     weights = weights_of(opened)
     about: dict[str, Any] = {"data": data, "split": split}
-    draws = figures.get("importance_samples", 1)
+    draws = max(figures.get("importance_samples", 1), figures.get("draws", 1))
     main = Part(f"figures-{split}-{draws}", "figures", dict(figures), about, weights)
     parts = [main]
     if baselines:
@@ -83,6 +83,7 @@ def _write(opened: Opened, main: "Part") -> Path:
     """Write the page of a run, on which these figures come first."""
     from glowkit.models import to_settings
     from glowkit.models.families import family_of
+    from glowkit.tasks.likelihood import SIGNS
     from glowkit.training import RunFolder, read_run
     from glowkit.training.report import read_parts, write_report
 
@@ -127,7 +128,7 @@ def _write(opened: Opened, main: "Part") -> Path:
         command=f"glowkit train --config {folder.config}{family_of(settings.model).option}",
         objective=opened.objective,
         sections=[
-            *_told(parts, main.weights),
+            *_told(parts, main.weights, SIGNS[opened.model.log_p_kind]),
             *_attributes(opened, main.weights),
             *_sections(kept, main.weights),
         ],
@@ -155,8 +156,8 @@ def _sections(parts: "Iterable[Part]", weights: str) -> "list[Section]":
     ]
 
 
-def _told(parts: "Iterable[Part]", weights: str) -> "list[Section]":
-    """What `glowkit evaluate --classify` found, a section for each split."""
+def _told(parts: "Iterable[Part]", weights: str, sign: str) -> "list[Section]":
+    """What `glowkit evaluate --classify` found, a section for each split; sign: of a figure."""
     from glowkit.training.report import Section
 
     sections = []
@@ -167,7 +168,7 @@ def _told(parts: "Iterable[Part]", weights: str) -> "list[Section]":
         text = (
             f"{found['accuracy']:.2%} ± {found['accuracy_standard_error']:.2%} of the images are"
             " likeliest under their own class. Without labels, as a mean over classes, they take"
-            f" {found['marginal_bits_per_dim']:.4f} ± {found['marginal_standard_error']:.4f}"
+            f" {sign} {found['marginal_bits_per_dim']:.4f} ± {found['marginal_standard_error']:.4f}"
             " bits/dim."
         )
         if "head_accuracy" in found:
@@ -210,10 +211,13 @@ def _attributes(opened: Opened, weights: str) -> "list[Section]":
 
 def _other(opened: Opened, part: "Part", weights: str) -> tuple[str, str]:
     """What an evaluation is of, and its figure."""
+    from glowkit.tasks.likelihood import SIGNS
+
     found, about, objective = part.content, part.about, opened.objective
     value = found[objective.figure]
     name = f"{about.get('split')} split of {about.get('data')}: {objective.basis(found)}"
-    return _note(name, part, weights), f"{value:.4f} ± {found['standard_error']:.4f}"
+    sign = SIGNS[opened.model.log_p_kind]
+    return _note(name, part, weights), f"{sign} {value:.4f} ± {found['standard_error']:.4f}"
 
 
 def _note(text: str, part: "Part", weights: str) -> str:

@@ -231,12 +231,15 @@ def train(
             }
         )
         return
+    from glowkit.tasks.likelihood import SIGNS
+
+    sign = SIGNS[opened.model.log_p_kind]
     trained = {
         "trained": f"{result.step} steps, {result.epochs:.1f} epochs,"
         f" {result.elapsed_seconds / 60:.1f} minutes,"
         f" {result.images_per_second:.0f} {things}/s",
         "skipped steps": str(result.skipped_steps),
-        f"validation {objective.unit}": f"{result.best_figure:.4f} (best, kept),"
+        f"validation {objective.unit}": f"{sign} {result.best_figure:.4f} (best, kept),"
         f" of {number_of(validated, things)} {things}"
         + (f", perturbed at {rate:g}" if (rate := planned.training.perturb) else ""),
     }

@@ -4,6 +4,7 @@ from glowkit.densities.augmented import Augmented
 from glowkit.densities.compose import Split, Then, kept_alone, kept_and_context
 from glowkit.densities.context import WithContext, WithLabels, WithVectors
 from glowkit.densities.dequantize import Dequantize, inside
+from glowkit.densities.matching import Matched, matching_loss
 from glowkit.densities.ordinal import FEATURES, Ordinal
 from glowkit.densities.priors import (
     Classified,
@@ -24,6 +25,7 @@ __all__ = [
     "ConditionalNormal",
     "Dequantize",
     "HalfNormal",
+    "Matched",
     "MaxPool",
     "Ordinal",
     "Sorted",
@@ -39,4 +41,5 @@ __all__ = [
     "inside",
     "kept_alone",
     "kept_and_context",
+    "matching_loss",
 ]

@@ -23,6 +23,7 @@ from glowkit.models.store import load, save
 
 if TYPE_CHECKING:
     from glowkit.models.autoregressive import AutoregressiveConfig
+    from glowkit.models.continuous import ContinuousConfig
     from glowkit.models.cube import CubeConfig
     from glowkit.models.flowpp import FlowPPConfig
     from glowkit.models.glow import GlowConfig
@@ -38,6 +39,7 @@ __all__ = [
     "PRESETS",
     "AutoregressiveConfig",
     "Config",
+    "ContinuousConfig",
     "CubeConfig",
     "FlowPPConfig",
     "GlowConfig",
@@ -61,6 +63,7 @@ if not TYPE_CHECKING:
     __getattr__ = lazy_names(
         __name__,
         {
+            "glowkit.models.continuous": ["ContinuousConfig"],
             "glowkit.models.autoregressive": ["AutoregressiveConfig"],
             "glowkit.models.cube": ["CubeConfig"],
             "glowkit.models.flowpp": ["FlowPPConfig"],

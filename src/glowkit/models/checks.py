@@ -265,6 +265,11 @@ def _residual(config: Any) -> Demand:
     return Demand(config.blocks * (2 + config.depth), config.blocks * (hidden + ends))
 
 
+def _continuous(config: Any) -> Demand:
+    ends = config.width * (2 * config.dimensions + config.context_features)
+    return Demand(config.depth, (config.depth - 1) * config.width * config.width + ends)
+
+
 def _cube(config: Any) -> Demand:
     size, kept = config.dimensions, config.dimensions // 2
     couplings = config.rounds * max(1, 2 * (size - 1).bit_length())
@@ -307,6 +312,7 @@ def _autoregressive(config: Any) -> Demand:
 
 
 _DEMANDS: dict[str, Callable[[Any], Demand]] = {
+    f"{__package__}.continuous": _continuous,
     f"{__package__}.autoregressive": _autoregressive,
     f"{__package__}.cube": _cube,
     f"{__package__}.flowpp": _flowpp,

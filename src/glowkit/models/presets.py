@@ -118,6 +118,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
     "nsf-points": {"family": "points", "steps": 5, "structure": "autoregressive", "bins": 8},
     "residual-points": {"family": "residual"},
+    "ffjord-points": {"family": "continuous", "training": "likelihood"},
+    "matching-points": {"family": "continuous"},
     "ar-tiny": {
         "family": "autoregressive",
         "image_shape": (1, 8, 8),

@@ -102,13 +102,14 @@ class Swish(nn.Module):
         self.sharpness = nn.Parameter(torch.tensor(START_SHARPNESS))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.gain * x * torch.sigmoid(x * F.softplus(self.sharpness))
+        return x * (self.gain * torch.sigmoid(x * F.softplus(self.sharpness)))
 
     def linearized(self, x: Tensor) -> tuple[Tensor, Product]:
         scaled = x * F.softplus(self.sharpness)
         gate = torch.sigmoid(scaled)
-        slope = (self.gain * gate * (1 + scaled * (1 - gate))).unsqueeze(1)
-        return self.gain * x * gate, lambda v: v * slope
+        share = self.gain * gate
+        slope = torch.addcmul(share, scaled, share * (1 - gate)).unsqueeze(1)
+        return x * share, lambda v: v * slope
 
 
 def velocity_mlp(size: int, width: int, depth: int, context_features: int) -> LinearizedNet:

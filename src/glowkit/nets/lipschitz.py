@@ -33,6 +33,9 @@ class SpectralLinear(nn.Module):
         self.bound = bound
         plain = nn.Linear(in_features, out_features)
         self.weight, self.bias = plain.weight, plain.bias
+        # All singular values at the bound: random entries would leave most far below it, and
+        # what goes through several such layers, and its gradient, would all but vanish.
+        nn.init.orthogonal_(self.weight, bound)
 
     @made_once
     def scaled(self) -> Tensor:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 def figure_png(figure: Figure) -> bytes:
     """A figure of matplotlib's as a PNG file holds it."""
     drawn = io.BytesIO()
-    figure.savefig(drawn, format="png")
+    # `savefig` draws a figure with a layout twice.
+    figure_image(figure).save(drawn, "png", dpi=(figure.dpi, figure.dpi))
     return drawn.getvalue()
 
 

@@ -243,7 +243,7 @@ def evaluate(run: Training) -> None:
         # Several ranks finish the evaluation: they could not agree on where to break it off.
         return ranks == 1 and run.interruption.received > 0
 
-    total = share_of_figures(run.average.model, rounds, stop)
+    total = share_of_figures(run.average.model, rounds, stop, run.subject)
     if total is None:
         run.interrupted = True
         return
