@@ -46,7 +46,6 @@ SUBJECTS: dict[str, dict[str, Any]] = {
         "CIF + 1": _added(1, **INDEXED),
         "VFlow + 1": _added(1, augmentation="variational"),
         "normal + 2": _added(2),
-        "CIF + 2": _added(2, **INDEXED),
     },
     "symmetric": {
         "glow-points": "glow-points",
