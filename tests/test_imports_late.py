@@ -50,6 +50,7 @@ def test_help_loads_nothing_heavy() -> None:
         "interpolate",
         "edit",
         "report",
+        "push",
         "resonance",
         "app",
         "doctor",
