@@ -32,6 +32,7 @@ from glowkit.cli.integrate import integrate
 from glowkit.cli.interpolate import interpolate
 from glowkit.cli.latents import decode, encode
 from glowkit.cli.lists import data, presets
+from glowkit.cli.push import push
 from glowkit.cli.reconstruct import reconstruct
 from glowkit.cli.report import report
 from glowkit.cli.resonance import resonance
@@ -202,6 +203,7 @@ COMMANDS = (
     compress,
     decompress,
     import_,
+    push,
     integrate,
     app,
     presets,
