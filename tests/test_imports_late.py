@@ -54,6 +54,7 @@ def test_help_loads_nothing_heavy() -> None:
         "app",
         "doctor",
         "integrate",
+        "lossy",
     ],
 )
 def test_help_of_a_command_loads_nothing_heavy(command: str) -> None:

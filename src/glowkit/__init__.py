@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         compress,
         decompress,
         integrate,
+        lossy,
         reconstruct,
     )
 
@@ -70,6 +71,7 @@ __all__ = [
     "integrate",
     "keep_freed_memory",
     "load",
+    "lossy",
     "reconstruct",
     "save",
 ]
@@ -106,6 +108,7 @@ _HOMES = {
         "compress",
         "decompress",
         "integrate",
+        "lossy",
         "reconstruct",
     ],
 }

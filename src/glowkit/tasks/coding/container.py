@@ -24,7 +24,6 @@ from glowkit.tasks.coding.header import (
     NONE,
     VECTORS,
     VERSION,
-    Header,
     parsed,
     plan_bytes,
 )

@@ -155,7 +155,9 @@ def compressed(
     check_lossy(model)
     step = check_step(step)
     if not isinstance(images, Tensor) or images.dim() != 4 or not images.numel():
-        raise GlowkitError("images to code are a tensor (N, C, H, W) of whole numbers, N at least 1")
+        raise GlowkitError(
+            "images to code are a tensor (N, C, H, W) of whole numbers, N at least 1"
+        )
     _, _, height, width = images.shape
     if whole:
         model = resized(model, height, width)
@@ -175,7 +177,7 @@ def compressed(
         parts.append(coded)
         made.append(again)
         fixed += kept
-        ideal += sum(_ideal(latent, step) for latent in coded)
+        ideal += sum(ideal_bits(latent, step) for latent in coded)
         progress(rows.stop, 0)
     stack = Stack()
     try:
@@ -300,7 +302,9 @@ def _error(images: Integers, others: Integers) -> "np.ndarray":
     return np.square((images - others).astype(np.float64)).reshape(len(images), -1).mean(1)
 
 
-def _ideal(coded: Coded, step: float) -> float:
+def ideal_bits(coded: Coded, step: float) -> float:
+    """Σ −log₂ P of a latent, of the normal distribution itself and not of a table."""
     log_std = torch.from_numpy(np.ascontiguousarray(coded.log_std))
     latent = Latent(torch.from_numpy(coded.steps) * step, log_std)
-    return float(bits(latent, torch.tensor(step, dtype=torch.float64)).sum())
+    each = bits(latent, torch.tensor(step, dtype=torch.float64))
+    return float(each.expand_as(latent.residual).sum())

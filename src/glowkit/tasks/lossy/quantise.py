@@ -20,7 +20,7 @@ FLOOR = 0.1
 """Of a deviation, in steps, to which it is added in quadrature: a bin cannot be surer than that."""
 
 Rounding = Callable[[Tensor], Tensor]
-"""What stands for z − μ, both (N, ...)."""
+"""From a latent's place beside its mean to what stands for it, both (N, ...)."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,7 @@ def closed_loop(
 
 
 @torch.no_grad()
-def at_step(
-    model: Density, images: Tensor, step: float, context: Tensor | None = None
-) -> Tensor:
+def at_step(model: Density, images: Tensor, step: float, context: Tensor | None = None) -> Tensor:
     """Images as they are decoded at a step, in the units of latents; in floats, not for files.
 
     Values of images that could not be computed are 0. Shapes: (N, C, H, W) integers to the same.
