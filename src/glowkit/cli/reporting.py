@@ -92,6 +92,7 @@ def _write(opened: Opened, main: "Part") -> Path:
     from glowkit.models.families import family_of
     from glowkit.tasks.likelihood import SIGNS
     from glowkit.training import RunFolder, read_run
+    from glowkit.training.of_lossy import LossyImages
     from glowkit.training.report import read_parts, write_report
 
     run = opened.folder
@@ -103,6 +104,11 @@ def _write(opened: Opened, main: "Part") -> Path:
         " its parts again."
         for name in damaged
     ]
+    if settings.lossy:
+        notes.append(
+            "This run was trained for coding with loss: its curves are of bits and of squared error"
+            " that is worth bits, a dimension, and its likelihoods are worse than before."
+        )
     fitted = [
         part
         for part in parts
@@ -131,12 +137,15 @@ def _write(opened: Opened, main: "Part") -> Path:
             "data": settings.data,
             "model": to_settings(settings.model),
             "training": asdict(settings.training),
+            **({"lossy": asdict(settings.lossy)} if settings.lossy else {}),
         },
         sheets=[(_title(sheet), sheet) for sheet in sheets],
         curves=folder.metrics,
         baselines=baselines,
-        command=f"glowkit train --config {folder.config}{family_of(settings.model).option}",
-        objective=opened.objective,
+        command=f"glowkit lossy train --resume --out {folder.path}"
+        if settings.lossy
+        else f"glowkit train --config {folder.config}{family_of(settings.model).option}",
+        objective=LossyImages(settings.lossy) if settings.lossy else opened.objective,
         sections=[
             *_told(parts, main.weights, SIGNS[opened.model.log_p_kind]),
             *_attributes(opened, main.weights),

@@ -162,6 +162,10 @@ def train(
     if out is None and ((devices or "1") != "1" or max(nodes or 1, launched) > 1):
         raise GlowkitError("several processes must share one run folder: name it with --out")
     planned = plan(request, out if resume else None)
+    if resume and out is not None and read_run(out).lossy:
+        raise GlowkitError(
+            f"{out} was trained for coding with loss; go on with it by glowkit lossy train --resume"
+        )
     only = read_run(out).only if resume and out is not None else None
     images = open_source(**planned.data, levels=planned.levels, only=only)
     for note in images.notes:

@@ -20,7 +20,7 @@ FLOOR = 0.1
 """Of a deviation, in steps, to which it is added in quadrature: a bin cannot be surer than that."""
 
 Rounding = Callable[[Tensor], Tensor]
-"""What stands for z − μ, both (N, ...)."""
+"""From a latent's place beside its mean to what stands for it, both (N, ...)."""
 
 
 @dataclass(frozen=True)
