@@ -49,8 +49,8 @@ class Absolute(_Surjection):
     leaves an even rectangle. `deeper` must be a density of positive values there, such as
     `Then(Inverse(Softplus()), ...)`: what it gives to others is lost, and log p too small.
     The noises are one of the signs, logistic, then deeper's. Shapes: (N, C, ...). Cost: deeper's,
-    and the net's. Source: Nielsen et al. 2020, section 3.3 and appendix D; there the inverse draws
-    the sign, here it is noise.
+    and the net's. Source: Nielsen et al. 2020; there the inverse draws the sign, here it
+    is noise.
 
     Args:
         shape: of one example.
@@ -119,8 +119,7 @@ class MaxPool(_Surjection):
     That an image is written as (z, k, d) has a Jacobian of 1. The noises are those of k, logistic,
     of `rest` and of `deeper`. Of continuous values only, in which there are no ties; among integers
     there are, so inside a `Dequantize`. Shapes: x (N, C, H, W), H and W even, z (N, C, H/2, W/2),
-    d (N, 3C, H/2, W/2). Cost: that of the parts. Source: Nielsen et al. 2020, section 3.3 and
-    appendix D, where it makes better samples than slicing, and no better bits/dim.
+    d (N, 3C, H/2, W/2). Cost: that of the parts. Source: Nielsen et al. 2020.
 
     Args:
         shape: C, H, W of x.
@@ -224,8 +223,7 @@ class Sorted(_Surjection):
     members in order, such as `Then(Gaps(), ...)` and positive gaps: what it gives to others is
     lost. The noises are n − 1 choices, logistic, each among one more than the next (a Lehmer code),
     then deeper's. Of continuous values only, in which there are no ties. Shapes: (N, n) or
-    (N, n, D), n from 1 to 256. Cost: O(n²) comparisons. Source: Nielsen et al. 2020, section 3.3
-    and appendix D.
+    (N, n, D), n from 1 to 256. Cost: O(n²) comparisons. Source: Nielsen et al. 2020.
 
     >>> from glowkit.densities import StandardNormal
     >>> model = Sorted(3, StandardNormal((3,)))

@@ -77,8 +77,8 @@ def indexed(config: Any, steps: Sequence[Bijection], prior: Density) -> Density:
     """CIF: every step is f(x; u) = f((x + t(u)) · s(u)), with its own u, which then leaves.
 
     Each is Augmented(q(u | x), Then(the step, Split(p(u | z), the next))), with normal q and p
-    whose means and deviations come from a network each. Source: Cornish et al. 2020, sections 3.1
-    and 3.2, and the nets of section 5, here MLPs of the flow's own size.
+    whose means and deviations come from a network each, MLPs of the flow's own size. Source:
+    Cornish et al. 2020.
     """
     size, extra, context = config.dimensions, config.augmented_features, config.context_features
 

@@ -30,9 +30,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "image_shape": (1, 8, 8),
         "levels": 2,
         "steps": 8,
-        "width": 40,
+        "width": 28,
         "pixel_levels": 17,
-        "augmented_channels": 1,
+        "augmented_channels": 2,
         "augmentation": "variational",
         "augmentation_steps": 2,
         "augmentation_width": 16,
@@ -230,8 +230,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
 README), and ours for a CPU.
 
 Those called tiny are for the digits, of about equally many parameters; `glow-small` has what pays
-most there: mixture couplings behind 1x1 convolutions, and variational dequantization. `glow-emoji`
-is for emoji in 5 bits. Those whose name ends in -points are for points in the plane, and for rows
+most there: mixture couplings behind 1x1 convolutions, and variational dequantization; `vflow-tiny`
+is a Glow with channels added. `glow-emoji` is for emoji in 5 bits. Those whose name ends in -points are for points in the plane, and for rows
 of tables, whose columns they take their dimensions from.
 """
 
