@@ -9,7 +9,7 @@ from glowkit import bijections as b
 from glowkit import densities as d
 from glowkit.core import Chain, Density
 from glowkit.models.glow import GlowConfig, build_glow
-from glowkit.nets import MLP
+from glowkit.nets import MLP, lipschitz_mlp, velocity_mlp
 from laws.row import Row, cube
 
 
@@ -29,7 +29,21 @@ def _variational(**settings: Any) -> Density:
     return build_glow(GlowConfig((1, 4, 8), 1, 1, 4, **{**noise, **settings}))
 
 
+def _estimated_residual(bound: float, context: int = 0) -> Density:
+    block = b.Residual(lipschitz_mlp(6, 16, 1, bound, context), b.ExactLogDet())
+    return d.ThenEstimated(block, d.StandardNormal((6,)), d.RussianRoulette())
+
+
+def _estimated_integral() -> Density:
+    flow = b.Integrate(velocity_mlp(3, 6, 1, 5), 6, b.ExactDivergence())
+    return d.ThenEstimated(flow, d.StandardNormal((3,)), d.Hutchinson())
+
+
 DRAWN = [
+    Row("residual-0.5", lambda: _estimated_residual(0.5), (6,), kind="estimate"),
+    Row("residual-0.9", lambda: _estimated_residual(0.9, 2), (6,), (2,), kind="estimate"),
+    Row("residual-0.97", lambda: _estimated_residual(0.97), (6,), kind="estimate"),
+    Row("integral", _estimated_integral, (3,), law=1e-6, kind="estimate"),
     Row("dequantize", lambda: _dequantize(cube(2), 3), (2,), kind="bound", discrete=3),
     Row(
         "dequantize-one",
