@@ -23,6 +23,7 @@ from glowkit.models.realnvp import RealNVPConfig, build_realnvp
 from glowkit.nets import (
     MADE,
     MLP,
+    CausalNet,
     Constant,
     GlowNet,
     HalfSizeNet,
@@ -86,6 +87,14 @@ def _autoregressive(
 ) -> b.Autoregressive:
     net = MADE(size, transformer.parameters_per_channel, 8, depth, context)
     return b.Autoregressive(net, transformer)
+
+
+def _tokens(
+    transformer: b.Transformer, context: int = 0, inner: int = 0, columns: int = 0
+) -> b.TokenAutoregressive:
+    outputs = transformer.parameters_per_channel
+    net = CausalNet(2, 6, outputs, 4, 2, 2, context, inner, columns=columns)
+    return b.TokenAutoregressive(net, transformer)
 
 
 def _preactivated() -> b.Coupling:
@@ -205,6 +214,18 @@ BIJECTIONS = [
     Row("autoregressive-one", lambda: _autoregressive(b.Affine(), size=1), (1,)),
     Row("autoregressive-one-context", lambda: _autoregressive(b.Affine(), 2, 1), (1,), (2,)),
     Row("iaf", lambda: b.Inverse(_autoregressive(b.Affine(), 2)), (5,), context=(2,)),
+    Row("tokens-affine", lambda: _tokens(b.TarAffine()), (2, 6)),
+    Row("tokens-inner", lambda: _tokens(b.TarAffine(), inner=3, columns=3), (2, 6)),
+    Row("tokens-mixture", lambda: _tokens(b.LogisticMixture(2), inner=3), (2, 6)),
+    Row("tokens-context", lambda: _tokens(b.TarAffine(), 3, 3), (2, 6), context=(3,)),
+    Row(
+        "tokens-blocks",
+        lambda: Chain([_tokens(b.TarAffine()), b.Flip(), _tokens(b.TarAffine())]),
+        (2, 6),
+    ),
+    Row("patches", lambda: b.Patches((1, 4, 6), 2), (1, 4, 6), tolerance=0),
+    Row("flip", b.Flip, (2, 6), tolerance=0),
+    Row("scale", lambda: b.Scale(2.0), IMAGE, tolerance=0),
     Row("standardize", lambda: b.Standardize(5), (5,), tolerance=3e-6),
     Row("step", _step, IMAGE),
     Row("step-context", lambda: _step(3), IMAGE, context=(3,)),

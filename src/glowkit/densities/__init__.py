@@ -14,10 +14,10 @@ from glowkit.densities.priors import (
 )
 
 __all__ = [
+    "FEATURES",
     "Classified",
     "ConditionalNormal",
     "Dequantize",
-    "FEATURES",
     "Ordinal",
     "Split",
     "StandardLogistic",

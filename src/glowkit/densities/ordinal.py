@@ -9,15 +9,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from glowkit.core import Density, Generator, GlowkitError, NoiseSpec, sum_per_example
+from glowkit.core.checking import check_context, check_generator, check_noises
 from glowkit.core.choice import FLOOR, MOST_CHOICES, choice_decode, choice_encode, floored
-from glowkit.core.density import OfEach, Portion, check_context, check_generator, check_noises
 from glowkit.core.freezing import made_once
+from glowkit.core.noise import OfEach, Portion
 from glowkit.densities.dequantize import check_images
 from glowkit.nets.causal import CausalNet
 
 SMALLEST_LOG_SCALE = -7.0
 FEATURES = 3
-"""Numbers that tell the network a value: itself in (−1, 1), and whether it is the first or last."""
+"""Numbers that tell the network a value: itself, centred, and whether it is the first or last."""
 
 _PART = 16
 """Images whose noise is made at a time: of every value the probabilities of all levels are held."""
