@@ -76,7 +76,7 @@ def train(
     ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images a step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Its peak.")] = None,
-    optimizer: Annotated[str | None, typer.Option(help="adamax or adamw.")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="adamw, adamax or muon.")] = None,
     warmup_steps: Annotated[int | None, typer.Option(help="Steps to the peak.")] = None,
     weight_decay: Annotated[float | None, typer.Option(help="Of the optimiser.")] = None,
     beta2: Annotated[
