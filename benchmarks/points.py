@@ -22,7 +22,7 @@ import glowkit
 from examples.surjections import FoldedConfig
 from glowkit.data import open_source
 from glowkit.data.toy import PointSource
-from glowkit.pictures.plots import plane_image
+from glowkit.pictures.plots import density_panel, plane_image
 from glowkit.pictures.sheet import save_png
 from glowkit.tasks import share_between_modes
 
@@ -46,7 +46,6 @@ SUBJECTS: dict[str, dict[str, Any]] = {
         "CIF + 1": _added(1, **INDEXED),
         "VFlow + 1": _added(1, augmentation="variational"),
         "normal + 2": _added(2),
-        "CIF + 2": _added(2, **INDEXED),
     },
     "symmetric": {
         "glow-points": "glow-points",
@@ -132,18 +131,6 @@ def bridges(model: glowkit.Density, source: PointSource) -> str:
     return f"; {100 * strayed:.3f} ± {100 * error:.3f} % strayed, {between}"
 
 
-def log_p_of(model: glowkit.Density) -> Any:
-    """What a picture is of: of a bound, the logarithm of the mean of several draws."""
-    generator = torch.Generator().manual_seed(0)
-    count = 8 if model.log_p_kind == "bound" else 1
-
-    def log_p(points: Tensor) -> Tensor:
-        draws = [model.log_prob(points, generator=generator) for _ in range(count)]
-        return torch.stack(draws).logsumexp(0) - math.log(count)
-
-    return log_p
-
-
 def main(
     subject: Annotated[str, typer.Argument(help=f"{', '.join(SUBJECTS)}.")],
     data: Annotated[str, typer.Option(help="Densities, with commas.")] = "checkerboard",
@@ -176,7 +163,7 @@ def main(
                     flush=True,
                 )
             if picture is not None:
-                panels.append((title, log_p_of(model)))
+                panels.append((title, density_panel(model)[1]))
     if picture is not None:
         half_side = 1.1 * float(points[:5000].abs().max())
         save_png(plane_image(panels, half_side), picture)

@@ -89,7 +89,8 @@ def indexed(config: Any, steps: Sequence[Bijection], prior: Density) -> Density:
     for step in reversed(steps):
         to_the_front = Permute([*range(size, size + extra), *range(size)])
         moved = Coupling(extra, net(extra, 2 * size), Affine())
-        layers = Chain([to_the_front, moved, Inverse(to_the_front), On(size, step)])
+        back = Permute([*range(extra, extra + size), *range(extra)])
+        layers = Chain([to_the_front, moved, back, On(size, step)])
         left = ConditionalNormal(net(size, 2 * extra), (extra,))
         seeing = net(size + context, 2 * extra)
         _seeing(cast(nn.Linear, seeing.layers[-1]))
