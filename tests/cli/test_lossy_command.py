@@ -48,7 +48,7 @@ def test_a_split_to_a_file_and_back(cli: Cli, tuned: Path, tmp_path: Path) -> No
     said = cli("lossy", "compress", tuned, "test:0-19", "--step", "0.5", "--out", file, "--json")
     figures = json.loads(said.out)
     assert figures["bytes"] == file.stat().st_size
-    assert figures["psnr"] > 20
+    assert figures["psnr"] is None or figures["psnr"] > 20  # without a loss it is infinite
     assert cli("lossy", "decompress", tuned, file, "--out", out).code == 0
     assert np.load(out).shape == (20, 1, 8, 8)
     assert "exists already" in cli("lossy", "compress", tuned, "test:0", "--out", file).err
