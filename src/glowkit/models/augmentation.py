@@ -1,7 +1,7 @@
 """Vectors with numbers added: the noise densities of VFlow and ANF, and the nest of a CIF."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -42,7 +42,8 @@ def variational(config: Any) -> Density:
         Autoregressive(MADE(size, t.parameters_per_channel, config.width, config.depth, seen), t)
         for t in (RationalQuadraticSpline(BINS, BOUND), Affine())
     ]
-    _seeing(layers[-1].net.layers[-1])
+    last = cast(MADE, layers[-1].net).layers[-1]
+    _seeing(cast(nn.Linear, last))
     return Then(Inverse(Chain(layers)), StandardNormal((size,)))
 
 
@@ -92,7 +93,7 @@ def indexed(config: Any, steps: Sequence[Bijection], prior: Density) -> Density:
         layers = Chain([to_the_front, moved, back, On(size, step)])
         left = ConditionalNormal(net(size, 2 * extra), (extra,))
         seeing = net(size + context, 2 * extra)
-        _seeing(seeing.layers[-1])
+        _seeing(cast(nn.Linear, seeing.layers[-1]))
         noise = ConditionalNormal(seeing, (extra,))
         inside = Then(layers, Split(size, left, density))
         density = Augmented(noise, inside, size, _seen(config))

@@ -332,7 +332,7 @@ def variational(config: "GlowConfig") -> Density:
     log-determinant counts, where a clamp would let the bound be cheated.
     """
     shape, width = config.image_shape, config.dequantization_width
-    last = [Sigmoid(inside(config.pixel_levels))]
+    last: list[Bijection] = [Sigmoid(inside(config.pixel_levels))]
     return _noise(config, shape, shape[0], config.dequantization_steps, width, last)
 
 

@@ -130,7 +130,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "image_shape": (1, 28, 28),
         "patch": 4,
         "layers": 4,
-        "width": 256,
+        "width": 192,
+        "heads": 6,
         "inner": 64,
     },
     "tarflow-tiny": {
