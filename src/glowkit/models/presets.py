@@ -231,8 +231,8 @@ README), and ours for a CPU.
 
 Those called tiny are for the digits, of about equally many parameters; `glow-small` has what pays
 most there: mixture couplings behind 1x1 convolutions, and variational dequantization; `vflow-tiny`
-is a Glow with channels added. `glow-emoji` is for emoji in 5 bits. Those whose name ends in -points are for points in the plane, and for rows
-of tables, whose columns they take their dimensions from.
+is a Glow with channels added. `glow-emoji` is for emoji in 5 bits. Those whose name ends in -points
+are for points in the plane, and for rows of tables, whose columns they take their dimensions from.
 """
 
 DEFAULT_PRESET = "glow-tiny"
