@@ -66,11 +66,6 @@ class Points(Objective):
             raise not_in_the_plane(source.name)
         return take_points
 
-    def each(
-        self, model: Density, x: Tensor, context: Tensor | None, generator: Generator
-    ) -> Tensor:
-        return points.nll(model, x, context, generator)
-
     @torch.no_grad()
     def draw(self, model: Density, device: torch.device, shown: PointSplit) -> tuple[Image, str]:
         """Samples beside the density, in a square that holds the points shown."""

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from glowkit.bijections import standardize
 from glowkit.bijections.standardize import scale_of
@@ -19,7 +18,6 @@ from glowkit.system.errors import GlowkitError
 from glowkit.tasks import tables
 from glowkit.tasks.latent import sampled
 from glowkit.tasks.likelihood import IN_WORDS, SIGNS
-from glowkit.tasks.points import nll
 from glowkit.training.allowance import number_of
 from glowkit.training.batches import SAMPLE_NOISE, Batch, Preparation, mixed_seed, take_rows
 from glowkit.training.subject import Batches, Objective, drawn_text, samples_text, steps_text, told
@@ -59,11 +57,6 @@ class Tables(Objective):
 
     def settle(self, model: Density, split: TableSplit) -> None:
         standardize(model, split.rows, split.context)
-
-    def each(
-        self, model: Density, x: Tensor, context: Tensor | None, generator: Generator
-    ) -> Tensor:
-        return nll(model, x, context, generator)
 
     @torch.no_grad()
     def draw(self, model: Density, device: torch.device, shown: TableSplit) -> tuple[Image, str]:

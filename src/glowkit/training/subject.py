@@ -16,6 +16,7 @@ from glowkit.core.noise import Generator
 from glowkit.data.table import AnySource
 from glowkit.densities import matching_loss
 from glowkit.system.errors import GlowkitError
+from glowkit.tasks.points import nll
 from glowkit.training.batches import Batch, Preparation
 from glowkit.training.run import RunFolder
 
@@ -72,11 +73,11 @@ class Objective(ABC):
         mean = self.each(model, x, context, generator).mean()
         return mean, mean
 
-    @abstractmethod
     def each(
         self, model: Density, x: Tensor, context: Tensor | None, generator: Generator
     ) -> Tensor:
-        """The figure of every example, (N,)."""
+        """The figure of every example, (N,); by default in nats."""
+        return nll(model, x, context, generator)
 
     @abstractmethod
     def draw(self, model: Density, device: torch.device, shown: Any) -> tuple[Image, str]:
