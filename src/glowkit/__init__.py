@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         compress,
         decompress,
         integrate,
+        lossy,
         reconstruct,
     )
 
@@ -72,6 +73,7 @@ __all__ = [
     "integrate",
     "keep_freed_memory",
     "load",
+    "lossy",
     "reconstruct",
     "save",
 ]
@@ -109,6 +111,7 @@ _HOMES = {
         "compress",
         "decompress",
         "integrate",
+        "lossy",
         "reconstruct",
     ],
 }

@@ -30,4 +30,8 @@ if __name__ == "__main__":
             assert context is None or torch.equal(context, labels), name
         given = labels if model.classes else None
         assert glowkit.compress(model, images, given, verify=False) == files[-1], name
+    model = glowkit.load(FILES["digits"][0])
+    data = (HERE / "files" / "digits.glwl").read_bytes()
+    again, _ = glowkit.lossy.decompress(model, data)  # which the file has a checksum of
+    assert glowkit.lossy.compress(model, digits(40)[0], 0.05) == data, "with loss"
     print("the same", torch.get_num_threads(), torch.backends.cpu.get_cpu_capability())

@@ -11,7 +11,7 @@ from glowkit.core import Chain, Density
 from glowkit.models.augmentation import indexed
 from glowkit.models.glow import GlowConfig, build_glow
 from glowkit.models.points import PointsConfig, build_points
-from glowkit.nets import MADE, MLP, GlowNet, ZeroConv2d
+from glowkit.nets import MADE, MLP, GlowNet, ZeroConv2d, lipschitz_mlp, velocity_mlp
 from laws.row import Row, cube
 
 
@@ -67,6 +67,11 @@ def _positive(size: int) -> Density:
     return d.Then(Chain(layers), d.StandardNormal((size,)))
 
 
+def _half_line() -> Density:
+    layers = [b.On(1, b.Inverse(b.Softplus())), _affine(2)]
+    return d.Then(Chain(layers), d.StandardNormal((2,)))
+
+
 def _in_order(size: int) -> Density:
     """The first member of any size, and positive gaps to those that follow."""
     positive = b.On(size - 1, b.Inverse(b.Softplus()))
@@ -79,6 +84,16 @@ def _max_pool(index: ZeroConv2d | None = None) -> Density:
     coupling = b.Coupling(3, GlowNet(3, 6, width=4, context_features=10), b.Affine())
     positive = Chain([b.Inverse(b.Softplus()), coupling])
     return d.MaxPool((2, 2, 4), deeper, d.Then(positive, d.StandardNormal((6, 1, 2))), index)
+
+
+def _estimated_residual(bound: float, context: int = 0) -> Density:
+    block = b.Residual(lipschitz_mlp(6, 16, 1, bound, context), b.ExactLogDet())
+    return d.ThenEstimated(block, d.StandardNormal((6,)), d.RussianRoulette())
+
+
+def _estimated_integral() -> Density:
+    flow = b.Integrate(velocity_mlp(3, 6, 1, 5), 6, b.ExactDivergence())
+    return d.ThenEstimated(flow, d.StandardNormal((3,)), d.Hutchinson())
 
 
 BIGGER: dict[str, Any] = {"augmented_features": 1, "coupling": "affine"}
@@ -105,12 +120,17 @@ DRAWN = [
     ),
     Row("absolute", lambda: d.Absolute((2,), _positive(2)), (2,)),
     Row("absolute-sign", lambda: d.Absolute((2,), _positive(2), MLP(2, 2, width=8)), (2,)),
+    Row("absolute-one", lambda: d.Absolute((2,), _half_line(), MLP(2, 1, width=8), 1), (2,)),
     Row("points-absolute", lambda: _points(bins=5, preprocessing="absolute"), (2,)),
     Row("max-pool", _max_pool, (2, 2, 4)),
     Row("max-pool-index", lambda: _max_pool(ZeroConv2d(2, 8)), (2, 2, 4)),
     Row("sorted", lambda: d.Sorted(2, _in_order(2)), (2,)),
     Row("sorted-four", lambda: d.Sorted(4, _in_order(4)), (4,)),
     Row("sorted-vectors", lambda: d.Sorted(3, d.StandardNormal((3, 2))), (3, 2)),
+    Row("residual-0.5", lambda: _estimated_residual(0.5), (6,), kind="estimate"),
+    Row("residual-0.9", lambda: _estimated_residual(0.9, 2), (6,), (2,), kind="estimate"),
+    Row("residual-0.97", lambda: _estimated_residual(0.97), (6,), kind="estimate"),
+    Row("integral", _estimated_integral, (3,), law=1e-6, kind="estimate"),
     Row("dequantize", lambda: _dequantize(cube(2), 3), (2,), kind="bound", discrete=3),
     Row(
         "dequantize-one",

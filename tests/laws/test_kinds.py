@@ -165,6 +165,7 @@ def test_context_matters_and_stays_with_its_example(row: Row, dtype: torch.dtype
 
 @every
 def test_gradients_against_finite_differences(row: Row) -> None:
+    """Of an estimate, whose gradient may be drawn as well, where its draw is settled."""
     density, (x, context) = make(row), example(row)
     parameters = dict(density.named_parameters())
     bundles = [bundle for i in range(8) if (bundle := list(parameters)[i::8])]
@@ -180,7 +181,7 @@ def test_gradients_against_finite_differences(row: Row) -> None:
                 state[name] = part.view_as(parameters[name])
         moved = [*arguments[: len(inputs)]]
         now = [moved.pop(0) if t.is_floating_point() else t for t in given]
-        return functional_call(density, state, tuple(now), {"generator": seeded()})
+        return functional_call(density, state, tuple(now), {"generator": settled(row)()})
 
     assert gradcheck(log_prob, (*inputs, *values), eps=1e-7, atol=1e-4, rtol=1e-3, fast_mode=True)
 

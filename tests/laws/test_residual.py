@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 import glowkit
 from glowkit.bijections import ExactLogDet, PowerSeries, Residual
+from glowkit.densities import RussianRoulette
 from glowkit.models.residual import ResidualConfig
 from glowkit.nets import LinearizedNet, lipschitz_mlp
 from glowkit.nets.linearized import TangentLinear
@@ -88,3 +89,22 @@ def test_points_are_exact_and_a_context_moves_them() -> None:
     x, context = torch.randn(8, 2), torch.linspace(-1, 1, 8)[:, None]
     glowkit.initialize(model, x, context)
     assert not torch.equal(model.log_prob(x, context), model.log_prob(x, -context))
+
+
+@pytest.mark.parametrize("constant", CONSTANTS)
+def test_the_mean_of_the_neumann_gradient_is_the_exact_gradient(constant: float) -> None:
+    """And the mean of the estimate is the log-determinant: of 6 numbers, within 4 σ."""
+    layer, x = block(constant), points(1)
+    wanted = [layer.net.layers[2].weight, layer.net.layers[1].sharpness]
+    _, exact = layer(x)
+    expected = [exact.detach(), *(g.sum()[None] for g in torch.autograd.grad(exact.sum(), wanted))]
+    generator, batches, size = torch.Generator().manual_seed(0), 250, 16
+    many, draws = x.expand(size, -1), []
+    for _ in range(batches):
+        _, ladj = layer.forward_by(RussianRoulette().drawn(many, generator), many)
+        gradients = torch.autograd.grad(ladj.mean(), wanted)
+        draws.append(torch.cat([ladj.mean()[None].detach(), *(g.sum()[None] for g in gradients)]))
+    found = torch.stack(draws)
+    sigma = found.std(0) / math.sqrt(batches)
+    assert ((found.mean(0) - torch.cat(expected)).abs() < 4 * sigma).all()
+    assert (sigma < 0.05).all()

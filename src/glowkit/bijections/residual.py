@@ -136,12 +136,12 @@ class Residual(Bijection):
         y = y.detach()
         given = None if context is None else context.detach()
         rounding = ROUNDINGS * torch.finfo(y.dtype).eps
-        x = y
+        x, scale = y, 1 + y.abs().flatten(1).amax(1)
         with frozen(self.net):
             for _ in range(MOST_ITERATIONS):
                 before, x = x, (y - self.net(x, given)).detach()
                 # What is not a number never compares, and does not hold up the others.
-                moves = (x - before).abs() > rounding * (1 + x.abs())
+                moves = (x - before).abs().flatten(1).amax(1) > rounding * scale
                 if not whole(moves).any():
                     return x
         raise GlowkitError(

@@ -12,6 +12,7 @@ from glowkit.cli.common import (
     JSON,
     NO_KERNELS,
     OWN,
+    RUN,
     SEED,
     open_image_model,
     refuse_given,
@@ -32,7 +33,7 @@ Column = tuple[str, dict[str, float]]
 
 
 def edit(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or model folder.")],
+    run: Annotated[Path, RUN],
     images: Annotated[list[str], NAMES],
     attribute: Annotated[
         list[str] | None,
@@ -73,6 +74,7 @@ def edit(
     check_sheet(count)
     columns = _columns(attribute or [], sweep, count)
     opened = open_image_model(run, device)
+    out = out or opened.within("samples", "edit.png")
 
     import torch
 
@@ -82,7 +84,7 @@ def edit(
     from glowkit.tasks import bits_per_dim, join, load_attributes
     from glowkit.tasks.attributes import SMALLER, edit_latents
 
-    known = load_attributes(run / FILE, weights_of(opened))
+    known = load_attributes(opened.folder / FILE, weights_of(opened))
     for _, amounts in columns:
         known.shift(amounts)  # an unknown name is refused before anything is computed
     batch, context = named_images(opened, images, label)
@@ -98,7 +100,6 @@ def edit(
             bits.append(each.masked_fill(broken[-1], torch.nan))
     names, headings = name_each(images), [heading for heading, _ in columns]
     rows = list(zip(names, torch.stack(drawn, 1).cpu(), strict=True))
-    out = out or run / "samples" / "edit.png"
     levels = opened.pixel_levels
     marks = list(torch.stack(broken, 1))
     save_png(image_sheet(rows, levels, headings=headings, broken=marks), out)

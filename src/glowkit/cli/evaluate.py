@@ -18,6 +18,7 @@ from glowkit.cli.common import (
     JSON,
     NO_KERNELS,
     OWN,
+    RUN,
     SEED,
     SPLIT,
     Opened,
@@ -127,7 +128,7 @@ def figures_text(
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or model folder.")],
+    run: Annotated[Path, RUN],
     source: Annotated[str | None, DATA] = None,
     split: Annotated[str, SPLIT] = "test",
     importance: Annotated[int, IMPORTANCE] = 1,

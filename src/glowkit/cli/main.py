@@ -19,6 +19,7 @@ import typer
 from typer.core import TyperCommand
 
 from glowkit import __version__
+from glowkit.cli import lossy, lossy_curve, lossy_train
 from glowkit.cli.anomalies import anomalies
 from glowkit.cli.app import app
 from glowkit.cli.attributes import attributes
@@ -32,6 +33,7 @@ from glowkit.cli.integrate import integrate
 from glowkit.cli.interpolate import interpolate
 from glowkit.cli.latents import decode, encode
 from glowkit.cli.lists import data, presets
+from glowkit.cli.push import push
 from glowkit.cli.reconstruct import reconstruct
 from glowkit.cli.report import report
 from glowkit.cli.resonance import resonance
@@ -83,7 +85,8 @@ class Command(TyperCommand):
         named = ctx.params.get(subject)
         if named and not isinstance(named, bool) and not ctx.params.get("as_json"):
             words = named if isinstance(named, list | tuple) else [named]
-            header(shlex.join([str(self.name), *map(str, words)]))
+            name = ctx.command_path.partition(" ")[2]
+            header(f"{name} {shlex.join(map(str, words))}")
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as error:  # of which typer would make an exit code without a word
@@ -202,6 +205,7 @@ COMMANDS = (
     compress,
     decompress,
     import_,
+    push,
     integrate,
     app,
     presets,
@@ -219,6 +223,19 @@ table = typer.Typer(
 for command in COMMANDS:
     # `import` is a word of Python's own: its function has a trailing underscore.
     table.command(command.__name__.removesuffix("_"), cls=Command)(command)
+
+
+LOSSY = (lossy_train.train, lossy.compress, lossy.decompress, lossy_curve.curve)
+
+group = typer.Typer(
+    help="Images in fewer bits than lossless, by a flow that was trained for it.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    context_settings=HELP,
+)
+for lossy_command in LOSSY:
+    group.command(lossy_command.__name__, cls=Command)(lossy_command)
+table.add_typer(group, name="lossy")
 
 
 def _say_version(asked: bool) -> None:

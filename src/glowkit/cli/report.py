@@ -20,6 +20,7 @@ from glowkit.cli.common import (
     show_json,
 )
 from glowkit.cli.speech import QUIET, say, show, warn
+from glowkit.system.errors import GlowkitError
 
 
 def report(
@@ -39,7 +40,7 @@ def report(
 
     Beyond what `train` and `evaluate` write there: samples over temperatures and the training
     images nearest to them, interpolations, reconstructions, the most and the least likely images,
-    and how bits/dim are spread.
+    and how bits/dim are spread. Beside it RUN/model-card.md, which `glowkit push` uploads.
 
     Example: `glowkit report runs/digits-glow-tiny --importance 16`
     """
@@ -47,9 +48,12 @@ def report(
     from glowkit.cli.evaluate import baseline_figures, figures_text, say_figures
     from glowkit.cli.gallery import gallery
     from glowkit.cli.reporting import report_of
+    from glowkit.models.hub import address_of
     from glowkit.tasks.likelihood import check_draws
     from glowkit.training import read_run
 
+    if address_of(run) is not None:
+        raise GlowkitError(f"{run} is on the Hub, and a report is of a run folder; give that")
     read_run(run)  # a model folder has no settings or curves to report
     opened = open_image_model(run, device)
     check_draws(opened.model, importance, 1)

@@ -4,6 +4,7 @@ from glowkit.densities.augmented import Augmented
 from glowkit.densities.compose import Split, Then, kept_alone, kept_and_context
 from glowkit.densities.context import WithContext, WithLabels, WithVectors
 from glowkit.densities.dequantize import Dequantize, inside
+from glowkit.densities.estimated import Hutchinson, RussianRoulette, ThenEstimated
 from glowkit.densities.matching import Matched, matching_loss
 from glowkit.densities.ordinal import FEATURES, Ordinal
 from glowkit.densities.priors import (
@@ -25,14 +26,17 @@ __all__ = [
     "ConditionalNormal",
     "Dequantize",
     "HalfNormal",
+    "Hutchinson",
     "Matched",
     "MaxPool",
     "Ordinal",
+    "RussianRoulette",
     "Sorted",
     "Split",
     "StandardLogistic",
     "StandardNormal",
     "Then",
+    "ThenEstimated",
     "TopPrior",
     "Uniform",
     "WithContext",

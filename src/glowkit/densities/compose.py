@@ -1,6 +1,7 @@
 """Densities made of others: a bijection before one, and a split in two."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -163,12 +164,13 @@ class Split(Density):
         Raises:
             GlowkitError: when the prior is not a normal one that says them.
         """
-        if not hasattr(self.prior, "mean_and_log_std"):
+        of_prior: Any = getattr(self.prior, "mean_and_log_std", None)
+        if of_prior is None:
             raise GlowkitError(
                 f"the prior of this split is {type(self.prior).__name__}, which has no mean and"
                 " deviation; use ConditionalNormal"
             )
-        mean, log_std = self.prior.mean_and_log_std(self.seen(x1, context))
+        mean, log_std = of_prior(self.seen(x1, context))
         return mean, log_std
 
     def noise_specs(self) -> list[NoiseSpec]:

@@ -18,7 +18,7 @@ from glowkit.nets.causal import CausalNet
 
 SMALLEST_LOG_SCALE = -7.0
 FEATURES = 3
-"""Numbers that tell the network a value: itself in (-1, 1), and whether it is the first or last."""
+"""Numbers that tell the network a value: itself, centred, and whether it is the first or last."""
 
 _PART = 16
 """Images whose noise is made at a time: of every value the probabilities of all levels are held."""

@@ -332,14 +332,14 @@ def variational(config: "GlowConfig") -> Density:
     log-determinant counts, where a clamp would let the bound be cheated.
     """
     shape, width = config.image_shape, config.dequantization_width
-    last = [Sigmoid(inside(config.pixel_levels))]
+    last: list[Bijection] = [Sigmoid(inside(config.pixel_levels))]
     return _noise(config, shape, shape[0], config.dequantization_steps, width, last)
 
 
 def variational_augmentation(config: "GlowConfig") -> Density:
     """The same flow without its sigmoid, of the channels e that are added, given v and classes.
 
-    Source: VFlow, section 3.3, where it ends in a sigmoid, so that e is like the pixels beside it.
+    Source: VFlow (Chen et al. 2020), whose e is squeezed to (0, 1), as pixels are.
     """
     channels, *sides = config.image_shape
     width, shape = config.augmentation_width, (config.augmented_channels, *sides)

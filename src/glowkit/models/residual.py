@@ -37,7 +37,7 @@ class ResidualConfig:
     dimensions: int = 2
     blocks: int = 10
     width: int = 64
-    depth: int = 4
+    depth: int = 2
     lipschitz: float = 0.9
     preprocessing: str = "none"
     context_features: int = 0

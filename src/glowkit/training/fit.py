@@ -265,7 +265,7 @@ def train(
             state = RunState(aside=time.monotonic() - begun)
         else:
             state = resumed.state
-        named = isinstance(source, TableSource) and (source.columns, source.context_columns)
+        table = source if isinstance(source, TableSource) else None
         if first:
             write_settings(
                 folder.path,
@@ -273,8 +273,9 @@ def train(
                 config,
                 train_config,
                 source.class_names if model.classes else (),
-                *(named or ()),
-                lossy=lossy,
+                table.columns if table else (),
+                table.context_columns if table else (),
+                lossy,
             )
         rows = open_loggers(folder, state, subject.columns)
         loggers = held.enter_context(rows) if first else []

@@ -93,6 +93,7 @@ class Training:
             config.learning_rate,
             config.weight_decay,
             config.beta2,
+            config.precision,
         )
         self.fresh = resumed is None
         if resumed is not None:

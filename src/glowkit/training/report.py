@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,7 @@ class Section:
     broken: int = 0
 
 
+@cache
 def page_template(name: str, folder: str = "training") -> jinja2.Template:
     """A template of a page, of this folder or another's; others may include this one's."""
     folders = dict.fromkeys([folder, "training"])

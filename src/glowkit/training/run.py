@@ -174,8 +174,10 @@ def read_settings(path: Path) -> RunSettings:
             _data_of(settings["data"]),
             from_settings(settings["model"]),
             train_config_from(settings["training"]),
-            *(_names_of(settings, name) for name in ("class_names", "columns", "context_columns")),
-            lossy=lossy_settings_from(settings.get("lossy")),
+            _names_of(settings, "class_names"),
+            _names_of(settings, "columns"),
+            _names_of(settings, "context_columns"),
+            lossy_settings_from(settings.get("lossy")),
         )
     except GlowkitError as error:
         raise GlowkitError(f"{path}: {error}") from error

@@ -106,7 +106,7 @@ class Encoder:
         half = len(self.seen) // 2
         late, contexts = np.stack(self.seen[half:]), self.contexts[half:]
         raw = np.random.PCG64(0).random_raw(late.size * LENT // 64)
-        words = np.ascontiguousarray(raw).astype("<u8").view("<u4").astype(np.uint32) | 1
+        words = np.ascontiguousarray(raw).astype("<u8").view("<u4").astype(np.uint32) | np.uint32(1)
         stack = Stack(Constriction(words) if fast_coder() else Words(words.tolist()), careful=True)
         before, given = stack.bits(), None
         if contexts[0] is not None:

@@ -42,7 +42,8 @@ OVERFLOWS = (
 )
 
 Latents = Callable[[Reals, Reals, int, Integers | None], Integers]
-"""From mean, ln σ, how many images, and z on the grid where it is known, to whole steps (N, ...)."""
+"""From a mean, ln of a deviation, how many images, and z on the grid where it is known, to whole
+steps, (N, ...)."""
 
 
 class Middle:
@@ -58,8 +59,8 @@ class Middle:
     def bits(self) -> int:
         return 0
 
-    def place(self) -> object:
-        return 0
+    def place(self) -> tuple[int, int]:
+        return 0, 0
 
     def words(self) -> NDArray[np.uint32]:
         return np.zeros(0, np.uint32)
@@ -176,7 +177,7 @@ class LossyCodec:
 
 
 class _Loop:
-    """One pass: down to the deepest latent with x, where it is known, and back with what is coded."""
+    """One pass: down to the deepest latent with x, where it is known, and back as it is decoded."""
 
     def __init__(self, grid: Grid, n: int, latents: Latents, step: float) -> None:
         self.grid, self.n, self.latents, self.step = grid, n, latents, step

@@ -181,7 +181,7 @@ def compressed(
         parts.append(coded)
         made.append(again)
         fixed += kept
-        ideal += sum(_ideal(latent, step) for latent in coded)
+        ideal += sum(ideal_bits(latent, step) for latent in coded)
         progress(rows.stop, 0)
     stack = Stack()
     try:
@@ -306,7 +306,9 @@ def _error(images: Integers, others: Integers) -> "np.ndarray":
     return np.square((images - others).astype(np.float64)).reshape(len(images), -1).mean(1)
 
 
-def _ideal(coded: Coded, step: float) -> float:
+def ideal_bits(coded: Coded, step: float) -> float:
+    """Σ −log₂ P of a latent, of the normal distribution itself and not of a table."""
     log_std = torch.from_numpy(np.ascontiguousarray(coded.log_std))
     latent = Latent(torch.from_numpy(coded.steps) * step, log_std)
-    return float(bits(latent, torch.tensor(step, dtype=torch.float64)).sum())
+    each = bits(latent, torch.tensor(step, dtype=torch.float64))
+    return float(each.expand_as(latent.residual).sum())

@@ -13,9 +13,12 @@ from glowkit.tasks.lossy.quantise import bits, check_lossy, closed_loop
 from glowkit.tasks.lossy.settings import LossySettings
 
 WORTH = 6 / math.log(2)
-"""λ Δ², in bits for a squared error in pixel levels. At a high rate a latent takes h − log₂ Δ bits
-and has the error Δ² / 12, so that one more bit is worth 6 / (Δ² ln 2) of it: with this λ one
-transform is best for every Δ, and it is the one in which a latent's unit is a pixel level."""
+"""λ times the square of a step, in bits for a squared error in pixel levels.
+
+At a high rate one more bit divides a step's error, a twelfth of its square, by 4, so that an error
+is worth 6 / (step² ln 2) bits. With this one transform is best for every step, and it is the one in
+which a latent's unit is a pixel level.
+"""
 
 FAR = 16.0
 """Bits a dimension beyond which a loss counts by its logarithm."""
@@ -55,7 +58,8 @@ def rate_distortion(
     an error of Δ²/12 is worth 0.72 bits/dim. Beyond 16, L counts as 16 (1 + ln L/16): of a model
     that was trained for its likelihood alone some decoded images are far out, and one of them
     would be all of the gradient. NaN where the decoder overflows.
-    Source: Ballé et al. 2017, section 3, for the noise; Helminger et al. 2020, section 3, for flows.
+    Source: Ballé et al., ICLR 2017, for the noise; Helminger et al. 2020 (arXiv 2008.10486) for
+    flows. λ is ours.
 
     Raises:
         GlowkitError: for a model that has no latents of a mean and deviation.

@@ -14,13 +14,13 @@ from torch import Tensor
 
 from glowkit import densities as of
 from glowkit.core import Density, GlowkitError
-from glowkit.densities.priors import Prior
+from glowkit.densities.priors import LOG_2PI, Prior
 
 FLOOR = 0.1
 """Of a deviation, in steps, to which it is added in quadrature: a bin cannot be surer than that."""
 
 Rounding = Callable[[Tensor], Tensor]
-"""What stands for z − μ, both (N, ...)."""
+"""From a latent's place beside its mean to what stands for it, both (N, ...)."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +133,15 @@ def bits(latent: Latent, step: Tensor) -> Tensor:
     """
     std = torch.hypot(latent.log_std.exp(), FLOOR * step)
     away = latent.residual.abs()
-    near = torch.special.log_ndtr((step / 2 - away) / std)
-    far = torch.special.log_ndtr((-step / 2 - away) / std)
+    near, far = _log_phi((step / 2 - away) / std), _log_phi((-step / 2 - away) / std)
     return -(near + torch.log(-torch.expm1(far - near))) / math.log(2)
+
+
+TAIL = -50.0
+
+
+def _log_phi(x: Tensor) -> Tensor:
+    """ln Φ(x); below −50 as −x²/2 − ln(−x √(2π)): torch's gradients go wrong in float32 at −500."""
+    within = torch.special.log_ndtr(x.clamp(min=TAIL))
+    beyond = x.clamp(max=TAIL)
+    return torch.where(x > TAIL, within, -0.5 * (beyond.square() + LOG_2PI) - torch.log(-beyond))

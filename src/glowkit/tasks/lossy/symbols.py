@@ -39,7 +39,7 @@ class Coded:
 
     def __getitem__(self, rows: slice) -> "Coded":
         """That of some of the images."""
-        shared = len(self.log_std) == 1
+        shared = len(self.log_std) < len(self.steps)
         return Coded(self.steps[rows], self.log_std if shared else self.log_std[rows])
 
 
