@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from glowkit.densities import Dequantize, Split, Then
     from glowkit.models import (
         PRESETS,
+        AutoregressiveConfig,
         CubeConfig,
         FlowPPConfig,
         GlowConfig,
@@ -38,12 +39,14 @@ if TYPE_CHECKING:
         compress,
         decompress,
         integrate,
+        lossy,
         reconstruct,
     )
 
 __all__ = [
     "MIDPOINT",
     "PRESETS",
+    "AutoregressiveConfig",
     "Bijection",
     "Chain",
     "CubeConfig",
@@ -70,6 +73,7 @@ __all__ = [
     "integrate",
     "keep_freed_memory",
     "load",
+    "lossy",
     "reconstruct",
     "save",
 ]
@@ -89,6 +93,7 @@ _HOMES = {
     "glowkit.densities": ["Dequantize", "Split", "Then"],
     "glowkit.models": [
         "PRESETS",
+        "AutoregressiveConfig",
         "CubeConfig",
         "FlowPPConfig",
         "GlowConfig",
@@ -106,6 +111,7 @@ _HOMES = {
         "compress",
         "decompress",
         "integrate",
+        "lossy",
         "reconstruct",
     ],
 }

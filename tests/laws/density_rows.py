@@ -7,15 +7,16 @@ import torch
 from glowkit import bijections as b
 from glowkit import densities as d
 from glowkit.core import Density, initialize
-from glowkit.models.cube import CubeConfig, build_cube
+from glowkit.models.continuous import ContinuousConfig, build_continuous
 from glowkit.models.flowpp import build_flowpp
 from glowkit.models.glow import GlowConfig, build_glow
 from glowkit.models.nice import NICEConfig, build_nice
 from glowkit.models.points import PointsConfig, build_points
 from glowkit.models.realnvp import RealNVPConfig, build_realnvp
+from glowkit.models.residual import ResidualConfig, build_residual
 from glowkit.nets import GlowNet, HalfSizeNet, ZeroConv2d, ZeroLinear
 from laws.bijection_rows import flowpp_config, step
-from laws.row import IMAGE, Row
+from laws.row import IMAGE, Row, cube
 
 SMALL = (2, 4, 2)
 EVERYWHERE: dict[str, Any] = {"context_features": 3, "conditioning": "everywhere"}
@@ -32,6 +33,16 @@ NICE = {
     "memory": "checkpoint",
 }
 MAF = {"structure": "autoregressive", "coupling": "affine", "permutation": "reverse"}
+
+
+def _residual_points(dimensions: int, **settings: Any) -> Density:
+    return build_residual(ResidualConfig(dimensions, blocks=2, width=6, depth=1, **settings))
+
+
+def _continuous(**settings: Any) -> Density:
+    return build_continuous(ContinuousConfig(2, 6, 1, 4, **settings))
+
+
 QUADRATIC = {"coupling": "quadratic", "encoding": "one-blob", "blobs": 4, "rounds": 2}
 NOISE = {
     "pattern": "checkerboard",
@@ -73,10 +84,6 @@ def _points(dimensions: int = 2, **settings: Any) -> Density:
 
 def _bent(coupling: str) -> Density:
     return build_points(PointsConfig(3, steps=3, coupling=coupling))
-
-
-def _cube(dimensions: int, **settings: Any) -> Density:
-    return build_cube(CubeConfig(dimensions, width=8, depth=1, bins=5, **settings))
 
 
 def _flowpp(**settings: Any) -> Density:
@@ -124,6 +131,7 @@ DENSITIES = [
     Row("standard-normal", lambda: d.StandardNormal((5,)), (5,), tolerance=0),
     Row("standard-logistic", lambda: d.StandardLogistic((5,)), (5,), tolerance=0),
     Row("uniform", lambda: d.Uniform((5,)), (5,), unit_interval=True, tolerance=1e-6),
+    Row("half-normal", lambda: d.HalfNormal((5,)), (5,), unit_interval=True, tolerance=1e-6),
     Row(
         "conditional-normal",
         lambda: d.ConditionalNormal(ZeroConv2d(3, 4), SMALL),
@@ -204,9 +212,24 @@ DENSITIES = [
     ),
     Row("points-maf-context", lambda: _points(3, **MAF, context_features=2), (3,), context=(2,)),
     Row("points-context", lambda: _points(3, context_features=2), (3,), context=(2,)),
-    Row("cube", lambda: _cube(3), (3,), unit_interval=True),
-    Row("cube-one", lambda: _cube(1, coupling="linear"), (1,), unit_interval=True),
-    Row("cube-quadratic", lambda: _cube(2, **QUADRATIC), (2,), unit_interval=True),
+    Row("cube", lambda: cube(3), (3,), unit_interval=True),
+    Row("cube-one", lambda: cube(1, coupling="linear"), (1,), unit_interval=True),
+    Row("cube-quadratic", lambda: cube(2, **QUADRATIC), (2,), unit_interval=True),
+    Row("residual-points", lambda: _residual_points(2), (2,)),
+    Row(
+        "residual-points-context",
+        lambda: _residual_points(2, preprocessing="standardize", context_features=1),
+        (2,),
+        context=(1,),
+    ),
+    Row("continuous-likelihood", lambda: _continuous(training="likelihood"), (2,), law=1e-6),
+    Row(
+        "continuous-matching-context",
+        lambda: _continuous(preprocessing="standardize", context_features=1),
+        (2,),
+        context=(1,),
+        law=1e-6,
+    ),
     Row("flowpp", _flowpp, (1, 4, 4)),
     Row("flowpp-checkerboard", lambda: _flowpp(pattern="checkerboard", heads=0), (1, 4, 4)),
     Row("flowpp-checkpoint", lambda: _flowpp(memory="checkpoint", dropout=0.5), (1, 4, 4)),

@@ -16,6 +16,7 @@ from glowkit.cli.common import (
     SEED,
     Opened,
     bar,
+    check_page,
     open_data,
     open_model,
     refuse_given,
@@ -95,11 +96,11 @@ def anomalies(
     from glowkit.tasks.anomalies.scores import LEAST_REFERENCE
 
     names = _names(scores)
-    _check_out(out)
+    check_page(out)
     opened = open_model(run, device)
     others = _ensemble(run, ensemble)
-    if opened.objective.things != "images":
-        refuse_given("only whole numbers, such as pixels, are dequantized", importance=importance)
+    if opened.model.log_p_kind != "bound":
+        refuse_given("the log p of this model is no bound, to be tightened", importance=importance)
     if names is not None:
         unused: dict[str, object] = {"ensemble": ensemble} if "waic" not in names else {}
         unused |= {"background": background} if "ratio" not in names else {}
@@ -155,11 +156,6 @@ def _names(scores: str) -> list[str] | None:
                 f" {', '.join(SCORES)}"
             )
     return names
-
-
-def _check_out(out: Path) -> None:
-    if out.suffix.lower() not in (".html", ".htm"):
-        raise GlowkitError(f"this command writes a page, not {out.name}; give --out a .html")
 
 
 def _ensemble(run: Path, ensemble: str | None) -> list[Path]:
@@ -304,8 +300,9 @@ def _about(opened: Opened, found: Found, usual: Examples, draws: int, seed: int)
     }
     if outside:
         about |= {f"against_{things}": len(outside), f"{things}_in_against": outside.held}
-    if things == "images":
-        about["importance_samples"] = draws
+    about["kind"] = opened.model.log_p_kind
+    if about["kind"] != "exact":
+        about["importance_samples" if about["kind"] == "bound" else "draws"] = draws
     return about
 
 

@@ -63,8 +63,9 @@ OWN = typer.Option(
 )
 SPLIT = typer.Option("--split", help="train, validation or test.")
 IMPORTANCE = typer.Option(
-    "--importance", help="Dequantization draws an image; more give a tighter bound."
+    "--importance", help="Draws an example of a bound, as of dequantization; more tighten it."
 )
+DRAWS = typer.Option("--draws", help="Draws of a log p that is estimated, which are averaged.")
 BASELINES = typer.Option(
     "--baselines", help="Fit a Gaussian and a mixture to large images and wide tables too."
 )
@@ -253,6 +254,14 @@ def check_dtype(name: str) -> None:
     """Refuse the name of a dtype that models are not computed in."""
     if name not in DTYPES:
         raise GlowkitError(f"dtype {name!r} does not exist; choose one of {', '.join(DTYPES)}")
+
+
+def check_page(out: Path) -> None:
+    """Refuse a name that browsers do not take for a page's."""
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise GlowkitError(
+            f"this command writes a page; give --out a name in .html, not {out.name}"
+        )
 
 
 def _device(name: str) -> "torch.device":

@@ -51,6 +51,7 @@ def compare(
 
     from glowkit.pictures.sheet import image_sheet, save_png
     from glowkit.tasks.latent import classes_in_turn, sampled
+    from glowkit.tasks.likelihood import SIGNS
 
     rows, figures, every = [], [], []
     for opened in models:
@@ -63,7 +64,8 @@ def compare(
         if opened.run is not None:
             about |= assess(opened, open_images(opened, None), "test", 1, 100, seed)
             about["split"] = "test"
-            name += f"  {about['bits_per_dim']:.3f} ± {about['standard_error']:.3f} bits/dim"
+            mean = f"{SIGNS[about['kind']]} {about['bits_per_dim']:.3f}"
+            name += f"  {mean} ± {about['standard_error']:.3f} bits/dim"
         rows.append((name, images.cpu()))
         figures.append(about)
     levels = models[0].pixel_levels

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -26,6 +26,7 @@ from glowkit.system.errors import GlowkitError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from glowkit.core import LogPKind
     from glowkit.tasks import Attributes
 
 Column = tuple[str, dict[str, float]]
@@ -102,7 +103,8 @@ def edit(
     levels = opened.pixel_levels
     marks = list(torch.stack(broken, 1))
     save_png(image_sheet(rows, levels, headings=headings, broken=marks), out)
-    about = {"levels": levels, "importance_samples": 1, **say_broken(broken, SMALLER)}
+    about = {"levels": levels, "kind": opened.model.log_p_kind, "importance_samples": 1}
+    about |= say_broken(broken, SMALLER)
     asked = {"run": str(run), "seed": seed}
     _say(known, names, columns, torch.stack(bits, 1), asked | about, out, as_json)
 
@@ -112,7 +114,7 @@ def _say(
     names: Sequence[str],
     columns: Sequence[Column],
     bits: "Tensor",
-    about: Mapping[str, object],
+    about: Mapping[str, Any],
     out: Path,
     as_json: bool,
 ) -> None:
@@ -133,9 +135,13 @@ def _say(
             }
         )
         return
+    from glowkit.tasks.likelihood import ONE_DRAW, SIGNS
+
+    kind: LogPKind = about["kind"]
+    sign = SIGNS[kind]
     median, high = known.percentiles[[50, 99]].tolist()
     say(
-        f"bits/dim at {about['levels']} levels, one draw of dequantization; of the real (test)"
+        f"bits/dim at {about['levels']} levels ({sign}){ONE_DRAW[kind]}; of the real (test)"
         f" images half lie below {median:.3f}, 99% below {high:.3f}"
     )
     width = max(map(len, names))

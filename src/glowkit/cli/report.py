@@ -49,12 +49,14 @@ def report(
     from glowkit.cli.gallery import gallery
     from glowkit.cli.reporting import report_of
     from glowkit.models.hub import address_of
+    from glowkit.tasks.likelihood import check_draws
     from glowkit.training import read_run
 
     if address_of(run) is not None:
         raise GlowkitError(f"{run} is on the Hub, and a report is of a run folder; give that")
     read_run(run)  # a model folder has no settings or curves to report
     opened = open_image_model(run, device)
+    check_draws(opened.model, importance, 1)
     data = open_images(opened, None)
     fitted = baseline_figures(opened, data, split, seed, asked=baselines)
 
@@ -62,7 +64,7 @@ def report(
 
     batches = split_batches(opened, data, split, batch_size)
     each = measure(opened.model, batches, importance, opened.generator(seed))
-    bits, figures = each[0], asdict(summary(opened.model, *each, importance))
+    bits, figures = each.bits, asdict(summary(opened.model, each, importance))
     figures["images_in_split"] = len(bits)
     say_figures(opened, figures)
     sections = gallery(opened, data, split, bits, importance, batch_size, seed, bool(fitted))

@@ -49,7 +49,7 @@ def report_of(
 
     weights = weights_of(opened)
     about: dict[str, Any] = {"data": data, "split": split}
-    draws = figures.get("importance_samples", 1)
+    draws = max(figures.get("importance_samples", 1), figures.get("draws", 1))
     main = Part(f"figures-{split}-{draws}", "figures", dict(figures), about, weights)
     parts = [main]
     if baselines:
@@ -90,7 +90,9 @@ def _write(opened: Opened, main: "Part") -> Path:
     """Write the page of a run, on which these figures come first."""
     from glowkit.models import to_settings
     from glowkit.models.families import family_of
+    from glowkit.tasks.likelihood import SIGNS
     from glowkit.training import RunFolder, read_run
+    from glowkit.training.of_lossy import LossyImages
     from glowkit.training.report import read_parts, write_report
 
     run = opened.folder
@@ -102,6 +104,11 @@ def _write(opened: Opened, main: "Part") -> Path:
         " its parts again."
         for name in damaged
     ]
+    if settings.lossy:
+        notes.append(
+            "This run was trained for coding with loss: its curves are of bits and of squared error"
+            " that is worth bits, a dimension, and its likelihoods are worse than before."
+        )
     fitted = [
         part
         for part in parts
@@ -130,14 +137,17 @@ def _write(opened: Opened, main: "Part") -> Path:
             "data": settings.data,
             "model": to_settings(settings.model),
             "training": asdict(settings.training),
+            **({"lossy": asdict(settings.lossy)} if settings.lossy else {}),
         },
         sheets=[(_title(sheet), sheet) for sheet in sheets],
         curves=folder.metrics,
         baselines=baselines,
-        command=f"glowkit train --config {folder.config}{family_of(settings.model).option}",
-        objective=opened.objective,
+        command=f"glowkit lossy train --resume --out {folder.path}"
+        if settings.lossy
+        else f"glowkit train --config {folder.config}{family_of(settings.model).option}",
+        objective=LossyImages(settings.lossy) if settings.lossy else opened.objective,
         sections=[
-            *_told(parts, main.weights),
+            *_told(parts, main.weights, SIGNS[opened.model.log_p_kind]),
             *_attributes(opened, main.weights),
             *_sections(kept, main.weights),
         ],
@@ -192,8 +202,8 @@ def _sections(parts: "Iterable[Part]", weights: str) -> "list[Section]":
     ]
 
 
-def _told(parts: "Iterable[Part]", weights: str) -> "list[Section]":
-    """What `glowkit evaluate --classify` found, a section for each split."""
+def _told(parts: "Iterable[Part]", weights: str, sign: str) -> "list[Section]":
+    """What `glowkit evaluate --classify` found, a section for each split; sign: of a figure."""
     from glowkit.training.report import Section
 
     sections = []
@@ -204,7 +214,7 @@ def _told(parts: "Iterable[Part]", weights: str) -> "list[Section]":
         text = (
             f"{found['accuracy']:.2%} ± {found['accuracy_standard_error']:.2%} of the images are"
             " likeliest under their own class. Without labels, as a mean over classes, they take"
-            f" {found['marginal_bits_per_dim']:.4f} ± {found['marginal_standard_error']:.4f}"
+            f" {sign} {found['marginal_bits_per_dim']:.4f} ± {found['marginal_standard_error']:.4f}"
             " bits/dim."
         )
         if "head_accuracy" in found:
@@ -247,10 +257,13 @@ def _attributes(opened: Opened, weights: str) -> "list[Section]":
 
 def _other(opened: Opened, part: "Part", weights: str) -> tuple[str, str]:
     """What an evaluation is of, and its figure."""
+    from glowkit.tasks.likelihood import SIGNS
+
     found, about, objective = part.content, part.about, opened.objective
     value = found[objective.figure]
     name = f"{about.get('split')} split of {about.get('data')}: {objective.basis(found)}"
-    return _note(name, part, weights), f"{value:.4f} ± {found['standard_error']:.4f}"
+    sign = SIGNS[opened.model.log_p_kind]
+    return _note(name, part, weights), f"{sign} {value:.4f} ± {found['standard_error']:.4f}"
 
 
 def _note(text: str, part: "Part", weights: str) -> str:

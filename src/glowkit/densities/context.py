@@ -31,6 +31,11 @@ class _Given(Density):
     ) -> tuple[list[Tensor], Tensor]:
         return self.density.encode(x, self.given(context, len(x)), generator)
 
+    def log_prob(
+        self, x: Tensor, context: Tensor | None = None, generator: Generator = None
+    ) -> Tensor:
+        return self.density.log_prob(x, self.given(context, len(x)), generator)
+
     def decode(
         self, noises: Sequence[Tensor], context: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
