@@ -1,7 +1,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+# Python compiles what it imports when it does: pip would compile all that there is, for a minute.
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile
 
 .PHONY: help demo demo-commands test lint benchmark sanitize
 help:
@@ -55,9 +56,10 @@ lint: $(VENV)/test.stamp
 	$(BIN)/ruff format --check src tests benchmarks examples
 	$(BIN)/mypy
 
-# One thread a process: two test processes that each use every core slow each other down.
+# One thread a process: two test processes that each use every core slow each other down. Each
+# begins with half of the files, so that what the tests of one share is made once, not in both.
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -q
 
 # Random shapes through the kernels, with walls between all pieces of memory (tests/nets/kernels_fuzz.c).
 # ISAS: those that the processor here can run; EMULATOR: what runs another's programs.

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from glowkit.densities import Dequantize, Split, Then
     from glowkit.models import (
         PRESETS,
+        AutoregressiveConfig,
         CubeConfig,
         FlowPPConfig,
         GlowConfig,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MIDPOINT",
     "PRESETS",
+    "AutoregressiveConfig",
     "Bijection",
     "Chain",
     "CubeConfig",
@@ -91,6 +93,7 @@ _HOMES = {
     "glowkit.densities": ["Dequantize", "Split", "Then"],
     "glowkit.models": [
         "PRESETS",
+        "AutoregressiveConfig",
         "CubeConfig",
         "FlowPPConfig",
         "GlowConfig",

@@ -1,4 +1,7 @@
-"""Run as a script, in whatever surroundings: do the committed files decode, and come out again?"""
+"""Run as a script, in whatever surroundings: do the committed files decode, and come out again?
+
+NAME.glwk is of the version that is written now, and NAME-1.glwk of the first, which is read only.
+"""
 
 from pathlib import Path
 
@@ -15,15 +18,18 @@ FILES = {
 """Of each file its model and how many digits: an affine Glow, and one with mixtures, classes and
 variational dequantization."""
 
+VERSIONS = ("-1", "")
+
 if __name__ == "__main__":
     for name, (folder, count) in FILES.items():
-        model, data = glowkit.load(folder), (HERE / "files" / f"{name}.glwk").read_bytes()
-        images, labels = digits(count)
-        again, context = glowkit.decompress(model, data)
-        assert torch.equal(again, images), name
-        assert context is None or torch.equal(context, labels), name
+        model, (images, labels) = glowkit.load(folder), digits(count)
+        files = [(HERE / "files" / f"{name}{version}.glwk").read_bytes() for version in VERSIONS]
+        for data in files:
+            again, context = glowkit.decompress(model, data)
+            assert torch.equal(again, images), name
+            assert context is None or torch.equal(context, labels), name
         given = labels if model.classes else None
-        assert glowkit.compress(model, images, given, verify=False) == data, name
+        assert glowkit.compress(model, images, given, verify=False) == files[-1], name
     model = glowkit.load(FILES["digits"][0])
     data = (HERE / "files" / "digits.glwl").read_bytes()
     again, _ = glowkit.lossy.decompress(model, data)  # which the file has a checksum of

@@ -12,13 +12,14 @@ import pytest
 import torch
 
 import glowkit
-from coding.decodes import FILES, HERE
+from coding.decodes import FILES, HERE, VERSIONS
 from coding.models import digits, glow, trained
 from glowkit.core import GlowkitError
 from glowkit.tasks.coding.container import compress, decompress
 from glowkit.tasks.coding.header import MAGIC
 
-DIGITS = (HERE / "files" / "digits.glwk").read_bytes()
+DIGITS, FIRST = (HERE / "files" / name for name in ("digits.glwk", "digits-1.glwk"))
+DIGITS, FIRST = DIGITS.read_bytes(), FIRST.read_bytes()
 
 
 def numpy_without() -> str:
@@ -66,10 +67,11 @@ def test_files_are_the_same_everywhere(one: str) -> None:
 def test_files_are_the_same_here(name: str) -> None:
     folder, count = FILES[name]
     model, (images, labels) = glowkit.load(folder), digits(count)
-    data = (HERE / "files" / f"{name}.glwk").read_bytes()
-    again, context = decompress(model, data)
-    assert torch.equal(again, images)
-    assert context is None or torch.equal(context, labels)
+    for version in VERSIONS:
+        data = (HERE / "files" / f"{name}{version}.glwk").read_bytes()
+        again, context = decompress(model, data)
+        assert torch.equal(again, images)
+        assert context is None or torch.equal(context, labels)
     assert compress(model, images, labels if model.classes else None, verify=False) == data
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from glowkit.core.density import Density, Generator
+from glowkit.core import Density, Generator
 from glowkit.data.table import AnySource
 from glowkit.pictures.sheet import image_sheet
 from glowkit.system.errors import GlowkitError

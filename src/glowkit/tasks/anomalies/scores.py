@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from glowkit.core import Density, GlowkitError
-from glowkit.core.density import check_count, check_tensor
+from glowkit.core.checking import check_count, check_tensor
 from glowkit.tasks.anomalies.assess import ranked
 from glowkit.tasks.anomalies.complexity import codecs, complexities
 from glowkit.tasks.anomalies.dose import fit_kernels, fit_machine

@@ -59,8 +59,8 @@ class Middle:
     def bits(self) -> int:
         return 0
 
-    def place(self) -> object:
-        return 0
+    def place(self) -> tuple[int, int]:
+        return 0, 0
 
     def words(self) -> NDArray[np.uint32]:
         return np.zeros(0, np.uint32)

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from glowkit.core import Density, GlowkitError
-from glowkit.core.density import check_context
+from glowkit.core.checking import check_context
 from glowkit.densities import Dequantize
+from glowkit.densities.dequantize import check_images
 from glowkit.tasks.coding.container import context_of, pop_context, push_context, whole_context
 from glowkit.tasks.coding.functions import Integers
-from glowkit.tasks.coding.header import CHECK, LABELS, NONE, VECTORS, number_at, numbers_bytes
+from glowkit.tasks.coding.header import LABELS, NONE, VECTORS, number_at, numbers_bytes
 from glowkit.tasks.coding.stack import Constriction, Stack, Unfit, Words, fast_coder
 from glowkit.tasks.lossy import symbols
 from glowkit.tasks.lossy.coder import LossyCodec
@@ -26,6 +27,9 @@ from glowkit.tasks.lossy.tiles import joined, resized, tiled
 MAGIC, VERSION = b"GLWL", 1
 HEADER = struct.Struct("<4sBB8sfI")
 """Magic, version, kind of context (and 4 for whole images), identity, step, CRC of the images."""
+
+CHECK = struct.Struct("<I")
+"""Of the file, at its end."""
 
 WHOLE = 4
 ELEMENTS, MOST_ELEMENTS = 1 << 18, 1 << 27
@@ -164,7 +168,7 @@ def compressed(
     assert isinstance(model, Dequantize)
     _, *size = model.shape
     tiles = tiled(images, (size[0], size[1]))
-    model._check(tiles)
+    check_images(tiles, model.shape, model.levels, model.anchor)
     check_context(model, context)
     codec = LossyCodec.compile(model)
     given, kind = whole_context(codec, model, context, len(images))

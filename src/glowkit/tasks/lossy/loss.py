@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from glowkit.core import Density, Generator, GlowkitError, NoiseSpec, sum_per_example
-from glowkit.core.density import draw
+from glowkit.core.noise import draw
 from glowkit.densities import Dequantize
 from glowkit.tasks.lossy.quantise import bits, check_lossy, closed_loop
 from glowkit.tasks.lossy.settings import LossySettings
