@@ -21,7 +21,7 @@ from glowkit.tasks.latent import sampled
 from glowkit.training.allowance import number_of
 from glowkit.training.batches import SAMPLE_NOISE, Batch, Preparation, mixed_seed, take_points
 from glowkit.training.run import RunFolder
-from glowkit.training.subject import Objective, not_in_the_plane, steps_text, told
+from glowkit.training.subject import Objective, exactness, not_in_the_plane, steps_text, told
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -97,7 +97,8 @@ class Points(Objective):
         paired = f"{figures['paired_kl_nats']:.4f} ± {figures['paired_standard_error']:.4f}"
         broken = f"; {lost} points could not be" if lost else ""
         return {
-            "NLL": f"{figures['nll_nats']:.4f} {error} nats (mean and standard error; exact)",
+            "NLL": f"{figures['nll_nats']:.4f} {error} nats (mean and standard error;"
+            f" {exactness(figures)})",
             **steps_text(figures),
             "entropy": f"{figures['entropy_nats']:.4f} nats, of the density itself",
             "KL": f"{figures['kl_nats']:.4f} {error} nats (NLL less the entropy)",

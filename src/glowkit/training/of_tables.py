@@ -21,7 +21,7 @@ from glowkit.tasks.latent import sampled
 from glowkit.tasks.points import nll
 from glowkit.training.allowance import number_of
 from glowkit.training.batches import SAMPLE_NOISE, Batch, Preparation, mixed_seed, take_rows
-from glowkit.training.subject import Batches, Objective, steps_text, told
+from glowkit.training.subject import Batches, Objective, exactness, steps_text, told
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -100,7 +100,7 @@ class Tables(Objective):
         of = f" of {again:,} rows" if again < figures["rows"] else ""
         return {
             "NLL": f"{figures['nll_nats']:.4f} ± {figures['standard_error']:.4f} nats (mean and"
-            " standard error; exact, in the columns' own units)",
+            f" standard error; {exactness(figures)}, in the columns' own units)",
             **steps_text(figures),
             "log-likelihood": f"{-figures['nll_nats']:.4f} nats",
             "rows": number_of(figures, self.things),

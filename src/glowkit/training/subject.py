@@ -131,6 +131,11 @@ def told(evaluation: Any) -> dict[str, Any]:
     return {name: value for name, value in asdict(evaluation).items() if value is not None}
 
 
+def exactness(figures: Mapping[str, Any]) -> str:
+    """What a likelihood of continuous values is, in a word or two."""
+    return "by integration" if "nll_nats_at_twice_the_steps" in figures else "exact"
+
+
 def steps_text(figures: Mapping[str, Any]) -> dict[str, str]:
     """How far an integrator's steps may be trusted, as a person reads it; of others, nothing."""
     finer = figures.get("nll_nats_at_twice_the_steps")
