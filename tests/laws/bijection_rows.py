@@ -222,11 +222,6 @@ BIJECTIONS = [
     Row("tokens-inner", lambda: _tokens(b.TarAffine(), inner=3, columns=3), (2, 6)),
     Row("tokens-mixture", lambda: _tokens(b.LogisticMixture(2), inner=3), (2, 6)),
     Row("tokens-context", lambda: _tokens(b.TarAffine(), 3, 3), (2, 6), context=(3,)),
-    Row(
-        "tokens-blocks",
-        lambda: Chain([_tokens(b.TarAffine()), b.Flip(), _tokens(b.TarAffine())]),
-        (2, 6),
-    ),
     Row("patches", lambda: b.Patches((1, 4, 6), 2), (1, 4, 6), tolerance=0),
     Row("flip", b.Flip, (2, 6), tolerance=0),
     Row("scale", lambda: b.Scale(2.0), IMAGE, tolerance=0),
