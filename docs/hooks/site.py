@@ -1,4 +1,4 @@
-"""What the site has beside docs/*.md: README and the like as pages, and references made of the code.
+"""What the site has beside docs/*.md: README and the like as pages, references made of the code.
 
 Pages are written for GitHub, where links are paths of the repository; here they become the site's.
 """
@@ -37,6 +37,7 @@ SUBJECTS = (
     "glowkit.tasks.anomalies",
     "glowkit.tasks.coding",
     "glowkit.tasks.integration",
+    "glowkit.tasks.lossy",
     "glowkit.tasks.resonance",
     "glowkit.data",
     "glowkit.training",
@@ -95,10 +96,7 @@ def _reference(name: str) -> str:
 
 def _public(tree: ast.Module) -> list[str]:
     for node in tree.body:
-        names = [
-            target.id for target in getattr(node, "targets", []) if isinstance(target, ast.Name)
-        ]
-        if isinstance(node, ast.Assign) and names == ["__all__"]:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
             return [name for name in ast.literal_eval(node.value) if not name.startswith("__")]
     kinds = ast.FunctionDef | ast.ClassDef
     return [n.name for n in tree.body if isinstance(n, kinds) and not n.name.startswith("_")]
@@ -116,8 +114,16 @@ def _commands() -> str:
         "# Commands\n\nWhat `glowkit COMMAND --help` says; in a terminal it is shown by itself."
         " Exit codes: 0 is success, 2 bad input, 130 an interruption.\n"
     )
-    commands = group.commands.items()  # type: ignore[attr-defined]
-    return intro + "".join(part for name, command in commands for part in _command(name, command))
+    return intro + "".join(part for name, one in _all(group) for part in _command(name, one))
+
+
+def _all(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
+    """Every command, those of groups too, by what is typed."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _all(command, f"{before}{name} ")
+        else:
+            yield before + name, command
 
 
 def _command(name: str, command: Any) -> Iterator[str]:
