@@ -106,7 +106,12 @@ def _parameters(rows: Rows) -> Table:
 
 
 def _memory(rows: Rows) -> Table:
-    return _by_depth("peak MiB", rows, "subject", lambda row: f"{row['bytes'] / 2**20:.1f}")
+    def show(row: dict[str, Any]) -> str:
+        resident = row.get("resident")
+        behind = "" if resident is None else f" ({resident / 2**20:.1f})"
+        return f"{row['bytes'] / 2**20:.1f}{behind}"
+
+    return _by_depth("peak MiB", rows, "subject", show)
 
 
 def _drift(rows: Rows) -> Table:

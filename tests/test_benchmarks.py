@@ -12,7 +12,7 @@ from benchmarks.drift import measure_drift
 from benchmarks.floor import LAYOUTS, Floor
 from benchmarks.gpu import time_gpu_steps
 from benchmarks.large import GIB, measure_large
-from benchmarks.memory import peak_bytes
+from benchmarks.memory import peak_bytes, resident_bytes
 from benchmarks.page import write_page
 from benchmarks.parameters import TOLERANCE, count_parameters
 from benchmarks.results import add_section, read_results
@@ -90,6 +90,14 @@ def test_peak_memory_is_that_of_the_activations_that_live_at_once() -> None:
     shallow, deep = (peak_bytes(Exponentials(depth), images) for depth in (10, 20))
     assert 10 * 4096 <= shallow <= 13 * 4096
     assert deep - shallow == 10 * 4096
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux counts pages")
+def test_resident_memory_grows_by_what_lives_at_once() -> None:
+    images = torch.zeros(2**22)
+    grown = resident_bytes(Exponentials(10), images)
+    assert grown is not None
+    assert 9 * 2**24 <= grown <= 30 * 2**24  # freed pieces lie between
 
 
 def test_memory_modes_have_the_gradient_of_stored_activations() -> None:

@@ -21,12 +21,15 @@ if TYPE_CHECKING:
     from glowkit.densities import Dequantize, Split, Then
     from glowkit.models import (
         PRESETS,
+        AutoregressiveConfig,
+        ContinuousConfig,
         CubeConfig,
         FlowPPConfig,
         GlowConfig,
         NICEConfig,
         PointsConfig,
         RealNVPConfig,
+        ResidualConfig,
         build,
         family,
         load,
@@ -38,14 +41,17 @@ if TYPE_CHECKING:
         compress,
         decompress,
         integrate,
+        lossy,
         reconstruct,
     )
 
 __all__ = [
     "MIDPOINT",
     "PRESETS",
+    "AutoregressiveConfig",
     "Bijection",
     "Chain",
+    "ContinuousConfig",
     "CubeConfig",
     "Density",
     "Dequantize",
@@ -56,6 +62,7 @@ __all__ = [
     "NICEConfig",
     "PointsConfig",
     "RealNVPConfig",
+    "ResidualConfig",
     "Split",
     "Then",
     "__version__",
@@ -70,6 +77,7 @@ __all__ = [
     "integrate",
     "keep_freed_memory",
     "load",
+    "lossy",
     "reconstruct",
     "save",
 ]
@@ -89,12 +97,15 @@ _HOMES = {
     "glowkit.densities": ["Dequantize", "Split", "Then"],
     "glowkit.models": [
         "PRESETS",
+        "AutoregressiveConfig",
+        "ContinuousConfig",
         "CubeConfig",
         "FlowPPConfig",
         "GlowConfig",
         "NICEConfig",
         "PointsConfig",
         "RealNVPConfig",
+        "ResidualConfig",
         "build",
         "family",
         "load",
@@ -106,6 +117,7 @@ _HOMES = {
         "compress",
         "decompress",
         "integrate",
+        "lossy",
         "reconstruct",
     ],
 }

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from glowkit.bijections import standardize
 from glowkit.core import Density, initialize
-from glowkit.core.density import check_tensor
+from glowkit.core.checking import check_tensor
 from glowkit.models import PointsConfig, build, preset
 from glowkit.system.errors import GlowkitError
 

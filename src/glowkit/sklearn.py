@@ -13,11 +13,11 @@ from torch import Tensor
 
 from glowkit.bijections import standardize
 from glowkit.core import Density, frozen, initialize
-from glowkit.core.density import check_count
+from glowkit.core.checking import check_count
 from glowkit.core.initialization import seeded
 from glowkit.data.columns import column_faults
 from glowkit.models import PointsConfig, build
-from glowkit.nets import following_moments
+from glowkit.nets import following
 from glowkit.system.errors import GlowkitError
 from glowkit.training.config import ema_decay_at, learning_rate_factor
 
@@ -33,9 +33,10 @@ class FlowDensity(DensityMixin, BaseEstimator):
     Likelihoods are exact, in nats of the columns' own units. The defaults are those of the preset
     `nsf-points`.
 
+    `structure`, `coupling`, `steps`, `width`, `depth`, `permutation`, `normalization`,
+    `components`, `bins` and `prior` are settings of the flow, as `glowkit.PointsConfig` has them.
+
     Args:
-        structure, coupling, steps, width, depth, permutation, normalization, components, bins,
-            prior: settings of the flow, as `glowkit.PointsConfig` has them.
         max_iter: epochs at most; the learning rate falls to zero over them.
         batch_size: rows a step.
         learning_rate: its peak.
@@ -170,7 +171,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
                 x = x + spread * torch.randn_like(x)
                 for group in optimizer.param_groups:
                     group["lr"] = self.learning_rate * learning_rate_factor(step, step / total, 20)
-                with following_moments(model):
+                with following(model):
                     loss = -model.log_prob(x).mean()
                 optimizer.zero_grad()
                 loss.backward()

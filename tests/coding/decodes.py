@@ -40,4 +40,8 @@ if __name__ == "__main__":
             assert torch.equal(again, images), name
             assert context is None or torch.equal(context, labels), name
         assert made(name) == files[-1], name
+    model = glowkit.load(FILES["digits"][0])
+    data = (HERE / "files" / "digits.glwl").read_bytes()
+    again, _ = glowkit.lossy.decompress(model, data)  # which the file has a checksum of
+    assert glowkit.lossy.compress(model, digits(40)[0], 0.05) == data, "with loss"
     print("the same", torch.get_num_threads(), torch.backends.cpu.get_cpu_capability())

@@ -12,7 +12,7 @@ from torch import Tensor
 import glowkit
 from glowkit import Chain, Density, Dequantize, GlowkitError, Then
 from glowkit.bijections import Actnorm, Affine, Conv1x1, Coupling, LUMatrix
-from glowkit.core.density import NoiseSpec
+from glowkit.core.noise import NoiseSpec
 from glowkit.densities import StandardNormal, TopPrior, Uniform, WithLabels
 from glowkit.models import build
 from glowkit.nets import MLP, ZeroLinear

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import glowkit
-from glowkit.core.density import Generator
+from glowkit.core.noise import Generator
 from glowkit.densities import Dequantize, StandardLogistic, StandardNormal, Uniform
 from glowkit.tasks import AnomalyDetector, anomaly_scores
 from glowkit.tasks.anomalies import SCORES

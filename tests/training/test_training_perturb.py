@@ -11,7 +11,7 @@ from training_runs import repeatable_rows, tiny_run, tiny_source
 
 import glowkit
 from glowkit.bijections.standardize import scale_of
-from glowkit.core.density import Portion
+from glowkit.core.noise import Portion
 from glowkit.data import open_source
 from glowkit.models import PointsConfig
 from glowkit.training import TrainConfig, fit, read_run, train

@@ -17,7 +17,7 @@ from training_runs import (
     wait_for_rows,
 )
 
-from glowkit.core.density import MIDPOINT
+from glowkit.core.noise import MIDPOINT
 from glowkit.models import build
 from glowkit.tasks import likelihood
 from glowkit.training import fit, loop

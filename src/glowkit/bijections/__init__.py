@@ -1,6 +1,7 @@
 """Floor 3: invertible maps."""
 
 from glowkit.bijections.autoregressive import Autoregressive
+from glowkit.bijections.continuous import Divergence, ExactDivergence, Integrate, refined
 from glowkit.bijections.coupling import (
     Additive,
     Affine,
@@ -15,6 +16,7 @@ from glowkit.bijections.elementwise import (
     ElementwiseNorm,
     ElementwiseScale,
     Logit,
+    Scale,
     Shift,
     Sigmoid,
 )
@@ -31,12 +33,15 @@ from glowkit.bijections.masked import (
     Halves,
     MaskedBatchNorm,
     MaskedCoupling,
+    On,
     Stripes,
     checkerboard,
 )
 from glowkit.bijections.mixture import LogisticMixture
 from glowkit.bijections.normalization import Actnorm
 from glowkit.bijections.piecewise import PiecewiseLinear, PiecewiseQuadratic
+from glowkit.bijections.planar import Planar, Radial
+from glowkit.bijections.positive import Gaps, Softplus
 from glowkit.bijections.reshape import (
     Permute,
     Reshape,
@@ -48,9 +53,11 @@ from glowkit.bijections.reshape import (
     shuffle,
     swap_halves,
 )
+from glowkit.bijections.residual import ExactLogDet, LogDet, PowerSeries, Residual
 from glowkit.bijections.spline import RationalQuadraticSpline
 from glowkit.bijections.standardize import ContextMoments, Moments, Standardize, standardize
 from glowkit.bijections.step import GlowStep
+from glowkit.bijections.tokens import Flip, Patches, TarAffine, TokenAutoregressive
 from glowkit.core.chain import Inverse
 
 __all__ = [
@@ -65,37 +72,55 @@ __all__ = [
     "ContextMoments",
     "Conv1x1",
     "Coupling",
+    "Divergence",
     "ElementwiseAffine",
     "ElementwiseNorm",
     "ElementwiseScale",
+    "ExactDivergence",
+    "ExactLogDet",
+    "Flip",
+    "Gaps",
     "GlowStep",
     "Halves",
+    "Integrate",
     "Inverse",
     "InvertibleMatrix",
     "LUMatrix",
+    "LogDet",
     "LogisticMixture",
     "Logit",
     "MaskedBatchNorm",
     "MaskedCoupling",
     "Moments",
+    "On",
+    "Patches",
     "Permute",
     "PiecewiseLinear",
     "PiecewiseQuadratic",
     "PlainMatrix",
+    "Planar",
+    "PowerSeries",
+    "Radial",
     "RationalQuadraticSpline",
     "Reshape",
+    "Residual",
+    "Scale",
     "Shift",
     "Sigmoid",
+    "Softplus",
     "Squeeze",
     "Standardize",
     "Stripes",
     "TanhAffine",
+    "TarAffine",
+    "TokenAutoregressive",
     "Transformer",
     "block_major",
     "checkerboard",
     "diagonals_first",
     "even_first",
     "noisy_identity",
+    "refined",
     "reverse",
     "shuffle",
     "standardize",

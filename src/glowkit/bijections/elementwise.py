@@ -33,6 +33,29 @@ class Shift(Bijection):
         return f"{self.amount}"
 
 
+class Scale(Bijection):
+    """Multiply by a constant: y = c · x; inverse x = y / c; ladj = D ln c, D numbers each. c > 0.
+
+    >>> Scale(2.0)(torch.tensor([[0.5, 1.0]]))
+    (tensor([[1., 2.]]), tensor([1.3863]))
+    """
+
+    reads_context = False
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return x * self.factor, constant_ladj(x, x[0].numel() * math.log(self.factor))
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return y / self.factor, constant_ladj(y, -y[0].numel() * math.log(self.factor))
+
+    def extra_repr(self) -> str:
+        return f"{self.factor}"
+
+
 class Box(Bijection):
     """Map a box onto the unit cube: y = (x − a) / (b − a).
 

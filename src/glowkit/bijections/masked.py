@@ -1,4 +1,4 @@
-"""Layers that know cells and halves: masked couplings and batch norm, stripes and checkerboards."""
+"""Layers of some cells or channels: masked couplings and batch norm, parts, stripes, boards."""
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +40,41 @@ class Halves(Bijection):
         x1, ladj1 = self.first.inverse(y1, context)
         x2, ladj2 = self.second.inverse(y2, context)
         return torch.cat([x1, x2], dim=1), ladj1 + ladj2
+
+
+class On(Bijection):
+    """Map the first channels by a bijection and leave the others: y = [f(x₁), x₂].
+
+    inverse: x = [f⁻¹(y₁), y₂]; ladj is f's. Shapes: (N, C, ...). Cost: f's.
+
+    Args:
+        kept: how many channels f sees, and returns.
+        bijection: f.
+
+    >>> from glowkit.bijections import Shift
+    >>> On(1, Shift(1.0))(torch.zeros(1, 2))[0].tolist()
+    [[1.0, 0.0]]
+    """
+
+    def __init__(self, kept: int, bijection: Bijection) -> None:
+        super().__init__()
+        self.kept = kept
+        self.bijection = bijection
+
+    @property
+    def reads_context(self) -> bool:
+        return self.bijection.reads_context
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        y, ladj = self.bijection(x[:, : self.kept], context)
+        return torch.cat([y, x[:, self.kept :]], dim=1), ladj
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        x, ladj = self.bijection.inverse(y[:, : self.kept], context)
+        return torch.cat([x, y[:, self.kept :]], dim=1), ladj
+
+    def extra_repr(self) -> str:
+        return f"of {self.kept} channels"
 
 
 def checkerboard(height: int, width: int, first: int) -> Tensor:
@@ -169,7 +204,7 @@ class MaskedBatchNorm(Bijection):
     own would map every such example to zero, at any price in ladj.
 
     forward changes no state: the running moments follow training inside
-    `glowkit.nets.following_moments`. Source: RealNVP, section 3.7; tensorflow/models real_nvp.
+    `glowkit.nets.following`. Source: RealNVP, section 3.7; tensorflow/models real_nvp.
 
     Args:
         channels: C.

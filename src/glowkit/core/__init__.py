@@ -13,10 +13,12 @@ if TYPE_CHECKING:
         sum_per_example,
     )
     from glowkit.core.chain import Chain
-    from glowkit.core.density import MIDPOINT, Density, Generator, NoiseSpec, draw
+    from glowkit.core.choice import choice_decode, choice_encode, floored
+    from glowkit.core.density import Density, LogPKind, weakest
     from glowkit.core.finite import nan_where_broken
     from glowkit.core.freezing import frozen
     from glowkit.core.initialization import DataDependent, initialize
+    from glowkit.core.noise import MIDPOINT, Generator, NoiseSpec, draw
     from glowkit.system.allocator import keep_freed_memory
     from glowkit.system.errors import GlowkitError, GlowkitWarning, shown
 
@@ -30,9 +32,13 @@ __all__ = [
     "Generator",
     "GlowkitError",
     "GlowkitWarning",
+    "LogPKind",
     "NoiseSpec",
+    "choice_decode",
+    "choice_encode",
     "constant_ladj",
     "draw",
+    "floored",
     "frozen",
     "initialize",
     "keep_freed_memory",
@@ -40,6 +46,7 @@ __all__ = [
     "pixelwise_ladj",
     "shown",
     "sum_per_example",
+    "weakest",
 ]
 
 _HOMES = {
@@ -52,11 +59,13 @@ _HOMES = {
         "sum_per_example",
     ],
     "glowkit.core.chain": ["Chain"],
-    "glowkit.core.density": ["MIDPOINT", "Density", "Generator", "NoiseSpec", "draw"],
+    "glowkit.core.choice": ["choice_decode", "choice_encode", "floored"],
+    "glowkit.core.density": ["Density", "LogPKind", "weakest"],
     "glowkit.system.errors": ["GlowkitError", "GlowkitWarning", "shown"],
     "glowkit.core.finite": ["nan_where_broken"],
     "glowkit.core.freezing": ["frozen"],
     "glowkit.core.initialization": ["DataDependent", "initialize"],
+    "glowkit.core.noise": ["MIDPOINT", "Generator", "NoiseSpec", "draw"],
 }
 
 if not TYPE_CHECKING:

@@ -7,7 +7,9 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from glowkit.core.density import Density, Generator, check_generator, check_tensor
+from glowkit.core.checking import check_generator, check_tensor
+from glowkit.core.density import Density
+from glowkit.core.noise import Generator
 from glowkit.system.errors import GlowkitError
 
 SCALE_FLOOR = 1e-4

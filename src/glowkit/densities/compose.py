@@ -1,6 +1,7 @@
 """Densities made of others: a bijection before one, and a split in two."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,14 +11,12 @@ from glowkit.core import (
     Density,
     Generator,
     GlowkitError,
+    LogPKind,
     NoiseSpec,
     nan_where_broken,
+    weakest,
 )
-from glowkit.core.density import (
-    check_context,
-    check_examples,
-    check_noises,
-)
+from glowkit.core.checking import check_context, check_examples, check_noises
 
 
 class Then(Density):
@@ -56,6 +55,10 @@ class Then(Density):
     def reads_context(self) -> bool:
         return self.density.reads_context or self.bijection.reads_context
 
+    @property
+    def log_p_kind(self) -> LogPKind:
+        return self.density.log_p_kind
+
     def encode(
         self, x: Tensor, context: Tensor | None = None, generator: Generator = None
     ) -> tuple[list[Tensor], Tensor]:
@@ -91,7 +94,7 @@ def kept_alone(x1: Tensor, context: Tensor | None) -> Tensor:
 def kept_and_context(x1: Tensor, context: Tensor | None) -> Tensor:
     """What the prior of a split sees: the kept channels, then the context as channels.
 
-    Shapes: x1 (N, C, H, W), context (N, features), the same everywhere, to (N, C + features, H, W).
+    Shapes: x1 (N, C, ...), context (N, features), the same everywhere, to (N, C + features, ...).
 
     Raises:
         GlowkitError: without a context.
@@ -99,7 +102,7 @@ def kept_and_context(x1: Tensor, context: Tensor | None) -> Tensor:
     if context is None:
         raise GlowkitError("this split needs a context and got none")
     space = x1.shape[2:]
-    beside = context.to(x1.dtype)[:, :, None, None].expand(-1, -1, *space)
+    beside = context.to(x1.dtype)[(..., *[None] * len(space))].expand(-1, -1, *space)
     return torch.cat([x1, beside], dim=1)
 
 
@@ -135,6 +138,10 @@ class Split(Density):
     def reads_context(self) -> bool:
         return self.seen is not kept_alone or self.deeper.reads_context
 
+    @property
+    def log_p_kind(self) -> LogPKind:
+        return weakest(self.prior.log_p_kind, self.deeper.log_p_kind)
+
     def encode(
         self, x: Tensor, context: Tensor | None = None, generator: Generator = None
     ) -> tuple[list[Tensor], Tensor]:
@@ -150,6 +157,21 @@ class Split(Density):
         x1, log_p1 = self.deeper.decode(noises[early:], context)
         x2, log_p2 = self.prior.decode(noises[:early], self.seen(x1, context))
         return torch.cat([x1, x2], dim=1), log_p1 + log_p2
+
+    def mean_and_log_std(self, x1: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """m and ln s of the dropped channels given the kept ones, each of their shape.
+
+        Raises:
+            GlowkitError: when the prior is not a normal one that says them.
+        """
+        of_prior: Any = getattr(self.prior, "mean_and_log_std", None)
+        if of_prior is None:
+            raise GlowkitError(
+                f"the prior of this split is {type(self.prior).__name__}, which has no mean and"
+                " deviation; use ConditionalNormal"
+            )
+        mean, log_std = of_prior(self.seen(x1, context))
+        return mean, log_std
 
     def noise_specs(self) -> list[NoiseSpec]:
         return self.prior.noise_specs() + self.deeper.noise_specs()

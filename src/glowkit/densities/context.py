@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from glowkit.core import Density, Generator, GlowkitError, NoiseSpec
+from glowkit.core import Density, Generator, GlowkitError, LogPKind, NoiseSpec
 from glowkit.core.bijection import being_captured, whole
-from glowkit.core.density import check_device, check_tensor
+from glowkit.core.checking import check_device, check_tensor
 
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
@@ -18,6 +18,10 @@ class _Given(Density):
 
     density: Density
 
+    @property
+    def log_p_kind(self) -> LogPKind:
+        return self.density.log_p_kind
+
     @abstractmethod
     def given(self, context: Tensor | None, examples: int) -> Tensor:
         """What the density inside sees, for so many examples."""
@@ -26,6 +30,11 @@ class _Given(Density):
         self, x: Tensor, context: Tensor | None = None, generator: Generator = None
     ) -> tuple[list[Tensor], Tensor]:
         return self.density.encode(x, self.given(context, len(x)), generator)
+
+    def log_prob(
+        self, x: Tensor, context: Tensor | None = None, generator: Generator = None
+    ) -> Tensor:
+        return self.density.log_prob(x, self.given(context, len(x)), generator)
 
     def decode(
         self, noises: Sequence[Tensor], context: Tensor | None = None

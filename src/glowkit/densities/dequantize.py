@@ -11,13 +11,16 @@ from glowkit.core import (
     Density,
     Generator,
     GlowkitError,
+    LogPKind,
     NoiseSpec,
+    weakest,
 )
 from glowkit.core.bijection import being_captured, whole
-from glowkit.core.density import (
+from glowkit.core.checking import (
     check_context,
     check_device,
     check_generator,
+    check_log_q,
     check_model,
     check_noises,
     check_tensor,
@@ -53,7 +56,8 @@ class Dequantize(Density):
         levels: n, from 2 to 65536.
 
     Raises:
-        GlowkitError: for levels out of range, values outside 0..n−1, or a wrong shape.
+        GlowkitError: for levels out of range, values outside 0..n−1, a wrong shape, or a noise
+            whose log q is itself only bounded: − log q would then be bounded from above.
 
     >>> from glowkit.densities import StandardNormal, Uniform
     >>> model = Dequantize(Uniform((1, 2, 2)), StandardNormal((1, 2, 2)), levels=4)
@@ -69,6 +73,7 @@ class Dequantize(Density):
         super().__init__()
         if type(levels) is bool or levels not in range(2, 65537):
             raise GlowkitError(f"pixel_levels is {levels!r}; it must be from 2 to 65536")
+        check_log_q(noise, noise.log_p_kind, "dequantization")
         self.noise = noise
         self.density = density
         self.levels = levels
@@ -79,10 +84,14 @@ class Dequantize(Density):
     def reads_context(self) -> bool:
         return self.density.reads_context
 
+    @property
+    def log_p_kind(self) -> LogPKind:
+        return weakest("bound", self.noise.log_p_kind, self.density.log_p_kind)
+
     def encode(
         self, x: Tensor, context: Tensor | None = None, generator: Generator = None
     ) -> tuple[list[Tensor], Tensor]:
-        self._check(x)
+        check_images(x, self.shape, self.levels, self.anchor)
         check_context(self, context)
         check_generator(generator)
         values = x.to(self.anchor.dtype)
@@ -124,29 +133,31 @@ class Dequantize(Density):
         margin = inside(self.levels, u.dtype)
         return u.clamp(margin, 1 - margin)
 
-    def _check(self, x: Tensor) -> None:
-        check_model(self.anchor)
-        check_tensor(x, "images")
-        if tuple(x.shape[1:]) != tuple(self.shape):
-            raise GlowkitError(
-                f"images have shape {tuple(x.shape[1:])} (channels, height, width), but this model"
-                f" takes {tuple(self.shape)}"
-            )
-        if x.is_floating_point() or x.is_complex() or x.dtype == torch.bool:
-            raise GlowkitError(
-                f"images must be integers from 0 to {self.levels - 1}, not {x.dtype}; scale floats"
-                " back to integers first, and convert truth values with .to(torch.uint8)"
-            )
-        check_device(x, self.anchor)
-        if being_captured(x):
-            return
-        # As Python integers: in uint8, 255 < 256 is false.
-        low, high = (int(bound) for bound in whole(x).aminmax())
-        if low < 0 or high >= self.levels:
-            raise GlowkitError(
-                f"images hold values from {low} to {high}, but this model has"
-                f" {self.levels} levels, 0 to {self.levels - 1}"
-            )
-
     def extra_repr(self) -> str:
         return f"{self.levels} levels"
+
+
+def check_images(x: Tensor, shape: Sequence[int], levels: int, anchor: Tensor) -> None:
+    """Refuse what is not a batch of images of this shape, of integers from 0 to levels − 1."""
+    check_model(anchor)
+    check_tensor(x, "images")
+    if tuple(x.shape[1:]) != tuple(shape):
+        raise GlowkitError(
+            f"images have shape {tuple(x.shape[1:])} (channels, height, width), but this model"
+            f" takes {tuple(shape)}"
+        )
+    if x.is_floating_point() or x.is_complex() or x.dtype == torch.bool:
+        raise GlowkitError(
+            f"images must be integers from 0 to {levels - 1}, not {x.dtype}; scale floats"
+            " back to integers first, and convert truth values with .to(torch.uint8)"
+        )
+    check_device(x, anchor)
+    if being_captured(x):
+        return
+    # As Python integers: in uint8, 255 < 256 is false.
+    low, high = (int(bound) for bound in whole(x).aminmax())
+    if low < 0 or high >= levels:
+        raise GlowkitError(
+            f"images hold values from {low} to {high}, but this model has"
+            f" {levels} levels, 0 to {levels - 1}"
+        )

@@ -12,12 +12,13 @@ from glowkit.core import (
     Density,
     Generator,
     GlowkitError,
+    LogPKind,
     NoiseSpec,
     constant_ladj,
     nan_where_broken,
     sum_per_example,
 )
-from glowkit.core.density import check_shape
+from glowkit.core.checking import check_shape
 from glowkit.nets import ZeroConv2d, ZeroLinear
 
 LOG_2PI = math.log(2 * math.pi)
@@ -73,6 +74,11 @@ class StandardNormal(_Standard):
     def _log_p(self, x: Tensor) -> Tensor:
         return -0.5 * sum_per_example(x.square() + LOG_2PI)
 
+    def mean_and_log_std(self, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """m = 0 and ln s = 0, scalars, as the normal priors that learn them have theirs."""
+        zero = self.anchor
+        return zero, zero
+
 
 class StandardLogistic(_Standard):
     """Independent standard logistic dimensions: log p = −Σ [sp(x) + sp(−x)], sp the softplus.
@@ -114,18 +120,68 @@ class Uniform(Prior):
         return x, nan_where_broken(x, constant_ladj(x))
 
 
-class _Normal(Prior):
-    """N(m, s²) for every value, with m and ln s from `_mean_and_log_std`; eps = (x − m) / s."""
+MEDIAN = 0.6744897501960817
+"""Of |x| where x is N(0, 1)."""
 
-    @abstractmethod
-    def _mean_and_log_std(self, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        """m and ln s, of x's shape or broadcasting to it."""
+
+class HalfNormal(Prior):
+    """Independent |N(0, 1)| in every dimension: log p = Σ (½ ln(2/π) − ½ x²) for x > 0.
+
+    Noise eps = Φ⁻¹(erf(x/√2)) = √2 erfinv(2 erf(x/√2) − 1), each tail from the smaller of both
+    probabilities. For x < 0 log p = −∞, and the noise is NaN. Shapes: (N, *shape).
+
+    >>> round(HalfNormal((1,)).decode([torch.zeros(1, 1)])[0].item(), 4)     # the median
+    0.6745
+    """
+
+    reads_context = False
 
     def encode(
         self, x: Tensor, context: Tensor | None = None, generator: Generator = None
     ) -> tuple[list[Tensor], Tensor]:
         check_shape(x, self.shape)
-        mean, log_std = self._mean_and_log_std(context)
+        low, high = x.clamp_max(MEDIAN), x.clamp_min(MEDIAN)
+        eps = torch.where(
+            x < MEDIAN,
+            torch.special.ndtri(torch.erf(low * math.sqrt(0.5))),
+            -torch.special.ndtri(torch.erfc(high * math.sqrt(0.5))),
+        )
+        return [eps], self._log_p(x)
+
+    def decode(
+        self, noises: Sequence[Tensor], context: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        (eps,) = noises
+        low, high = eps.clamp_max(0), eps.clamp_min(0)
+        x = torch.where(
+            eps < 0,
+            # Not by `ndtr`, which is 1 + erf, and loses its small values.
+            math.sqrt(2) * torch.erfinv(torch.erfc(-low * math.sqrt(0.5)) / 2),
+            -torch.special.ndtri(torch.erfc(high * math.sqrt(0.5)) / 4),
+        )
+        return x, nan_where_broken(x, self._log_p(x))
+
+    def _log_p(self, x: Tensor) -> Tensor:
+        log_p = 0.5 * math.log(2 / math.pi) - 0.5 * x.square()
+        return sum_per_example(log_p.masked_fill(x < 0, -torch.inf))
+
+
+class _Normal(Prior):
+    """N(m, s²) for every value, with m and ln s from `mean_and_log_std`; eps = (x − m) / s."""
+
+    @abstractmethod
+    def mean_and_log_std(self, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """m and ln s, of x's shape, (N, *shape), or broadcasting to it.
+
+        Raises:
+            GlowkitError: without the context that they depend on.
+        """
+
+    def encode(
+        self, x: Tensor, context: Tensor | None = None, generator: Generator = None
+    ) -> tuple[list[Tensor], Tensor]:
+        check_shape(x, self.shape)
+        mean, log_std = self.mean_and_log_std(context)
         eps = (x - mean) * (-log_std).exp()
         return [eps], -0.5 * sum_per_example(eps.square() + LOG_2PI + 2 * log_std)
 
@@ -133,7 +189,7 @@ class _Normal(Prior):
         self, noises: Sequence[Tensor], context: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         (eps,) = noises
-        mean, log_std = self._mean_and_log_std(context)
+        mean, log_std = self.mean_and_log_std(context)
         x = mean + log_std.exp() * eps
         log_p = -0.5 * sum_per_example(eps.square() + LOG_2PI + 2 * log_std)
         return x, nan_where_broken(x, log_p)
@@ -153,7 +209,7 @@ class ConditionalNormal(_Normal):
         super().__init__(shape)
         self.net = net
 
-    def _mean_and_log_std(self, context: Tensor | None) -> tuple[Tensor, Tensor]:
+    def mean_and_log_std(self, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         if context is None:
             raise GlowkitError("a conditional prior needs a context and got none")
         h = self.net(context)
@@ -185,7 +241,7 @@ class TopPrior(_Normal):
         self.border = border
         self.embedding = embedding
 
-    def _mean_and_log_std(self, context: Tensor | None) -> tuple[Tensor, Tensor]:
+    def mean_and_log_std(self, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         channels, height, width = self.shape
         h = self.anchor.new_zeros(1, 2 * channels, height, width)
         if self.border is not None:
@@ -219,6 +275,10 @@ class Classified(Density):
     @property
     def reads_context(self) -> bool:
         return self.prior.reads_context
+
+    @property
+    def log_p_kind(self) -> LogPKind:
+        return self.prior.log_p_kind
 
     def encode(
         self, x: Tensor, context: Tensor | None = None, generator: Generator = None

@@ -22,25 +22,31 @@ from glowkit.models.presets import (
 from glowkit.models.store import load, save
 
 if TYPE_CHECKING:
+    from glowkit.models.autoregressive import AutoregressiveConfig
+    from glowkit.models.continuous import ContinuousConfig
     from glowkit.models.cube import CubeConfig
     from glowkit.models.flowpp import FlowPPConfig
     from glowkit.models.glow import GlowConfig
     from glowkit.models.nice import NICEConfig
     from glowkit.models.points import PointsConfig
     from glowkit.models.realnvp import RealNVPConfig
+    from glowkit.models.residual import ResidualConfig
 
 __all__ = [
     "DEFAULT_POINTS_PRESET",
     "DEFAULT_PRESET",
     "DEFAULT_TABLE_PRESET",
     "PRESETS",
+    "AutoregressiveConfig",
     "Config",
+    "ContinuousConfig",
     "CubeConfig",
     "FlowPPConfig",
     "GlowConfig",
     "NICEConfig",
     "PointsConfig",
     "RealNVPConfig",
+    "ResidualConfig",
     "build",
     "changed",
     "count_parameters",
@@ -53,15 +59,18 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:
-    # A command needs one family of six.
+    # A command needs one family of several.
     __getattr__ = lazy_names(
         __name__,
         {
+            "glowkit.models.continuous": ["ContinuousConfig"],
+            "glowkit.models.autoregressive": ["AutoregressiveConfig"],
             "glowkit.models.cube": ["CubeConfig"],
             "glowkit.models.flowpp": ["FlowPPConfig"],
             "glowkit.models.glow": ["GlowConfig"],
             "glowkit.models.nice": ["NICEConfig"],
             "glowkit.models.points": ["PointsConfig"],
             "glowkit.models.realnvp": ["RealNVPConfig"],
+            "glowkit.models.residual": ["ResidualConfig"],
         },
     )

@@ -194,7 +194,7 @@ def _free_memory() -> float:
 
 
 def _glow(config: Any) -> Demand:
-    channels = 4 * config.image_shape[0]
+    channels = 4 * (config.image_shape[0] + config.augmented_channels)
     numbers = 0
     for level in range(config.levels):
         here = channels << level
@@ -207,7 +207,12 @@ def _glow(config: Any) -> Demand:
     if config.dequantization == "variational":
         layers += config.dequantization_steps
         numbers += config.dequantization_steps * _step(
-            config, channels, config.dequantization_width
+            config, 4 * config.image_shape[0], config.dequantization_width
+        )
+    if config.augmentation == "variational":
+        layers += config.augmentation_steps
+        numbers += config.augmentation_steps * _step(
+            config, 4 * config.augmented_channels, config.augmentation_width
         )
     return Demand(layers, numbers)
 
@@ -242,13 +247,27 @@ def _nice(config: Any) -> Demand:
 
 
 def _points(config: Any) -> Demand:
-    size = config.dimensions
+    size = config.flow_dimensions
+    if config.coupling in ("planar", "radial"):
+        return Demand(config.steps, config.steps * size)
     kept = size // 2 if config.structure == "coupling" else 0
     seen = kept + config.context_features
     hidden = max(0, config.depth - 1) * config.width * config.width
     ends = config.width * (seen + (size - kept)) if config.depth else seen * (size - kept)
     mix = size * size if config.permutation.startswith("conv1x1") else size
     return Demand(config.steps * (1 + config.depth), config.steps * (mix + hidden + ends))
+
+
+def _residual(config: Any) -> Demand:
+    size, width = config.dimensions, config.width
+    hidden = max(0, config.depth - 1) * width * width
+    ends = width * (2 * size + config.context_features) if config.depth else size * size
+    return Demand(config.blocks * (2 + config.depth), config.blocks * (hidden + ends))
+
+
+def _continuous(config: Any) -> Demand:
+    ends = config.width * (2 * config.dimensions + config.context_features)
+    return Demand(config.depth, (config.depth - 1) * config.width * config.width + ends)
 
 
 def _cube(config: Any) -> Demand:
@@ -284,12 +303,23 @@ def _gated(config: Any, half: int, cells: int, blocks: int) -> int:
     return 9 * half * width + blocks * 2 * width * width + 9 * width * out + width * cells
 
 
+def _autoregressive(config: Any) -> Demand:
+    channels, height, width = config.image_shape
+    tokens = (height // config.patch) * (width // config.patch)
+    entry = channels * config.patch**2 * config.width + tokens * config.width
+    each = config.layers * 12 * config.width**2 + entry
+    return Demand(config.blocks * config.layers, config.blocks * each)
+
+
 _DEMANDS: dict[str, Callable[[Any], Demand]] = {
+    f"{__package__}.continuous": _continuous,
+    f"{__package__}.autoregressive": _autoregressive,
     f"{__package__}.cube": _cube,
     f"{__package__}.flowpp": _flowpp,
     f"{__package__}.glow": _glow,
     f"{__package__}.nice": _nice,
     f"{__package__}.points": _points,
     f"{__package__}.realnvp": _realnvp,
+    f"{__package__}.residual": _residual,
 }
 """Of the families of this package, by the modules of their configs."""

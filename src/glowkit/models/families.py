@@ -25,7 +25,10 @@ from glowkit.models.presets import SETTINGS
 Config = Any
 """The settings of a model of any family: a frozen dataclass, which `family` has registered."""
 
-OURS = ("cube", "flowpp", "glow", "nice", "points", "realnvp")
+OURS = (
+    *("autoregressive", "continuous", "cube", "flowpp", "glow", "nice", "points", "realnvp"),
+    "residual",
+)
 """Those of this package, each in the module of its name, which is imported when it is asked for."""
 
 C = TypeVar("C")

@@ -25,6 +25,18 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "width": 64,
         "pixel_levels": 17,
     },
+    "vflow-tiny": {
+        "family": "glow",
+        "image_shape": (1, 8, 8),
+        "levels": 2,
+        "steps": 8,
+        "width": 28,
+        "pixel_levels": 17,
+        "augmented_channels": 2,
+        "augmentation": "variational",
+        "augmentation_steps": 2,
+        "augmentation_width": 16,
+    },
     "glow-small": {
         "family": "glow",
         "image_shape": (1, 28, 28),
@@ -105,6 +117,69 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "permutation": "reverse",
     },
     "nsf-points": {"family": "points", "steps": 5, "structure": "autoregressive", "bins": 8},
+    "residual-points": {"family": "residual"},
+    "ffjord-points": {"family": "continuous", "training": "likelihood"},
+    "matching-points": {"family": "continuous"},
+    "ar-tiny": {
+        "family": "autoregressive",
+        "image_shape": (1, 8, 8),
+        "pixel_levels": 17,
+    },
+    "ar-small": {
+        "family": "autoregressive",
+        "image_shape": (1, 28, 28),
+        "patch": 4,
+        "layers": 4,
+        "width": 192,
+        "heads": 6,
+        "inner": 64,
+    },
+    "tarflow-tiny": {
+        "family": "autoregressive",
+        "image_shape": (1, 8, 8),
+        "head": "affine",
+        "blocks": 3,
+        "layers": 2,
+        "width": 48,
+        "inner": 0,
+        "neighbours": "previous",
+        "pixel_levels": 17,
+    },
+    "tarflow-imagenet64": {
+        "family": "autoregressive",
+        "image_shape": (3, 64, 64),
+        "head": "affine",
+        "blocks": 8,
+        "layers": 8,
+        "width": 768,
+        "heads": 12,
+        "inner": 0,
+        "neighbours": "previous",
+    },
+    "vflow-points": {
+        "family": "points",
+        "steps": 16,
+        "width": 32,
+        "coupling": "affine",
+        "augmented_features": 2,
+        "augmentation": "variational",
+    },
+    "anf-points": {
+        "family": "points",
+        "steps": 16,
+        "width": 32,
+        "coupling": "affine",
+        "permutation": "reverse",
+        "augmented_features": 2,
+    },
+    "cif-points": {
+        "family": "points",
+        "steps": 8,
+        "width": 32,
+        "coupling": "affine",
+        "augmented_features": 1,
+        "augmentation": "indexed",
+    },
     "flowpp-cifar10": {"family": "flowpp", "image_shape": CIFAR},
     "flowpp-imagenet32": {
         "family": "flowpp",
@@ -156,9 +231,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
 README), and ours for a CPU.
 
 Those called tiny are for the digits, of about equally many parameters; `glow-small` has what pays
-most there: mixture couplings behind 1x1 convolutions, and variational dequantization. `glow-emoji`
-is for emoji in 5 bits. Those whose name ends in -points are for points in the plane, and for rows
-of tables, whose columns they take their dimensions from.
+most there: mixture couplings behind 1x1 convolutions, and variational dequantization; `vflow-tiny`
+is a Glow with channels added. `glow-emoji` is for emoji in 5 bits. Those whose name ends in -points
+are for points in the plane, and for rows of tables, whose columns they take their dimensions from.
 """
 
 DEFAULT_PRESET = "glow-tiny"

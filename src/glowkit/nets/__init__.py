@@ -4,10 +4,11 @@ from glowkit.nets.batchnorm import (
     BatchNorm,
     BatchShare,
     RunningMoments,
-    following_moments,
     share_batch,
 )
+from glowkit.nets.causal import CausalLayer, CausalNet, CausalState
 from glowkit.nets.fast import PRECISIONS
+from glowkit.nets.following import FollowsOutput, FollowsWeights, following, following_moments
 from glowkit.nets.gated import (
     BRANCH_DEVIATION,
     ChannelNorm,
@@ -27,6 +28,8 @@ from glowkit.nets.glow import (
     ZeroConv2d,
     ZeroLinear,
 )
+from glowkit.nets.linearized import LinearizedNet, Product, Swish, TangentLinear, velocity_mlp
+from glowkit.nets.lipschitz import LipSwish, SpectralConv2d, SpectralLinear, lipschitz_mlp
 from glowkit.nets.made import MADE, MaskedLinear
 from glowkit.nets.mlp import MLP, Constant, OneBlob
 from glowkit.nets.normalized import (
@@ -46,31 +49,46 @@ __all__ = [
     "ActnormConv2d",
     "BatchNorm",
     "BatchShare",
+    "CausalLayer",
+    "CausalNet",
+    "CausalState",
     "ChannelNorm",
     "ConcatELU",
     "Constant",
     "ConvMaker",
+    "FollowsOutput",
+    "FollowsWeights",
     "GatedAttention",
     "GatedConv",
     "GatedLayer",
     "GatedNet",
     "GlowNet",
     "HalfSizeNet",
+    "LinearizedNet",
+    "LipSwish",
     "MaskedLinear",
     "MaskedSignPairs",
     "NormedConv2d",
     "OneBlob",
     "Positions",
     "Preactivation",
+    "Product",
     "ResidualNet",
     "RunningMoments",
     "ScaledConv2d",
     "SignPairs",
+    "SpectralConv2d",
+    "SpectralLinear",
     "StandardizedConv2d",
     "StandardizedNormedConv2d",
+    "Swish",
+    "TangentLinear",
     "UnitConv2d",
     "ZeroConv2d",
     "ZeroLinear",
+    "following",
     "following_moments",
+    "lipschitz_mlp",
     "share_batch",
+    "velocity_mlp",
 ]

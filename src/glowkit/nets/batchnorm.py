@@ -1,14 +1,14 @@
 """Batch norm, and what a batch shared by several processes has in common."""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+from glowkit.nets.following import FollowsOutput
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ MOMENTUM = 0.1
 """How far running moments move towards those of each batch."""
 
 
-class RunningMoments(SharesBatch):
+class RunningMoments(SharesBatch, FollowsOutput):
     """Mean and biased variance of each channel: of the batch in training, running ones otherwise.
 
     forward: x (N, C, ...) to mean and variance, each (C,). In training, gradients flow through
@@ -93,7 +93,7 @@ class RunningMoments(SharesBatch):
 
     forward never changes them, in training neither: bijections are pure, a step that is evaluated
     again (checkpointed activations) must count once, and a look at the loss must not move the
-    model. They move inside `with following_moments(model):`, which training puts around its
+    model. They move inside `with following(model):`, which training puts around its
     forward pass. `glowkit.initialize` starts them at the first batch's moments, where the
     reference has mean 0 and variance 1. Processes that share a batch share its moments.
     Source: RealNVP, appendix E.
@@ -153,29 +153,6 @@ def squared_scale(mean: Tensor, variance: Tensor) -> Tensor:
     """
     rounding = 8 * torch.finfo(variance.dtype).eps * mean.detach()
     return torch.where(variance <= rounding * rounding, 1.0, variance + EPSILON)
-
-
-@contextmanager
-def following_moments(model: nn.Module) -> Iterator[None]:
-    """Let running moments follow the forward passes of this block, where they are in training.
-
-    Leave the block before the backward pass: what that evaluates again is not counted twice.
-    """
-
-    def follow(module: RunningMoments, inputs: Any, output: tuple[Tensor, Tensor]) -> None:
-        if module.training:
-            module.follow(*output)
-
-    handles = [
-        module.register_forward_hook(follow)
-        for module in model.modules()
-        if isinstance(module, RunningMoments)
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 class BatchNorm(nn.Module):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from glowkit.core import GlowkitError
-from glowkit.core.density import check_count, check_tensor
+from glowkit.core.checking import check_count, check_tensor
 
 MOST_IMAGES = 10_000  # to fit on: more hardly move the figures and take minutes
 FEW_DIMENSIONS = 256  # up to which fitting takes a second or so

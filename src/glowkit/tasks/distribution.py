@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 
 from glowkit.core import Density, GlowkitError
-from glowkit.core.density import check_context
+from glowkit.core.checking import check_context
 
 
 def as_distribution(density: Density, context: Tensor | None = None) -> "DensityDistribution":

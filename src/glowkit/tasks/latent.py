@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from glowkit.core import Density, Generator, GlowkitError
-from glowkit.core.density import check_count
+from glowkit.core.checking import check_count
 from glowkit.core.finite import broken_examples, finite_examples
 from glowkit.system.arrays import npz_arrays
 from glowkit.system.files import replacing

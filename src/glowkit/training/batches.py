@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from glowkit.core.density import Generator, NoiseSpec, Portion, draw
+from glowkit.core.noise import Generator, NoiseSpec, Portion, draw
 from glowkit.data.levels import requantize
 from glowkit.data.source import ImageSplit
 from glowkit.data.table import TableSplit

@@ -11,8 +11,9 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from glowkit.bijections.standardize import scale_of
-from glowkit.core.density import Density, Generator
+from glowkit.core.density import Density
 from glowkit.core.finite import not_finite
+from glowkit.core.noise import Generator
 from glowkit.models import save
 from glowkit.nets.batchnorm import BatchShare, share_batch
 from glowkit.nets.fast import set_precision
@@ -87,7 +88,12 @@ class Training:
             set_precision(model, config.precision)
         self.trained = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = make_optimizer(
-            config.optimizer, self.trained, config.learning_rate, config.weight_decay
+            config.optimizer,
+            self.trained,
+            config.learning_rate,
+            config.weight_decay,
+            config.beta2,
+            config.precision,
         )
         self.fresh = resumed is None
         if resumed is not None:
@@ -238,7 +244,7 @@ def evaluate(run: Training) -> None:
         # Several ranks finish the evaluation: they could not agree on where to break it off.
         return ranks == 1 and run.interruption.received > 0
 
-    total = share_of_figures(run.average.model, rounds, stop)
+    total = share_of_figures(run.average.model, rounds, stop, run.subject)
     if total is None:
         run.interrupted = True
         return

@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from glowkit.core.density import Density, Generator
-from glowkit.nets.batchnorm import following_moments
+from glowkit.core.density import Density
+from glowkit.core.noise import Generator
+from glowkit.nets.following import following
 from glowkit.training.subject import Objective
 
 WARM_UP = 3
@@ -25,7 +26,7 @@ class Loss(nn.Module):
         self.subject = subject
 
     def forward(self, x: Tensor, context: Tensor | None, noise: Generator) -> tuple[Tensor, Tensor]:
-        with following_moments(self.model):
+        with following(self.model):
             loss, figure = self.subject.loss(self.model, x, context, noise)
         return loss, figure.detach()
 

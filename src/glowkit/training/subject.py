@@ -2,16 +2,22 @@
 
 from __future__ import annotations  # PIL's types are named without importing it
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from glowkit.core.density import Density, Generator
+from glowkit.core.density import Density
+from glowkit.core.noise import Generator
 from glowkit.data.table import AnySource
+from glowkit.densities import matching_loss
 from glowkit.system.errors import GlowkitError
+from glowkit.tasks.likelihood import IN_WORDS
+from glowkit.tasks.points import nll
 from glowkit.training.batches import Batch, Preparation
 from glowkit.training.run import RunFolder
 
@@ -58,15 +64,21 @@ class Objective(ABC):
     def loss(
         self, model: Density, x: Tensor, context: Tensor | None, generator: Generator
     ) -> tuple[Tensor, Tensor]:
-        """Of a batch: what training minimises, and the figure alone, two scalars."""
+        """Of a batch: what training minimises, and the figure alone, two scalars.
+
+        Flow matching minimises no likelihood, and none is integrated for its sake: NaN.
+        """
+        matching = matching_loss(model, x, context, generator)
+        if matching is not None:
+            return matching.mean(), matching.new_tensor(math.nan)
         mean = self.each(model, x, context, generator).mean()
         return mean, mean
 
-    @abstractmethod
     def each(
         self, model: Density, x: Tensor, context: Tensor | None, generator: Generator
     ) -> Tensor:
-        """The figure of every example, (N,)."""
+        """The figure of every example, (N,); by default in nats."""
+        return nll(model, x, context, generator)
 
     @abstractmethod
     def draw(self, model: Density, device: torch.device, shown: Any) -> tuple[Image, str]:
@@ -84,6 +96,7 @@ class Objective(ABC):
         importance_samples: int,
         generator: Generator,
         round_trips: Iterable[Batch] | None = None,
+        draws: int = 1,
     ) -> dict[str, Any]:
         """All figures of the batches, of the source, by name; images may decode only some again."""
 
@@ -116,9 +129,46 @@ class Objective(ABC):
         return
 
 
+def told(evaluation: Any) -> dict[str, Any]:
+    """The figures of an evaluation by their names, without those that it does not have."""
+    return {name: value for name, value in asdict(evaluation).items() if value is not None}
+
+
+def exactness(figures: Mapping[str, Any]) -> str:
+    """What a likelihood of continuous values is, in a word or two."""
+    integrated = "nll_nats_at_twice_the_steps" in figures
+    return "by integration" if integrated else IN_WORDS[figures["kind"]]
+
+
+def steps_text(figures: Mapping[str, Any]) -> dict[str, str]:
+    """How far an integrator's steps may be trusted, as a person reads it; of others, nothing."""
+    finer = figures.get("nll_nats_at_twice_the_steps")
+    if finer is None:
+        return {}
+    return {"NLL, steps x 2": f"{finer:.4f} nats; the difference is the error of the integration"}
+
+
 def by(shape: Iterable[int]) -> str:
     """A shape in words."""
     return "x".join(map(str, shape))
+
+
+def samples_text(figures: Mapping[str, Any]) -> dict[str, str]:
+    """What was drawn for figures that are no exact ones, as a person reads it."""
+    if figures["kind"] == "estimate":
+        return {"draws": f"{figures['draws']}, averaged; the standard error counts theirs too"}
+    if figures["kind"] == "bound":
+        number = figures["importance_samples"]
+        return {"importance samples": f"{number}" + (" (one-sample bound)" if number == 1 else "")}
+    return {}
+
+
+def drawn_text(figures: Mapping[str, Any]) -> str:
+    """The same, as the end of a list."""
+    kind = figures.get("kind", "bound" if "importance_samples" in figures else "exact")
+    if kind == "estimate":
+        return f", {figures['draws']} draw(s)"
+    return f", {figures['importance_samples']} importance sample(s)" if kind == "bound" else ""
 
 
 def not_in_the_plane(name: str) -> GlowkitError:

@@ -3,14 +3,16 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import repeat
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from glowkit.core import Density, GlowkitError
-from glowkit.core.density import check_context
+from glowkit.core.checking import check_context
 from glowkit.densities import Dequantize, WithLabels, WithVectors
+from glowkit.densities.dequantize import check_images
 from glowkit.tasks.coding.codec import Codec
 from glowkit.tasks.coding.encoder import Encoder, checksum, stack_over
 from glowkit.tasks.coding.functions import Integers
@@ -104,7 +106,7 @@ def decompress(model: Density, data: bytes) -> tuple[Tensor, Tensor | None]:
     try:
         stack = Stack(Constriction(words) if fast_coder() else Words(words.tolist()))
         _check_bits(stack, header.count // LONGEST_RUN)
-        given = _pop_context(stack, codec, header)
+        given = pop_context(stack, codec, header.kind, header.count)
         images = np.concatenate(list(_parts(stack, codec, header, plan, given))[::-1])
     except GlowkitError:
         raise
@@ -122,7 +124,7 @@ def decompress(model: Density, data: bytes) -> tuple[Tensor, Tensor | None]:
             "the images decoded are not those that were compressed: the file was made by another"
             " version of glowkit or is damaged; use the version that made it, or another copy"
         )
-    return made, _context_of(given, header.kind)
+    return made, context_of(given, header.kind)
 
 
 def _parts(
@@ -171,9 +173,9 @@ def compressed(
         for their context.
     """
     assert isinstance(model, Dequantize)
-    model._check(images)
+    check_images(images, model.shape, model.levels, model.anchor)
     check_context(model, context)
-    given, kind = _context(codec, model, context, len(images))
+    given, kind = whole_context(codec, model, context, len(images))
     values = images.cpu().numpy().astype(np.int64)
     encoder = Encoder(codec, checksum(values), verify)
     most = batch_size or min(MOST_AT_ONCE, ELEMENTS // codec.size)
@@ -184,7 +186,7 @@ def compressed(
         progress(done, encoder.bytes())
     encoder.finish()
     stack, plan = encoder.stack, encoder.plan
-    _push_context(stack, codec, kind, given)
+    push_context(stack, codec, kind, given)
     words = stack.coder.words().astype("<u4").tobytes().rstrip(b"\0")
     plain = sum(repeats for size, repeats in plan if not size)
     return Compressed(file_of(codec, kind, len(values), plan, words), plain, encoder.fallbacks)
@@ -214,8 +216,18 @@ def _mask(codec: Codec, number: int) -> Integers:
     return (raw % np.uint64(codec.levels)).astype(np.int64).reshape(codec.shape)
 
 
-def _context(
-    codec: Codec, model: Density, context: Tensor | None, n: int
+class Conditional(Protocol):
+    """What is known of a codec's context."""
+
+    @property
+    def classes(self) -> int: ...
+
+    @property
+    def features(self) -> int: ...
+
+
+def whole_context(
+    codec: Conditional, model: Density, context: Tensor | None, n: int
 ) -> tuple[Integers | None, int]:
     """The context as whole numbers, and its kind; what a model refuses is refused here."""
     for part in model.modules():
@@ -232,7 +244,8 @@ def _context(
     return steps.numpy().astype(np.int64), VECTORS
 
 
-def _push_context(stack: Stack, codec: Codec, kind: int, given: Integers | None) -> None:
+def push_context(stack: Stack, codec: Conditional, kind: int, given: Integers | None) -> None:
+    """Push a context: labels in log2 classes bits, numbers in 32."""
     if given is None:
         return
     if kind == LABELS:
@@ -243,18 +256,20 @@ def _push_context(stack: Stack, codec: Codec, kind: int, given: Integers | None)
         stack.push(digit, np.full(given.shape, _DIGIT))
 
 
-def _pop_context(stack: Stack, codec: Codec, header: Header) -> Integers | None:
-    if header.kind == NONE:
+def pop_context(stack: Stack, codec: Conditional, kind: int, count: int) -> Integers | None:
+    """Pop what `push_context` pushed for so many images."""
+    if kind == NONE:
         return None
-    if header.kind == LABELS:
-        return stack.pop(np.full(header.count, codec.classes))
-    _check_bits(stack, 32 * header.count * codec.features)
-    digits = np.full((header.count, codec.features), _DIGIT)
+    if kind == LABELS:
+        return stack.pop(np.full(count, codec.classes))
+    _check_bits(stack, 32 * count * codec.features)
+    digits = np.full((count, codec.features), _DIGIT)
     high = stack.pop(digits)
     return high * _DIGIT + stack.pop(digits) - (1 << 31)
 
 
-def _context_of(given: Integers | None, kind: int) -> Tensor | None:
+def context_of(given: Integers | None, kind: int) -> Tensor | None:
+    """A context as a model takes it."""
     if given is None:
         return None
     values = torch.from_numpy(given)

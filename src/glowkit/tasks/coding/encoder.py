@@ -3,7 +3,6 @@
 import zlib
 
 import numpy as np
-from numpy.typing import NDArray
 
 from glowkit.tasks.coding.codec import Codec
 from glowkit.tasks.coding.functions import Integers
@@ -107,8 +106,8 @@ class Encoder:
         """Than what the later half of the images took so far, on a stack of random bits."""
         half = len(self.seen) // 2
         late, contexts = np.stack(self.seen[half:]), self.contexts[half:]
-        raw = np.random.PCG64(0).random_raw(late.size * LENT // 32) >> np.uint64(32)
-        words: NDArray[np.uint32] = (raw | np.uint64(1)).astype(np.uint32)
+        raw = np.random.PCG64(0).random_raw(late.size * LENT // 64)
+        words = np.ascontiguousarray(raw).astype("<u8").view("<u4").astype(np.uint32) | np.uint32(1)
         stack = Stack(Constriction(words) if fast_coder() else Words(words.tolist()), careful=True)
         before, given = stack.bits(), None
         if contexts[0] is not None:

@@ -57,17 +57,17 @@ def file_of(codec: Codec, kind: int, count: int, plan: Plan, stack: bytes) -> by
     """A whole file."""
     header = BEFORE.pack(MAGIC, VERSION)
     header += HEADER.pack(kind | codec.bits << _KIND_BITS, codec.identity[:4])
-    body = header + whole_numbers([count]) + plan_bytes(plan) + stack
+    body = header + numbers_bytes([count]) + plan_bytes(plan) + stack
     return body + CHECK.pack(binascii.crc_hqx(body, 0))
 
 
 def size_beside(count: int, plan: Plan) -> int:
     """Bytes of a file besides those of its stack."""
-    numbers = len(whole_numbers([count])) + len(plan_bytes(plan))
+    numbers = len(numbers_bytes([count])) + len(plan_bytes(plan))
     return BEFORE.size + HEADER.size + numbers + CHECK.size
 
 
-def whole_numbers(numbers: list[int]) -> bytes:
+def numbers_bytes(numbers: list[int]) -> bytes:
     """Whole numbers in groups of seven bits, the low ones first."""
     out = bytearray()
     for number in numbers:
@@ -80,7 +80,7 @@ def whole_numbers(numbers: list[int]) -> bytes:
 
 def plan_bytes(plan: Plan) -> bytes:
     """A plan as whole numbers."""
-    return whole_numbers([number for pair in plan for number in pair])
+    return numbers_bytes([number for pair in plan for number in pair])
 
 
 def parsed(data: bytes) -> tuple[Header, Plan, NDArray[np.uint32]]:
@@ -125,7 +125,7 @@ def _second(data: bytes) -> tuple[Header, int, bytes]:
         raise GlowkitError(DAMAGED.format("it ends in its header"))
     body = _checked(data, CHECK, lambda body: binascii.crc_hqx(body, 0))
     packed, identity = HEADER.unpack_from(body, BEFORE.size)
-    count, start = _number(body, start)
+    count, start = number_at(body, start)
     kind, bits = packed & ((1 << _KIND_BITS) - 1), packed >> _KIND_BITS
     return Header(VERSION, kind, identity, count, bits, None), start, body
 
@@ -140,8 +140,8 @@ def _checked(data: bytes, kind: struct.Struct, check: Callable[[bytes], int]) ->
 def _plan_of(body: bytes, at: int, count: int) -> tuple[Plan, int]:
     plan, left = Plan(), count
     while left > 0:
-        size, at = _number(body, at)
-        repeats, at = _number(body, at)
+        size, at = number_at(body, at)
+        repeats, at = number_at(body, at)
         left -= max(size, 1) * repeats
         if left < 0 or not repeats:
             raise GlowkitError(DAMAGED.format("its plan is not of its images"))
@@ -149,7 +149,8 @@ def _plan_of(body: bytes, at: int, count: int) -> tuple[Plan, int]:
     return plan, at
 
 
-def _number(body: bytes, at: int) -> tuple[int, int]:
+def number_at(body: bytes, at: int) -> tuple[int, int]:
+    """The number of `numbers_bytes` at a place, and the place after it."""
     number, shift = 0, 0
     while True:
         if at >= len(body) or shift > 35:

@@ -48,8 +48,7 @@ FEATURES = 12
 _LN2 = 0.6931471805599453
 
 _LEAST_SCALE, _SCALES = -16, 40
-_STEPS: Reals = np.arange(_LEAST_SCALE, _LEAST_SCALE + _SCALES, dtype=np.float64)
-_WIDTHS = exp(_STEPS * (_LN2 / 4))
+_WIDTHS = exp(np.arange(_LEAST_SCALE, _LEAST_SCALE + _SCALES, dtype=np.float64) * (_LN2 / 4))
 _REACH = [int(256 * 1.386 * width) for width in _WIDTHS.tolist()]
 """Scales of logistics, a quarter of an octave apart, and their mean distances in 256ths."""
 
@@ -102,8 +101,8 @@ class ContextMixing:
         self.experts = _Experts(channels, size)
         self.of_place = np.zeros((channels, height, width, size), np.int64)
         self.weights = np.full((channels, CLASSES, _Experts.COUNT), (6 << 16) // 50, np.int64)
-        costs: Reals = np.arange(DEAREST + 1, dtype=np.float64)
-        self.chances = np.floor(exp(costs * (-_LN2 / UNIT)) * 2.0**28 + 0.5).astype(np.int64)
+        costs = np.arange(DEAREST + 1, dtype=np.float64) * (-_LN2 / UNIT)
+        self.chances = np.floor(exp(costs) * 2.0**28 + 0.5).astype(np.int64)
         self.floor = max(1, (1 << (28 - LEAK)) // size)
 
     def coded(self, image: Integers) -> Coded:
@@ -227,8 +226,7 @@ class _Experts:
         for width in _WIDTHS:
             p = sigmoid((distances + 0.5) / width) - sigmoid((distances - 0.5) / width)
             self.logistics.append(_cost(p).reshape(-1, EIGHTHS).T.copy())
-        counts: Reals = np.arange(1, 2 * (MOST + COUNTED), dtype=np.float64)
-        self.logs = -_cost(counts * 2.0**-18)
+        self.logs = -_cost(np.arange(1, 2 * (MOST + COUNTED), dtype=np.float64) * 2.0**-18)
         self.errors = [[[1024] * CLASSES for _ in range(channels)] for _ in range(self.LOGISTICS)]
         self.told = [[0] * CLASSES for _ in range(channels)]
         self.of_errors = np.zeros((channels, CLASSES, 2 * levels), np.int64)

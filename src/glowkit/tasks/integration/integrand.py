@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from glowkit.core import GlowkitError, shown
-from glowkit.core.density import check_count
+from glowkit.core.checking import check_count
 
 Function = Callable[[Tensor], Any]
 """From points (N, D), float64, to values (N,): a tensor, or what numpy makes one of."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from glowkit.core import Density, GlowkitError, frozen
-from glowkit.core.density import check_count, check_generator
+from glowkit.core.checking import check_count, check_generator
 from glowkit.models.cube import CubeConfig
 from glowkit.tasks.integration.estimate import (
     SCRAMBLINGS,

@@ -10,7 +10,7 @@ from torch.quasirandom import SobolEngine
 
 from glowkit.bijections import Box
 from glowkit.core import Density, GlowkitError
-from glowkit.core.density import check_count, check_generator
+from glowkit.core.checking import check_count, check_generator
 from glowkit.core.initialization import seeded
 from glowkit.densities import Then
 from glowkit.models import build

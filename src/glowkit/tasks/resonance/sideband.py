@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from glowkit.core import Density, GlowkitError
-from glowkit.core.density import check_tensor
+from glowkit.core.checking import check_tensor
 from glowkit.core.initialization import seeded
 from glowkit.models import PointsConfig, build
 from glowkit.tasks.fitting import BATCH, Fitted, fit

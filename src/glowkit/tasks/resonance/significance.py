@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from glowkit.core import GlowkitError
-from glowkit.core.density import check_tensor
+from glowkit.core.checking import check_tensor
 
 Window = tuple[float, float]
 """Where the signal may be: m₁ < m < m₂."""
