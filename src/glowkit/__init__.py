@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         compress,
         decompress,
         integrate,
+        lossy,
         reconstruct,
     )
 
@@ -76,6 +77,7 @@ __all__ = [
     "integrate",
     "keep_freed_memory",
     "load",
+    "lossy",
     "reconstruct",
     "save",
 ]
@@ -115,6 +117,7 @@ _HOMES = {
         "compress",
         "decompress",
         "integrate",
+        "lossy",
         "reconstruct",
     ],
 }

@@ -170,7 +170,7 @@ BAD = {
     "unknown": ("--scores dose,odd", "no anomaly score 'odd'; --scores takes all, or some of"),
     "other noises": ("--background {points}", "the background model has levels None"),
     "few": ("--reference {noise}", "7 reference examples are too few"),
-    "no page": ("--out page.png", "give --out a .html"),
+    "no page": ("--out page.png", "give --out a name in .html, not page.png"),
     "validation": ("--split validation", "says what is usual, and cannot be scored too"),
     "classes": ("--background {conditional}", "train one without --conditional"),
     "no data": ("--against nowhere", "no such file or folder: nowhere"),

@@ -130,6 +130,6 @@ def test_warnings_of_ours_are_notes(cli: Cli, monkeypatch: pytest.MonkeyPatch) -
         for _ in range(2):
             warnings.warn("this is old", GlowkitWarning, stacklevel=1)
 
-    monkeypatch.setattr(sys.modules["glowkit.cli.main"], "table", table)
+    monkeypatch.setattr(sys.modules["glowkit.cli.main"], "commands", lambda: table)
     assert callable(program)
     assert cli("data").err == "note: this is old\n"

@@ -2,12 +2,15 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
+import pytest
 import torch
 
 from cli.conftest import Cli
 from glowkit import load, save
+from glowkit.cli import main
 
 GALLERY = (
     "Temperatures",
@@ -17,6 +20,21 @@ GALLERY = (
     "Most and least likely images",
     "How bits/dim are spread",
 )
+
+
+@pytest.fixture(scope="module")
+def reported(master: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = Path(shutil.copytree(master, tmp_path_factory.mktemp("reported") / "run"))
+    with pytest.raises(SystemExit) as stopped:
+        main(["report", str(run)])
+    assert not stopped.value.code
+    return run
+
+
+@pytest.fixture
+def full(reported: Path, tmp_path: Path) -> Path:
+    """A run with its full report."""
+    return Path(shutil.copytree(reported, tmp_path / "run"))
 
 
 def page_of(run: Path) -> str:
@@ -36,14 +54,13 @@ def change(run: Path) -> None:
     save(model, run / "model")
 
 
-def test_an_evaluation_keeps_the_sections_of_the_full_report(cli: Cli, run: Path) -> None:
-    assert cli("report", run).code == 0
-    full, pictures = titles(run), page_of(run).count("data:image/png;base64,")
-    assert set(GALLERY) < set(full)
-    assert len(full) == 11
-    figures = json.loads(cli("evaluate", run, "--importance", 3, "--json").out)
-    assert titles(run) == full
-    page = page_of(run)
+def test_an_evaluation_keeps_the_sections_of_the_full_report(cli: Cli, full: Path) -> None:
+    kept, pictures = titles(full), page_of(full).count("data:image/png;base64,")
+    assert set(GALLERY) < set(kept)
+    assert len(kept) == 11
+    figures = json.loads(cli("evaluate", full, "--importance", 3, "--json").out)
+    assert titles(full) == kept
+    page = page_of(full)
     assert page.count("data:image/png;base64,") == pictures
     assert f"{figures['bits_per_dim']:.4f} ±" in page
     assert "<td>3</td>" in page  # importance samples of the figures above
@@ -52,27 +69,25 @@ def test_an_evaluation_keeps_the_sections_of_the_full_report(cli: Cli, run: Path
     assert "earlier weights" not in page
 
 
-def test_figures_are_refreshed_in_place(cli: Cli, run: Path) -> None:
-    assert cli("report", run).code == 0
-    before = json.loads(cli("evaluate", run, "--json").out)["bits_per_dim"]
-    change(run)
-    after = json.loads(cli("evaluate", run, "--json").out)["bits_per_dim"]
-    page = page_of(run)
+def test_figures_are_refreshed_in_place(cli: Cli, full: Path) -> None:
+    before = json.loads(cli("evaluate", full, "--json").out)["bits_per_dim"]
+    change(full)
+    after = json.loads(cli("evaluate", full, "--json").out)["bits_per_dim"]
+    page = page_of(full)
     assert f"{after:.4f}" != f"{before:.4f}"
     assert f"{after:.4f} ±" in page
     assert f"{before:.4f} ±" not in page
 
 
-def test_parts_of_earlier_weights_say_so(cli: Cli, run: Path) -> None:
-    assert cli("report", run).code == 0
-    assert cli("evaluate", run, "--split", "validation").code == 0
-    change(run)
-    assert cli("evaluate", run).code == 0
-    page = page_of(run)
+def test_parts_of_earlier_weights_say_so(cli: Cli, full: Path) -> None:
+    assert cli("evaluate", full, "--split", "validation").code == 0
+    change(full)
+    assert cli("evaluate", full).code == 0
+    page = page_of(full)
     assert page.count("Of earlier weights") == len(GALLERY) + 1  # and validation
     assert re.search(r"validation split of digits: \d+ images.*Of earlier weights", page)
-    assert cli("report", run).code == 0
-    assert page_of(run).count("Of earlier weights") == 1
+    assert cli("report", full).code == 0
+    assert page_of(full).count("Of earlier weights") == 1
 
 
 def test_every_split_has_its_figures(cli: Cli, run: Path) -> None:
@@ -152,12 +167,11 @@ def test_text_of_a_part_is_escaped(cli: Cli, run: Path) -> None:
     assert page_of(run).count("&lt;script&gt;") == 3
 
 
-def test_a_full_report_of_a_run_without_parts_is_set_aside(cli: Cli, run: Path) -> None:
-    assert cli("report", run).code == 0
-    for part in (run / "report").iterdir():
+def test_a_full_report_of_a_run_without_parts_is_set_aside(cli: Cli, full: Path) -> None:
+    for part in (full / "report").iterdir():
         part.unlink()
-    (run / "report").rmdir()
-    full = page_of(run)
-    assert cli("evaluate", run).code == 0
-    assert len(titles(run)) == 5
-    assert (run / "report-earlier.html").read_text() == full
+    (full / "report").rmdir()
+    page = page_of(full)
+    assert cli("evaluate", full).code == 0
+    assert len(titles(full)) == 5
+    assert (full / "report-earlier.html").read_text() == page

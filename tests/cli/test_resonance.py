@@ -125,7 +125,10 @@ BAD = {
         "{table} --mass m --signal 0.45:0.55 --truth label --features x1,label",
         "cannot be a feature",
     ),
-    "page": ("{table} --mass m --signal 0.45:0.55 --out page.png", "ends in .html"),
+    "page": (
+        "{table} --mass m --signal 0.45:0.55 --out page.png",
+        "give --out a name in .html, not page.png",
+    ),
     "signal in a file": ("{table} --mass m --signal 0.4:0.5 --inject 9", "leave out --inject"),
     "mass of synthetic": ("synthetic --mass mjj", "leave out --mass"),
     "truth of synthetic": ("synthetic --truth label", "leave out --truth"),

@@ -10,6 +10,7 @@ from glowkit.models.flowpp import FlowPPConfig, unit
 from glowkit.nets import (
     MADE,
     MLP,
+    CausalNet,
     Constant,
     GlowNet,
     LinearizedNet,
@@ -75,6 +76,14 @@ def _convolved() -> b.Residual:
 
 def _integrated(context: int = 0) -> b.Integrate:
     return b.Integrate(velocity_mlp(3, 6, 2, 5 + context), 4, b.ExactDivergence())
+
+
+def _tokens(
+    transformer: b.Transformer, context: int = 0, inner: int = 0, columns: int = 0
+) -> b.TokenAutoregressive:
+    outputs = transformer.parameters_per_channel
+    net = CausalNet(2, 6, outputs, 4, 2, 2, context, inner, columns=columns)
+    return b.TokenAutoregressive(net, transformer)
 
 
 def _preactivated() -> b.Coupling:
@@ -194,6 +203,11 @@ BIJECTIONS = [
     Row("autoregressive-one", lambda: _autoregressive(b.Affine(), size=1), (1,)),
     Row("autoregressive-one-context", lambda: _autoregressive(b.Affine(), 2, 1), (1,), (2,)),
     Row("iaf", lambda: b.Inverse(_autoregressive(b.Affine(), 2)), (5,), context=(2,)),
+    Row("on", lambda: b.On(2, b.Conv1x1(_noisy(2))), IMAGE),
+    Row("on-context", lambda: b.On(5, _vector_coupling(b.Affine(), 2)), (6,), context=(2,)),
+    Row("softplus", b.Softplus, (5,), tolerance=2e-6),
+    Row("inverse-softplus", lambda: b.Inverse(b.Softplus()), (5,), unit_interval=True),
+    Row("gaps", b.Gaps, (5, 2), tolerance=2e-6),
     Row("planar", lambda: b.Planar(5), (5,)),
     Row("planar-one", lambda: b.Planar(1), (1,)),
     Row("radial", lambda: b.Radial(5), (5,)),
@@ -204,6 +218,13 @@ BIJECTIONS = [
     Row("residual-convolved", _convolved, (1, 2, 3)),
     Row("integrate", _integrated, (3,), law=1e-6),
     Row("integrate-context", lambda: _integrated(2), (3,), context=(2,), law=1e-6),
+    Row("tokens-affine", lambda: _tokens(b.TarAffine()), (2, 6)),
+    Row("tokens-inner", lambda: _tokens(b.TarAffine(), inner=3, columns=3), (2, 6)),
+    Row("tokens-mixture", lambda: _tokens(b.LogisticMixture(2), inner=3), (2, 6)),
+    Row("tokens-context", lambda: _tokens(b.TarAffine(), 3, 3), (2, 6), context=(3,)),
+    Row("patches", lambda: b.Patches((1, 4, 6), 2), (1, 4, 6), tolerance=0),
+    Row("flip", b.Flip, (2, 6), tolerance=0),
+    Row("scale", lambda: b.Scale(2.0), IMAGE, tolerance=0),
     Row("standardize", lambda: b.Standardize(5), (5,), tolerance=3e-6),
     Row("step", step, IMAGE),
     Row("step-context", lambda: step(3), IMAGE, context=(3,)),

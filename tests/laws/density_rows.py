@@ -131,6 +131,7 @@ DENSITIES = [
     Row("standard-normal", lambda: d.StandardNormal((5,)), (5,), tolerance=0),
     Row("standard-logistic", lambda: d.StandardLogistic((5,)), (5,), tolerance=0),
     Row("uniform", lambda: d.Uniform((5,)), (5,), unit_interval=True, tolerance=1e-6),
+    Row("half-normal", lambda: d.HalfNormal((5,)), (5,), unit_interval=True, tolerance=1e-6),
     Row(
         "conditional-normal",
         lambda: d.ConditionalNormal(ZeroConv2d(3, 4), SMALL),

@@ -35,10 +35,11 @@ def test_every_preset_inverts_and_saves(name: str, tmp_path) -> None:
     model = glowkit.build(name)
     x = torch.randn(64, 2)
     glowkit.initialize(model, x)
-    noises, log_p = model.encode(x)
+    noises, log_p = model.encode(x, generator=glowkit.MIDPOINT)
     assert (model.decode(noises)[0] - x).abs().max() < 1e-3
     glowkit.save(model, tmp_path / "model")
-    assert torch.equal(glowkit.load(tmp_path / "model").log_prob(x), log_p)
+    again = glowkit.load(tmp_path / "model")
+    assert torch.equal(again.log_prob(x, generator=glowkit.MIDPOINT), log_p)
     assert model.sample(3).shape == (3, 2)
 
 
@@ -93,6 +94,15 @@ def test_bits_per_dim_is_refused() -> None:
         ({"classes": 3}, "classes to 0"),
         ({"context_features": -1}, "at least 0"),
         ({"memory": "disk"}, "checkpoint"),
+        ({"coupling": "planar", "permutation": "reverse"}, "only a coupling with a network"),
+        ({"coupling": "radial", "context_features": 2}, "only a coupling with a network"),
+        ({"augmented_features": -1}, "at least 0"),
+        ({"augmentation": "variational"}, "a model with augmented_features"),
+        ({"augmented_features": 1, "augmentation": "more"}, "indexed"),
+        (
+            {"augmented_features": 1, "augmentation": "indexed", "normalization": "diagonal"},
+            "needs a normalization in each step",
+        ),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused_by_name(setting: dict, words: str) -> None:

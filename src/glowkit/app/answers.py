@@ -18,6 +18,7 @@ from glowkit.tasks.attributes import SMALLER, edit_latents
 from glowkit.tasks.evaluation import REMEDY, explain_error
 from glowkit.tasks.latent import classes_in_turn, decoded, spherical
 from glowkit.tasks.latent import sampled as samples_of
+from glowkit.tasks.likelihood import ONE_DRAW, SIGNS
 
 SEED = 0  # of the dequantization noise under a likelihood, so that an image always has the same
 
@@ -149,7 +150,8 @@ def shown(exhibit: Exhibit, chosen: Chosen) -> str:
         (rebuilt, again[0], bool(broken[0])),
     ]
     bits = likelihood(exhibit, chosen)
-    sentence = f"{bits:.3f} bits/dim at {exhibit.levels} levels, from one draw of dequantization."
+    kind = exhibit.model.log_p_kind
+    sentence = f"{SIGNS[kind]} {bits:.3f} bits/dim at {exhibit.levels} levels{ONE_DRAW[kind]}."
     if not math.isfinite(bits):
         sentence = "The model gives this image no finite log p, and so no bits/dim."
     notes = [*chosen.notes, explain_error(exhibit.model, chosen.image, again, chosen.context)]

@@ -12,9 +12,11 @@ from glowkit.cli.common import (
     JSON,
     NO_KERNELS,
     OWN,
+    RUN,
     SEED,
     Opened,
     bar,
+    check_page,
     open_data,
     open_model,
     refuse_given,
@@ -34,7 +36,7 @@ RANKS = ("complexity", "dose", "latent", "typicality")
 
 
 def anomalies(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or model folder.")],
+    run: Annotated[Path, RUN],
     source: Annotated[
         str | None,
         typer.Argument(
@@ -94,11 +96,11 @@ def anomalies(
     from glowkit.tasks.anomalies.scores import LEAST_REFERENCE
 
     names = _names(scores)
-    _check_out(out)
+    check_page(out)
     opened = open_model(run, device)
     others = _ensemble(run, ensemble)
-    if opened.objective.things != "images":
-        refuse_given("only whole numbers, such as pixels, are dequantized", importance=importance)
+    if opened.model.log_p_kind != "bound":
+        refuse_given("the log p of this model is no bound, to be tightened", importance=importance)
     if names is not None:
         unused: dict[str, object] = {"ensemble": ensemble} if "waic" not in names else {}
         unused |= {"background": background} if "ratio" not in names else {}
@@ -156,11 +158,6 @@ def _names(scores: str) -> list[str] | None:
     return names
 
 
-def _check_out(out: Path) -> None:
-    if out.suffix.lower() not in (".html", ".htm"):
-        raise GlowkitError(f"this command writes a page, not {out.name}; give --out a .html")
-
-
 def _ensemble(run: Path, ensemble: str | None) -> list[Path]:
     """The folders of the models beside that of RUN."""
     if ensemble is None:
@@ -178,7 +175,7 @@ def _ensemble(run: Path, ensemble: str | None) -> list[Path]:
 def _reference(opened: Opened, reference: str | None) -> "AnySource":
     if reference is None and opened.run is None:
         raise GlowkitError(
-            f"{opened.folder} is a model without a run, and so without validation examples, which"
+            f"{opened.name} is a model without a run, and so without validation examples, which"
             " say what is usual; name their DATA with --reference"
         )
     return open_data(opened, reference)
@@ -245,7 +242,7 @@ def _take(opened: Opened, data: "AnySource", splits: Sequence[str], count: int) 
             x, context = prepare(data.splits[split].__getitems__(rows))
             if context is not None and not opened.model.classes:
                 raise GlowkitError(
-                    f"{opened.folder} models some columns given others, and whole rows are what is"
+                    f"{opened.name} models some columns given others, and whole rows are what is"
                     " unusual here; train a run without --target and --context"
                 )
             parts.append(x)
@@ -303,8 +300,9 @@ def _about(opened: Opened, found: Found, usual: Examples, draws: int, seed: int)
     }
     if outside:
         about |= {f"against_{things}": len(outside), f"{things}_in_against": outside.held}
-    if things == "images":
-        about["importance_samples"] = draws
+    about["kind"] = opened.model.log_p_kind
+    if about["kind"] != "exact":
+        about["importance_samples" if about["kind"] == "bound" else "draws"] = draws
     return about
 
 

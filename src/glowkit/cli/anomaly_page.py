@@ -109,7 +109,7 @@ def write_page(opened: Opened, found: Found, about: Mapping[str, Any], path: Pat
     )
     page = page_template("anomalies.html.jinja", "cli").render(
         title=f"Anomalies in {found.inside.name}",
-        run=opened.folder.resolve().name,
+        run=opened.title,
         things=opened.objective.things,
         unit=opened.objective.unit,
         about=about,

@@ -11,6 +11,7 @@ from glowkit.cli.common import (
     JSON,
     NO_KERNELS,
     OWN,
+    RUN,
     SEED,
     Opened,
     bar,
@@ -37,7 +38,7 @@ MEASURED = 500  # images in the histogram
 
 
 def app(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or model folder.")],
+    run: Annotated[Path, RUN],
     source: Annotated[str | None, DATA] = None,
     split: Annotated[
         str | None, typer.Option(help="train, validation or test (by default test).")
@@ -89,7 +90,7 @@ def _exhibit(opened: Opened, source: str | None, split: str | None, seed: int) -
     """The model with images of its data, or with samples where the run's data is gone."""
     from glowkit.app.exhibit import Exhibit
 
-    title = f"glowkit: {opened.folder.resolve().name}"
+    title = f"glowkit: {opened.title}"
     attributes = _attributes(opened)
     try:
         data = open_images(opened, source)

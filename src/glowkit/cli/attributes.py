@@ -13,6 +13,7 @@ from glowkit.cli.common import (
     JSON,
     NO_KERNELS,
     OWN,
+    RUN,
     SEED,
     Opened,
     open_image_model,
@@ -30,10 +31,11 @@ if TYPE_CHECKING:
     from glowkit.tasks import Attributes
 
 FILE = "attributes.safetensors"
+COPY = "make a copy with hf download USER/NAME --local-dir FOLDER, and take that as RUN"
 
 
 def attributes(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or model folder.")],
+    run: Annotated[Path, RUN],
     source: Annotated[str | None, DATA] = None,
     labels: Annotated[
         Path | None,
@@ -71,19 +73,20 @@ def attributes(
     opened = open_image_model(run, device)
     if labels is not None:
         check_is_file(labels)  # said before data are opened, which may take long
+    out = opened.within(FILE, instead=COPY)
     data = open_images(opened, source)
     found, left_out = _fit(opened, data, labels, method, orthogonal_to or [], batch_size, seed)
-    save_attributes(found, run / FILE, weights_of(opened))
+    save_attributes(found, out, weights_of(opened))
     if as_json:
         rows = zip(found.names, found.positives, found.negatives, found.auroc, strict=True)
         table = {n: {"positives": p, "negatives": q, "auroc": a} for n, p, q, a in rows}
         about = {"run": str(run), "data": data.name, "seed": seed, "method": method}
-        show_json(about | {"attributes": table, "left_out": left_out, "path": str(run / FILE)})
+        show_json(about | {"attributes": table, "left_out": left_out, "path": str(out)})
         return
     _print(found)
     if left_out:
         say(f"left out, with fewer than 2 images of either kind: {', '.join(left_out)}")
-    say(f"{method} directions: {run / FILE}")
+    say(f"{method} directions: {out}")
     hint(f"next: glowkit edit {run} test:0-3 --attribute {found.names[0]}=0.6")
 
 

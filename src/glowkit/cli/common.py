@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from glowkit.training.batches import Split
     from glowkit.training.objective import Objective
 
+RUN = typer.Argument(metavar="RUN", help="A run or model folder, or hf:USER/NAME.")
 DATA = typer.Argument(metavar="DATA", help="Data; by default what the run was trained on.")
 JSON = typer.Option("--json", help="Print one JSON object instead of text.")
 SEED = typer.Option("--seed", min=0, max=2**63 - 1, help="Seed of all randomness.")
@@ -61,8 +63,9 @@ OWN = typer.Option(
 )
 SPLIT = typer.Option("--split", help="train, validation or test.")
 IMPORTANCE = typer.Option(
-    "--importance", help="Dequantization draws an image; more give a tighter bound."
+    "--importance", help="Draws an example of a bound, as of dequantization; more tighten it."
 )
+DRAWS = typer.Option("--draws", help="Draws of a log p that is estimated, which are averaged.")
 BASELINES = typer.Option(
     "--baselines", help="Fit a Gaussian and a mixture to large images and wide tables too."
 )
@@ -82,6 +85,7 @@ class Opened:
     device: "torch.device"
     run: "RunSettings | None"
     folder: Path
+    address: str | None = None  # of a model that was fetched from the Hub
     at_rest: ExitStack = field(default_factory=ExitStack, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -89,6 +93,26 @@ class Opened:
         from glowkit.core import frozen
 
         self.at_rest.enter_context(frozen(self.model))
+
+    @property
+    def name(self) -> str:
+        """What the model was opened by: its folder, or its address on the Hub."""
+        return self.address or str(self.folder)
+
+    @property
+    def title(self) -> str:
+        """The last part of that."""
+        return self.address.rpartition("/")[2] if self.address else self.folder.resolve().name
+
+    def within(self, *parts: str, instead: str = "name a file with --out") -> Path:
+        """A path in RUN that a command is to write.
+
+        Raises GlowkitError, before any work is done, for a model that was fetched: it lies in a
+        cache, which other programs share.
+        """
+        if self.address is not None:
+            raise GlowkitError(f"nothing is written into {self.address}, on the Hub: {instead}")
+        return self.folder.joinpath(*parts)
 
     def generator(self, seed: int) -> "torch.Generator":
         """A source of randomness where the model is."""
@@ -111,7 +135,7 @@ class Opened:
         from glowkit.data import open_source
 
         if self.run is None:
-            raise GlowkitError(f"{self.folder} is a model without a run; name the DATA to use")
+            raise GlowkitError(f"{self.name} is a model without a run; name the DATA to use")
         return open_source(**self.run.data, levels=self.model.levels, only=self.run.only)
 
     @property
@@ -127,7 +151,7 @@ class Opened:
         shape = self.model.shape or ()
         if len(shape) != 3:
             raise GlowkitError(
-                f"the model in {self.folder} does not say the shape of its images; give its density"
+                f"the model in {self.name} does not say the shape of its images; give its density"
                 " an attribute shape, (channels, height, width)"
             )
         return shape
@@ -159,16 +183,25 @@ class Opened:
 
 
 def open_model(run: Path, device: str = "auto") -> Opened:
-    """Load the best model of a run folder, or a model folder."""
+    """Load the best model of a run folder, a model folder, or a model of the Hub.
 
+    Raises GlowkitError where there is none, and for all that `load` refuses.
+    """
     from glowkit.models import load
+    from glowkit.models.hub import address_of, local
     from glowkit.training import read_run
 
-    if not run.exists():
+    address = address_of(run)
+    if address is not None and (is_quiet() or not sys.stderr.isatty()):
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    folder = local(run)
+    if not folder.exists():
         raise GlowkitError(f"no such run or model folder: {run}")
     place = _device(device)
-    settings = None if (run / "config.json").exists() else read_run(run)
-    return Opened(load(run).to(place), place, settings, run)
+    settings = None if (folder / "config.json").exists() else read_run(folder)
+    return Opened(
+        load(folder).to(place), place, settings, folder, str(address) if address else None
+    )
 
 
 def open_image_model(run: Path, device: str = "auto") -> Opened:
@@ -221,6 +254,14 @@ def check_dtype(name: str) -> None:
     """Refuse the name of a dtype that models are not computed in."""
     if name not in DTYPES:
         raise GlowkitError(f"dtype {name!r} does not exist; choose one of {', '.join(DTYPES)}")
+
+
+def check_page(out: Path) -> None:
+    """Refuse a name that browsers do not take for a page's."""
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise GlowkitError(
+            f"this command writes a page; give --out a name in .html, not {out.name}"
+        )
 
 
 def _device(name: str) -> "torch.device":

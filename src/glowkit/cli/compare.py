@@ -23,7 +23,7 @@ from glowkit.system.errors import GlowkitError
 
 def compare(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN RUN ...", help="Run or model folders.")
+        list[Path], typer.Argument(metavar="RUN RUN ...", help="Runs, models, or hf:USER/NAME.")
     ],
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="Images a row.")] = 10,
     temperature: Annotated[float, typer.Option(min=0, help="Of the noise.")] = 0.7,
@@ -51,19 +51,21 @@ def compare(
 
     from glowkit.pictures.sheet import image_sheet, save_png
     from glowkit.tasks.latent import classes_in_turn, sampled
+    from glowkit.tasks.likelihood import SIGNS
 
     rows, figures, every = [], [], []
     for opened in models:
         context, generator = classes_in_turn(opened.model, count), opened.generator(seed)
         images, broken = sampled(opened.model, count, temperature, context, generator)
         every.append(broken.cpu())
-        name = opened.folder.resolve().name
-        about: dict[str, Any] = {"run": str(opened.folder), "bits_per_dim": None}
+        name = opened.title
+        about: dict[str, Any] = {"run": opened.name, "bits_per_dim": None}
         about["broken_samples"] = int(broken.sum())
         if opened.run is not None:
             about |= assess(opened, open_images(opened, None), "test", 1, 100, seed)
             about["split"] = "test"
-            name += f"  {about['bits_per_dim']:.3f} ± {about['standard_error']:.3f} bits/dim"
+            mean = f"{SIGNS[about['kind']]} {about['bits_per_dim']:.3f}"
+            name += f"  {mean} ± {about['standard_error']:.3f} bits/dim"
         rows.append((name, images.cpu()))
         figures.append(about)
     levels = models[0].pixel_levels
@@ -89,6 +91,6 @@ def _check(models: list[Opened]) -> None:
         ):
             if one != two:
                 raise GlowkitError(
-                    f"{first.folder} and {other.folder} have different {what}, so that they cannot"
+                    f"{first.name} and {other.name} have different {what}, so that they cannot"
                     " be compared; train them with the same data and number of levels"
                 )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from glowkit.cli.common import JSON, OWN, open_image_model, refuse_given, show_json
+from glowkit.cli.common import JSON, OWN, RUN, open_image_model, refuse_given, show_json
 from glowkit.cli.images import KINDS, LABEL, NAMES, image_batches, names_data
 from glowkit.cli.speech import QUIET, moving_bar, say, show, warn
 from glowkit.system.errors import GlowkitError
@@ -23,7 +23,7 @@ READ_AT_ONCE = 256
 
 
 def compress(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or model folder.")],
+    run: Annotated[Path, RUN],
     images: Annotated[list[str] | None, NAMES] = None,
     out: Annotated[Path, typer.Option(metavar="FILE", help="File to write.")] = Path("images.glwk"),
     split: Annotated[

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,7 @@ from glowkit.cli.common import (
     JSON,
     NO_KERNELS,
     OWN,
+    RUN,
     SEED,
     open_image_model,
     refuse_given,
@@ -25,13 +26,14 @@ from glowkit.system.errors import GlowkitError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from glowkit.core import LogPKind
     from glowkit.tasks import Attributes
 
 Column = tuple[str, dict[str, float]]
 
 
 def edit(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or model folder.")],
+    run: Annotated[Path, RUN],
     images: Annotated[list[str], NAMES],
     attribute: Annotated[
         list[str] | None,
@@ -72,6 +74,7 @@ def edit(
     check_sheet(count)
     columns = _columns(attribute or [], sweep, count)
     opened = open_image_model(run, device)
+    out = out or opened.within("samples", "edit.png")
 
     import torch
 
@@ -81,7 +84,7 @@ def edit(
     from glowkit.tasks import bits_per_dim, join, load_attributes
     from glowkit.tasks.attributes import SMALLER, edit_latents
 
-    known = load_attributes(run / FILE, weights_of(opened))
+    known = load_attributes(opened.folder / FILE, weights_of(opened))
     for _, amounts in columns:
         known.shift(amounts)  # an unknown name is refused before anything is computed
     batch, context = named_images(opened, images, label)
@@ -97,11 +100,11 @@ def edit(
             bits.append(each.masked_fill(broken[-1], torch.nan))
     names, headings = name_each(images), [heading for heading, _ in columns]
     rows = list(zip(names, torch.stack(drawn, 1).cpu(), strict=True))
-    out = out or run / "samples" / "edit.png"
     levels = opened.pixel_levels
     marks = list(torch.stack(broken, 1))
     save_png(image_sheet(rows, levels, headings=headings, broken=marks), out)
-    about = {"levels": levels, "importance_samples": 1, **say_broken(broken, SMALLER)}
+    about = {"levels": levels, "kind": opened.model.log_p_kind, "importance_samples": 1}
+    about |= say_broken(broken, SMALLER)
     asked = {"run": str(run), "seed": seed}
     _say(known, names, columns, torch.stack(bits, 1), asked | about, out, as_json)
 
@@ -111,7 +114,7 @@ def _say(
     names: Sequence[str],
     columns: Sequence[Column],
     bits: "Tensor",
-    about: Mapping[str, object],
+    about: Mapping[str, Any],
     out: Path,
     as_json: bool,
 ) -> None:
@@ -132,9 +135,13 @@ def _say(
             }
         )
         return
+    from glowkit.tasks.likelihood import ONE_DRAW, SIGNS
+
+    kind: LogPKind = about["kind"]
+    sign = SIGNS[kind]
     median, high = known.percentiles[[50, 99]].tolist()
     say(
-        f"bits/dim at {about['levels']} levels, one draw of dequantization; of the real (test)"
+        f"bits/dim at {about['levels']} levels ({sign}){ONE_DRAW[kind]}; of the real (test)"
         f" images half lie below {median:.3f}, 99% below {high:.3f}"
     )
     width = max(map(len, names))

@@ -13,10 +13,12 @@ from glowkit.cli.common import (
     BASELINES,
     DATA,
     DEVICE,
+    DRAWS,
     IMPORTANCE,
     JSON,
     NO_KERNELS,
     OWN,
+    RUN,
     SEED,
     SPLIT,
     Opened,
@@ -49,6 +51,7 @@ def assess(
     batch_size: int,
     seed: int,
     seconds: float = math.inf,
+    draws: int = 1,
 ) -> dict[str, Any]:
     """Evaluate a model on one split of the data; the figures by their plain names.
 
@@ -62,7 +65,7 @@ def assess(
         few = min(batch_size, DECODED_AT_ONCE)
         again = split_batches(opened, data, split, few, begun + seconds)
     noise = opened.generator(seed)
-    figures = objective.evaluate(opened.model, data, batches, importance, noise, again)
+    figures = objective.evaluate(opened.model, data, batches, importance, noise, again, draws)
     figures[f"{objective.things}_in_split"] = len(split_of(data, split))
     say_figures(opened, figures)
     return figures
@@ -106,6 +109,8 @@ def figures_text(
     opened: Opened, figures: Mapping[str, Any], baselines: Mapping[str, float]
 ) -> dict[str, str]:
     """Figures and baselines as a person reads them."""
+    from glowkit.tasks.likelihood import SIGNS
+
     text = opened.objective.text(figures)
     if "accuracy" in figures:
         text["accuracy"] = (
@@ -113,8 +118,8 @@ def figures_text(
             " that makes an image likeliest"
         )
         text["without labels"] = (
-            f"{figures['marginal_bits_per_dim']:.4f} ± {figures['marginal_standard_error']:.4f}"
-            " bits/dim"
+            f"{SIGNS[figures['kind']]} {figures['marginal_bits_per_dim']:.4f}"
+            f" ± {figures['marginal_standard_error']:.4f} bits/dim"
         )
     if "head_accuracy" in figures:
         text["classifier head"] = f"{figures['head_accuracy']:.2%} accuracy"
@@ -123,10 +128,11 @@ def figures_text(
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or model folder.")],
+    run: Annotated[Path, RUN],
     source: Annotated[str | None, DATA] = None,
     split: Annotated[str, SPLIT] = "test",
     importance: Annotated[int, IMPORTANCE] = 1,
+    draws: Annotated[int, DRAWS] = 1,
     baselines: Annotated[bool, BASELINES] = False,
     tell: Annotated[
         bool,
@@ -149,20 +155,23 @@ def evaluate(
     """Bits/dim of a whole split with its standard error, and the largest round-trip pixel error.
 
     Of points: the negative log-likelihood and the KL from the true density, in nats. Of a table:
-    the negative log-likelihood, beside that of Gaussians, in nats of the columns' own units.
+    the negative log-likelihood, beside that of Gaussians, in nats of the columns' own units. The
+    model's kind says whether a figure is exact (=), a bound (≤) or an estimate (≈).
 
     Example: `glowkit evaluate runs/digits-glow-tiny --importance 16`
     """
     from glowkit.cli.reporting import report_of
+    from glowkit.tasks.likelihood import check_draws
 
     opened = open_model(run, device)
     if source is None:
         refuse_given("the run's own data are opened as they were for training", skip_bad=skip_bad)
     batch_size = batch_size or opened.objective.batch_size
     data = open_data(opened, source, skip_bad)
+    check_draws(opened.model, importance, draws)
     # First, because what they refuse is known at once, and the model's figures take a while.
     fitted = baseline_figures(opened, data, split, seed, asked=baselines)
-    figures = assess(opened, data, split, importance, batch_size, seed)
+    figures = assess(opened, data, split, importance, batch_size, seed, draws=draws)
     told = classified(opened, data, split, batch_size, seed) if tell else {}
     # Shown before the report is written: a full disk must not cost the figures.
     if as_json:

@@ -11,6 +11,7 @@ from glowkit.cli.common import (
     JSON,
     NO_KERNELS,
     OWN,
+    RUN,
     SEED,
     Opened,
     open_image_model,
@@ -30,7 +31,7 @@ BETWEEN = "take images that are nearer to each other, or train the model longer"
 
 
 def interpolate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or model folder.")],
+    run: Annotated[Path, RUN],
     images: Annotated[list[str] | None, NAMES] = None,
     random: Annotated[
         int | None,
@@ -75,6 +76,7 @@ def interpolate(
         check_sheet(count * (count if square else random - 1))
     temperature = 0.7 if temperature is None else temperature
     opened = open_image_model(run, device)
+    strip = out or opened.within("samples", "interpolation.png")
     names, keys, lost, noises, context = _ends(
         opened, images or [], random, temperature, seed, label
     )
@@ -95,7 +97,6 @@ def interpolate(
         keys.cpu(), _at_images(strips, square), lost | _at_images(broken, square)
     )
     levels = opened.pixel_levels
-    strip = out or run / "samples" / "interpolation.png"
     named = [f"{a} to {b}" for a, b in pairwise(names)]
     labels = [""] * count if square else named
     rows = list(zip(labels, strips, strict=True))

@@ -11,6 +11,7 @@ from glowkit.cli.common import (
     JSON,
     NO_KERNELS,
     OWN,
+    RUN,
     Opened,
     bar,
     check_dtype,
@@ -34,7 +35,7 @@ BATCH = typer.Option("--batch-size", min=1, help="Images at a time.")
 
 
 def encode(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or model folder.")],
+    run: Annotated[Path, RUN],
     images: Annotated[list[str] | None, NAMES] = None,
     out: Annotated[Path, typer.Option(metavar="FILE", help=".npz to write.")] = Path("latents.npz"),
     split: Annotated[
@@ -104,7 +105,7 @@ def encode(
 
 
 def decode(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or model folder.")],
+    run: Annotated[Path, RUN],
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What `glowkit encode` wrote.")],
     out: Annotated[
         Path,

@@ -11,6 +11,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from types import FrameType
 from typing import Annotated, Any, NoReturn, TextIO
 
@@ -18,6 +19,7 @@ import typer
 from typer.core import TyperCommand
 
 from glowkit import __version__
+from glowkit.cli import lossy, lossy_curve, lossy_train
 from glowkit.cli.anomalies import anomalies
 from glowkit.cli.app import app
 from glowkit.cli.attributes import attributes
@@ -31,6 +33,7 @@ from glowkit.cli.integrate import integrate
 from glowkit.cli.interpolate import interpolate
 from glowkit.cli.latents import decode, encode
 from glowkit.cli.lists import data, presets
+from glowkit.cli.push import push
 from glowkit.cli.reconstruct import reconstruct
 from glowkit.cli.report import report
 from glowkit.cli.resonance import resonance
@@ -82,7 +85,8 @@ class Command(TyperCommand):
         named = ctx.params.get(subject)
         if named and not isinstance(named, bool) and not ctx.params.get("as_json"):
             words = named if isinstance(named, list | tuple) else [named]
-            header(shlex.join([str(self.name), *map(str, words)]))
+            name = ctx.command_path.partition(" ")[2]
+            header(f"{name} {shlex.join(map(str, words))}")
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as error:  # of which typer would make an exit code without a word
@@ -201,6 +205,7 @@ COMMANDS = (
     compress,
     decompress,
     import_,
+    push,
     integrate,
     app,
     presets,
@@ -220,6 +225,19 @@ for command in COMMANDS:
     table.command(command.__name__.removesuffix("_"), cls=Command)(command)
 
 
+LOSSY = (lossy_train.train, lossy.compress, lossy.decompress, lossy_curve.curve)
+
+group = typer.Typer(
+    help="Images in fewer bits than lossless, by a flow that was trained for it.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    context_settings=HELP,
+)
+for lossy_command in LOSSY:
+    group.command(lossy_command.__name__, cls=Command)(lossy_command)
+table.add_typer(group, name="lossy")
+
+
 def _say_version(asked: bool) -> None:
     if asked:
         print(f"glowkit {__version__}")
@@ -236,6 +254,12 @@ def options(
     """Exact-likelihood generative models of images, and of points in the plane."""
 
 
+@cache
+def commands() -> Any:
+    """What typer makes of the table: a tenth of a second's work, so once in a process."""
+    return typer.main.get_command(table)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit: 0 for success, 2 for bad input, 130 after an interruption."""
     # OpenMP's threads spin for a long while between torch's many small operations. On processors
@@ -248,7 +272,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         try:
             check_surroundings()
             with notes():
-                code = table(arguments, prog_name="glowkit", standalone_mode=False)
+                code = commands()(arguments, prog_name="glowkit", standalone_mode=False)
             sys.stdout.flush()
         except BaseException as error:
             # A library that is interrupted while it is imported may raise anything.

@@ -10,6 +10,7 @@ from glowkit.cli.common import (
     JSON,
     NO_KERNELS,
     OWN,
+    RUN,
     Opened,
     open_image_model,
     refuse_given,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def reconstruct(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or model folder.")],
+    run: Annotated[Path, RUN],
     images: Annotated[
         str | None,
         typer.Argument(
@@ -60,6 +61,7 @@ def reconstruct(
     check_png(out)
     check_sheet(2 * count)
     opened = open_image_model(run, device)
+    out = out or opened.within("samples", "reconstruction.png")
     batch, context = _images(opened, images, count, label)
 
     import torch
@@ -72,7 +74,6 @@ def reconstruct(
     broken = broken.cpu()
     error = largest_pixel_error(batch, again, broken)
     levels = opened.pixel_levels
-    out = out or run / "samples" / "reconstruction.png"
     rows = [("images", batch.cpu()), ("decode(encode(x))", again.cpu())]
     save_png(image_sheet(rows, levels, broken=[torch.zeros_like(broken), broken]), out)
     said = say_broken([broken], REMEDY)

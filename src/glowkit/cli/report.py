@@ -20,6 +20,7 @@ from glowkit.cli.common import (
     show_json,
 )
 from glowkit.cli.speech import QUIET, say, show, warn
+from glowkit.system.errors import GlowkitError
 
 
 def report(
@@ -39,7 +40,7 @@ def report(
 
     Beyond what `train` and `evaluate` write there: samples over temperatures and the training
     images nearest to them, interpolations, reconstructions, the most and the least likely images,
-    and how bits/dim are spread.
+    and how bits/dim are spread. Beside it RUN/model-card.md, which `glowkit push` uploads.
 
     Example: `glowkit report runs/digits-glow-tiny --importance 16`
     """
@@ -47,10 +48,15 @@ def report(
     from glowkit.cli.evaluate import baseline_figures, figures_text, say_figures
     from glowkit.cli.gallery import gallery
     from glowkit.cli.reporting import report_of
+    from glowkit.models.hub import address_of
+    from glowkit.tasks.likelihood import check_draws
     from glowkit.training import read_run
 
+    if address_of(run) is not None:
+        raise GlowkitError(f"{run} is on the Hub, and a report is of a run folder; give that")
     read_run(run)  # a model folder has no settings or curves to report
     opened = open_image_model(run, device)
+    check_draws(opened.model, importance, 1)
     data = open_images(opened, None)
     fitted = baseline_figures(opened, data, split, seed, asked=baselines)
 
@@ -58,7 +64,7 @@ def report(
 
     batches = split_batches(opened, data, split, batch_size)
     each = measure(opened.model, batches, importance, opened.generator(seed))
-    bits, figures = each[0], asdict(summary(opened.model, *each, importance))
+    bits, figures = each.bits, asdict(summary(opened.model, each, importance))
     figures["images_in_split"] = len(bits)
     say_figures(opened, figures)
     sections = gallery(opened, data, split, bits, importance, batch_size, seed, bool(fitted))

@@ -1,4 +1,7 @@
-"""The report of a run: a command keeps what it found out, and the page is written from all kept."""
+"""The report of a run: a command keeps what it found out, and the page is written from all kept.
+
+So is the model card, which is the page that a model has on the Hub.
+"""
 
 import math
 import re
@@ -11,6 +14,7 @@ from glowkit.cli.common import Opened
 from glowkit.system.files import write_atomically
 
 if TYPE_CHECKING:
+    from glowkit.training import RunSettings
     from glowkit.training.report import Part, Section
 
 ORDER = (
@@ -45,14 +49,17 @@ def report_of(
 
     weights = weights_of(opened)
     about: dict[str, Any] = {"data": data, "split": split}
-    draws = figures.get("importance_samples", 1)
+    draws = max(figures.get("importance_samples", 1), figures.get("draws", 1))
     main = Part(f"figures-{split}-{draws}", "figures", dict(figures), about, weights)
     parts = [main]
     if baselines:
         of_levels = about | ({"levels": figures["levels"]} if "levels" in figures else {})
         parts.append(Part(f"baselines-{split}", "baselines", dict(baselines), of_levels))
     if validated:
-        parts.append(Part("validation", "validation", dict(validated)))
+        from glowkit.training.card import machine_of
+
+        trained_on = {"machine": machine_of(opened.device)}
+        parts.append(Part("validation", "validation", dict(validated), trained_on))
     if told:
         of_images = about | {"images": figures["images"]}
         parts.append(
@@ -83,7 +90,9 @@ def _write(opened: Opened, main: "Part") -> Path:
     """Write the page of a run, on which these figures come first."""
     from glowkit.models import to_settings
     from glowkit.models.families import family_of
+    from glowkit.tasks.likelihood import SIGNS
     from glowkit.training import RunFolder, read_run
+    from glowkit.training.of_lossy import LossyImages
     from glowkit.training.report import read_parts, write_report
 
     run = opened.folder
@@ -95,6 +104,11 @@ def _write(opened: Opened, main: "Part") -> Path:
         " its parts again."
         for name in damaged
     ]
+    if settings.lossy:
+        notes.append(
+            "This run was trained for coding with loss: its curves are of bits and of squared error"
+            " that is worth bits, a dimension, and its likelihoods are worse than before."
+        )
     fitted = [
         part
         for part in parts
@@ -106,7 +120,10 @@ def _write(opened: Opened, main: "Part") -> Path:
     others = [part for part in figures if part.name != main.name]
     kept = [part for part in parts if part.kind == "section"]
     things = opened.objective.things
-    validated = [p.content for p in parts if p.kind == "validation" and things in p.content]
+    trained = [p for p in parts if p.kind == "validation" and things in p.content]
+    baselines = fitted[0].content if fitted else None
+    machine = str(trained[0].about.get("machine", "")) if trained else ""
+    _write_card(opened, main, settings, baselines or {}, machine)
     if fitted:
         kept = [part for part in kept if part.content["title"] != "Baselines"]
     drawn = [*sorted(folder.path.glob("samples/*.gif")), *sorted(folder.path.glob("samples/*.png"))]
@@ -120,21 +137,51 @@ def _write(opened: Opened, main: "Part") -> Path:
             "data": settings.data,
             "model": to_settings(settings.model),
             "training": asdict(settings.training),
+            **({"lossy": asdict(settings.lossy)} if settings.lossy else {}),
         },
         sheets=[(_title(sheet), sheet) for sheet in sheets],
         curves=folder.metrics,
-        baselines=fitted[0].content if fitted else None,
-        command=f"glowkit train --config {folder.config}{family_of(settings.model).option}",
-        objective=opened.objective,
+        baselines=baselines,
+        command=f"glowkit lossy train --resume --out {folder.path}"
+        if settings.lossy
+        else f"glowkit train --config {folder.config}{family_of(settings.model).option}",
+        objective=LossyImages(settings.lossy) if settings.lossy else opened.objective,
         sections=[
-            *_told(parts, main.weights),
+            *_told(parts, main.weights, SIGNS[opened.model.log_p_kind]),
             *_attributes(opened, main.weights),
             *_sections(kept, main.weights),
         ],
         others=[_other(opened, part, main.weights) for part in others],
         notes=notes,
-        validated=next(iter(validated), None),
+        validated=trained[0].content if trained else None,
     )
+
+
+def _write_card(
+    opened: Opened,
+    main: "Part",
+    settings: "RunSettings",
+    baselines: Mapping[str, float],
+    machine: str,
+) -> None:
+    """Write the model card of a run, with these figures."""
+    from glowkit.training import RunFolder
+    from glowkit.training.card import CARD, Learned, Measured, model_card, picture_of
+    from glowkit.training.metrics import read_rows
+
+    folder = RunFolder(opened.folder)
+    last = (read_rows(folder.metrics) or [{}])[-1]
+    steps, seconds = int(last.get("step") or 0), float(last.get("elapsed_seconds") or 0)
+    learned = Learned(str(main.about["data"]), settings, steps, seconds, machine)
+    card = model_card(
+        opened.title,
+        opened.model,
+        opened.objective,
+        learned,
+        Measured(str(main.about["split"]), main.content, baselines),
+        picture_of(folder.path, folder.all_samples()),
+    )
+    write_atomically(folder.path / CARD, card.encode())
 
 
 def _sections(parts: "Iterable[Part]", weights: str) -> "list[Section]":
@@ -155,8 +202,8 @@ def _sections(parts: "Iterable[Part]", weights: str) -> "list[Section]":
     ]
 
 
-def _told(parts: "Iterable[Part]", weights: str) -> "list[Section]":
-    """What `glowkit evaluate --classify` found, a section for each split."""
+def _told(parts: "Iterable[Part]", weights: str, sign: str) -> "list[Section]":
+    """What `glowkit evaluate --classify` found, a section for each split; sign: of a figure."""
     from glowkit.training.report import Section
 
     sections = []
@@ -167,7 +214,7 @@ def _told(parts: "Iterable[Part]", weights: str) -> "list[Section]":
         text = (
             f"{found['accuracy']:.2%} ± {found['accuracy_standard_error']:.2%} of the images are"
             " likeliest under their own class. Without labels, as a mean over classes, they take"
-            f" {found['marginal_bits_per_dim']:.4f} ± {found['marginal_standard_error']:.4f}"
+            f" {sign} {found['marginal_bits_per_dim']:.4f} ± {found['marginal_standard_error']:.4f}"
             " bits/dim."
         )
         if "head_accuracy" in found:
@@ -210,10 +257,13 @@ def _attributes(opened: Opened, weights: str) -> "list[Section]":
 
 def _other(opened: Opened, part: "Part", weights: str) -> tuple[str, str]:
     """What an evaluation is of, and its figure."""
+    from glowkit.tasks.likelihood import SIGNS
+
     found, about, objective = part.content, part.about, opened.objective
     value = found[objective.figure]
     name = f"{about.get('split')} split of {about.get('data')}: {objective.basis(found)}"
-    return _note(name, part, weights), f"{value:.4f} ± {found['standard_error']:.4f}"
+    sign = SIGNS[opened.model.log_p_kind]
+    return _note(name, part, weights), f"{sign} {value:.4f} ± {found['standard_error']:.4f}"
 
 
 def _note(text: str, part: "Part", weights: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glowkit.cli.common import JSON, SEED, bar, refuse_given, show_json
+from glowkit.cli.common import JSON, SEED, bar, check_page, refuse_given, show_json
 from glowkit.cli.resonance_findings import Findings, figures_of, scan_text, text_of, title_of
 from glowkit.cli.speech import QUIET, say, show, warn
 from glowkit.system.errors import GlowkitError
@@ -76,10 +76,10 @@ def resonance(
     """
     import torch
 
-    from glowkit.cli.resonance_page import check_html, write_page
+    from glowkit.cli.resonance_page import write_page
     from glowkit.tasks.resonance import regions_of
 
-    check_html(out)
+    check_page(out)
     methods = _methods(method)
     generator = torch.Generator().manual_seed(seed)
     events, window = _open(data, mass, signal, features, truth, inject, generator)

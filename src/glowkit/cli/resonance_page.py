@@ -7,7 +7,6 @@ from pathlib import Path
 from glowkit.cli.resonance_findings import Findings, figures_of, scan_text, text_of, title_of
 from glowkit.pictures.resonance import Histogram, bump_image, scan_image, sic_image
 from glowkit.pictures.sheet import inline
-from glowkit.system.errors import GlowkitError
 from glowkit.system.files import write_atomically
 from glowkit.training.report import page_template
 
@@ -23,12 +22,6 @@ ABOUT = {
     "supervised": "A classifier of many labelled events: the best it could do with a known signal.",
     "optimal": "The true ratio of signal's and background's densities. No score is better.",
 }
-
-
-def check_html(path: Path) -> None:
-    """Refuse a page that is not called one."""
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise GlowkitError(f"--out {path} is a page; give it a name that ends in .html")
 
 
 def write_page(found: Findings, path: Path) -> None:

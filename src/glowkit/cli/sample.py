@@ -12,6 +12,7 @@ from glowkit.cli.common import (
     JSON,
     NO_KERNELS,
     OWN,
+    RUN,
     SEED,
     Opened,
     bar,
@@ -50,7 +51,7 @@ def _draw_rows(opened: Opened, asked: _Asked) -> None:
     if asked.label is not None or asked.each:
         raise GlowkitError("rows have no classes; leave out --class and --each-class")
     refuse_given("rows are drawn in batches of their own", batch_size=asked.batch_size)
-    out = asked.out or opened.folder / "samples" / "rows.csv"
+    out = asked.out or opened.within("samples", "rows.csv")
     check_rows_out(out)
     temperatures = _temperatures(asked.temperature or "1.0")
     if len(temperatures) > 1:
@@ -76,7 +77,7 @@ def _draw_points(opened: Opened, asked: _Asked) -> None:
     refuse_given("points are drawn at once", batch_size=asked.batch_size)
     count = _count(asked, 5000)
     temperatures = _temperatures(asked.temperature or "1.0")
-    out = asked.out or opened.folder / "samples" / "samples.png"
+    out = asked.out or opened.within("samples", "samples.png")
     if out.suffix not in (".png", ".npy"):
         raise GlowkitError(f"{out} is of no known kind; give --out a name in .png or .npy")
     if out.suffix == ".npy" and len(temperatures) > 1:
@@ -128,7 +129,7 @@ def _save_picture(
 
 
 def sample(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or model folder.")],
+    run: Annotated[Path, RUN],
     count: Annotated[
         int | None,
         typer.Option("--count", "-n", help="Images a row (10), points (5000) or rows (1000)."),
@@ -194,7 +195,7 @@ def _draw_images(opened: Opened, asked: _Asked) -> None:
     refuse_given("images are given classes alone", context=asked.context)
     count = _count(asked, 10)
     each, batch_size, seed = asked.each, asked.batch_size, asked.seed
-    out = asked.out or opened.folder / "samples" / "samples.png"
+    out = asked.out or opened.within("samples", "samples.png")
     temperatures = _temperatures(asked.temperature or ("0.7,1.0" if is_sheet(out) else "1.0"))
     rows_each = len(opened.class_names) if each else 1
     if is_sheet(out):
@@ -252,7 +253,7 @@ def _count(asked: _Asked, usual: int) -> int:
 
 def _say(opened: Opened, asked: _Asked, about: Mapping[str, object], out: Path, shown: str) -> None:
     if asked.as_json:
-        own = {"run": str(opened.folder), "seed": asked.seed}
+        own = {"run": opened.name, "seed": asked.seed}
         show_json(own | dict(about) | {"path": str(out)})
     else:
         say(shown)

@@ -10,6 +10,7 @@ from glowkit.cli.common import (
     JSON,
     NO_KERNELS,
     OWN,
+    RUN,
     SEED,
     open_image_model,
     open_images,
@@ -21,7 +22,7 @@ from glowkit.cli.speech import QUIET, say
 
 
 def scales(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or model folder.")],
+    run: Annotated[Path, RUN],
     images: Annotated[list[str] | None, NAMES] = None,
     count: Annotated[
         int, typer.Option("--count", "-n", min=1, help="Columns of fresh noise a scale.")
@@ -50,6 +51,7 @@ def scales(
 
     check_png(out)
     opened = open_image_model(run, device)
+    out = out or opened.within("samples", "scales.png")
     names = images or [f"test:0-{min(8, len(open_images(opened, None).splits['test'])) - 1}"]
     batch, context = named_images(opened, names, label)
     check_sheet(len(batch) * (len(opened.model.noise_specs()) * count + 1))
@@ -74,7 +76,6 @@ def scales(
                 broken.append(lost.cpu())
                 headings.append(f"keep {kept}")
     rows = list(zip(name_each(names), torch.stack(columns, 1), strict=True))
-    out = out or run / "samples" / "scales.png"
     marks = list(torch.stack(broken, 1))
     save_png(image_sheet(rows, opened.pixel_levels, headings=headings, broken=marks), out)
     said = say_broken(broken)

@@ -76,7 +76,7 @@ def train(
     ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images a step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Its peak.")] = None,
-    optimizer: Annotated[str | None, typer.Option(help="adamax or adamw.")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="adamw, adamax or muon.")] = None,
     warmup_steps: Annotated[int | None, typer.Option(help="Steps to the peak.")] = None,
     weight_decay: Annotated[float | None, typer.Option(help="Of the optimiser.")] = None,
     beta2: Annotated[
@@ -141,6 +141,7 @@ def train(
     from glowkit.cli.reporting import report_of
     from glowkit.data import open_source
     from glowkit.models import count_parameters
+    from glowkit.models.hub import PREFIX
     from glowkit.training import TrainConfig, read_run
     from glowkit.training import train as run_training
     from glowkit.training.allowance import allowance, number_of
@@ -151,6 +152,8 @@ def train(
     request = Request(source, preset, own, config, settings or [], conditional, changes, data)
     if resume and out is None:
         raise GlowkitError("--resume needs to know which run: give its folder with --out")
+    if str(out).startswith(PREFIX):
+        raise GlowkitError(f"{out} is on the Hub, and a run is a folder: train, then glowkit push")
     launched = int(os.environ.get("WORLD_SIZE", "1"))
     if "TORCHELASTIC_RUN_ID" in os.environ and (devices or nodes):
         raise GlowkitError(
@@ -159,6 +162,10 @@ def train(
     if out is None and ((devices or "1") != "1" or max(nodes or 1, launched) > 1):
         raise GlowkitError("several processes must share one run folder: name it with --out")
     planned = plan(request, out if resume else None)
+    if resume and out is not None and read_run(out).lossy:
+        raise GlowkitError(
+            f"{out} was trained for coding with loss; go on with it by glowkit lossy train --resume"
+        )
     only = read_run(out).only if resume and out is not None else None
     images = open_source(**planned.data, levels=planned.levels, only=only)
     for note in images.notes:
@@ -231,12 +238,15 @@ def train(
             }
         )
         return
+    from glowkit.tasks.likelihood import SIGNS
+
+    sign = SIGNS[opened.model.log_p_kind]
     trained = {
         "trained": f"{result.step} steps, {result.epochs:.1f} epochs,"
         f" {result.elapsed_seconds / 60:.1f} minutes,"
         f" {result.images_per_second:.0f} {things}/s",
         "skipped steps": str(result.skipped_steps),
-        f"validation {objective.unit}": f"{result.best_figure:.4f} (best, kept),"
+        f"validation {objective.unit}": f"{sign} {result.best_figure:.4f} (best, kept),"
         f" of {number_of(validated, things)} {things}"
         + (f", perturbed at {rate:g}" if (rate := planned.training.perturb) else ""),
     }

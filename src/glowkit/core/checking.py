@@ -172,3 +172,12 @@ def _what_to_do(x: Tensor, shape: Sequence[int]) -> str:
 
 def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
+
+
+def check_log_q(noise: object, kind: str, of: str) -> None:
+    """Refuse a density of noise that is `of` something where its log q, of a kind, is a bound."""
+    if kind == "bound":
+        raise GlowkitError(
+            f"the noise of {of}, {type(noise).__name__}, knows only a lower bound on its own log q,"
+            " with which the model would have none; use a density whose log p is exact"
+        )

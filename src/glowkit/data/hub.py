@@ -101,8 +101,8 @@ def _load(spec: str) -> Any:
         ) from None
     except Exception as error:  # a data set can fail in as many ways as there are formats
         raise GlowkitError(
-            f"{spec} cannot be opened ({_line(error)}): check the name; a configuration is chosen "
-            "as hf:NAME:CONFIG"
+            f"{spec} cannot be opened ({_line(error)}): check that it is the name of a data set, "
+            "since a model is named where RUN stands; a configuration is chosen as hf:NAME:CONFIG"
         ) from None
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from glowkit.core import Density, Generator, LogPKind, NoiseSpec, weakest
+from glowkit.core.checking import check_log_q
 from glowkit.densities.compose import kept_alone
 
 
@@ -34,6 +35,10 @@ class Augmented(Density):
         kept: C, how many channels are x's.
         seen: `kept_alone`, or `kept_and_context`.
 
+    Raises:
+        GlowkitError: for a noise whose log q is itself only bounded: − log q would be bounded from
+            above.
+
     >>> from glowkit.densities import StandardNormal
     >>> model = Augmented(StandardNormal((1,)), StandardNormal((3,)), kept=2)
     >>> noises, log_p = model.encode(torch.zeros(1, 2))
@@ -49,6 +54,7 @@ class Augmented(Density):
         seen: Callable[[Tensor, Tensor | None], Tensor] = kept_alone,
     ) -> None:
         super().__init__()
+        check_log_q(noise, noise.log_p_kind, "augmentation")
         self.noise = noise
         self.density = density
         self.kept = kept

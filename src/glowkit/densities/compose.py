@@ -1,6 +1,7 @@
 """Densities made of others: a bijection before one, and a split in two."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -156,6 +157,21 @@ class Split(Density):
         x1, log_p1 = self.deeper.decode(noises[early:], context)
         x2, log_p2 = self.prior.decode(noises[:early], self.seen(x1, context))
         return torch.cat([x1, x2], dim=1), log_p1 + log_p2
+
+    def mean_and_log_std(self, x1: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """m and ln s of the dropped channels given the kept ones, each of their shape.
+
+        Raises:
+            GlowkitError: when the prior is not a normal one that says them.
+        """
+        of_prior: Any = getattr(self.prior, "mean_and_log_std", None)
+        if of_prior is None:
+            raise GlowkitError(
+                f"the prior of this split is {type(self.prior).__name__}, which has no mean and"
+                " deviation; use ConditionalNormal"
+            )
+        mean, log_std = of_prior(self.seen(x1, context))
+        return mean, log_std
 
     def noise_specs(self) -> list[NoiseSpec]:
         return self.prior.noise_specs() + self.deeper.noise_specs()

@@ -20,6 +20,7 @@ from glowkit.core.checking import (
     check_context,
     check_device,
     check_generator,
+    check_log_q,
     check_model,
     check_noises,
     check_tensor,
@@ -72,12 +73,7 @@ class Dequantize(Density):
         super().__init__()
         if type(levels) is bool or levels not in range(2, 65537):
             raise GlowkitError(f"pixel_levels is {levels!r}; it must be from 2 to 65536")
-        if noise.log_p_kind == "bound":
-            raise GlowkitError(
-                f"the noise of dequantization, {type(noise).__name__}, knows only a lower bound on"
-                " its own log q, with which the model would have none; use a density whose log p is"
-                " exact"
-            )
+        check_log_q(noise, noise.log_p_kind, "dequantization")
         self.noise = noise
         self.density = density
         self.levels = levels

@@ -74,6 +74,11 @@ class StandardNormal(_Standard):
     def _log_p(self, x: Tensor) -> Tensor:
         return -0.5 * sum_per_example(x.square() + LOG_2PI)
 
+    def mean_and_log_std(self, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """m = 0 and ln s = 0, scalars, as the normal priors that learn them have theirs."""
+        zero = self.anchor
+        return zero, zero
+
 
 class StandardLogistic(_Standard):
     """Independent standard logistic dimensions: log p = −Σ [sp(x) + sp(−x)], sp the softplus.
@@ -162,17 +167,21 @@ class HalfNormal(Prior):
 
 
 class _Normal(Prior):
-    """N(m, s²) for every value, with m and ln s from `_mean_and_log_std`; eps = (x − m) / s."""
+    """N(m, s²) for every value, with m and ln s from `mean_and_log_std`; eps = (x − m) / s."""
 
     @abstractmethod
-    def _mean_and_log_std(self, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        """m and ln s, of x's shape or broadcasting to it."""
+    def mean_and_log_std(self, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """m and ln s, of x's shape, (N, *shape), or broadcasting to it.
+
+        Raises:
+            GlowkitError: without the context that they depend on.
+        """
 
     def encode(
         self, x: Tensor, context: Tensor | None = None, generator: Generator = None
     ) -> tuple[list[Tensor], Tensor]:
         check_shape(x, self.shape)
-        mean, log_std = self._mean_and_log_std(context)
+        mean, log_std = self.mean_and_log_std(context)
         eps = (x - mean) * (-log_std).exp()
         return [eps], -0.5 * sum_per_example(eps.square() + LOG_2PI + 2 * log_std)
 
@@ -180,7 +189,7 @@ class _Normal(Prior):
         self, noises: Sequence[Tensor], context: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         (eps,) = noises
-        mean, log_std = self._mean_and_log_std(context)
+        mean, log_std = self.mean_and_log_std(context)
         x = mean + log_std.exp() * eps
         log_p = -0.5 * sum_per_example(eps.square() + LOG_2PI + 2 * log_std)
         return x, nan_where_broken(x, log_p)
@@ -200,7 +209,7 @@ class ConditionalNormal(_Normal):
         super().__init__(shape)
         self.net = net
 
-    def _mean_and_log_std(self, context: Tensor | None) -> tuple[Tensor, Tensor]:
+    def mean_and_log_std(self, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         if context is None:
             raise GlowkitError("a conditional prior needs a context and got none")
         h = self.net(context)
@@ -232,7 +241,7 @@ class TopPrior(_Normal):
         self.border = border
         self.embedding = embedding
 
-    def _mean_and_log_std(self, context: Tensor | None) -> tuple[Tensor, Tensor]:
+    def mean_and_log_std(self, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         channels, height, width = self.shape
         h = self.anchor.new_zeros(1, 2 * channels, height, width)
         if self.border is not None:

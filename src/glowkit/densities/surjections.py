@@ -43,17 +43,20 @@ class _Surjection(Density):
 class Absolute(_Surjection):
     """z = |x|, and a sign for every value: log p(x) = log p(z) + Σ ln P(sign | z).
 
-    For a density that is the same when a coordinate's sign is turned, P = ½: `deeper` then learns
-    of a half of the line alone, or of a quarter of the plane. It must be one of positive values,
-    such as `Then(Inverse(Softplus()), ...)`: what it gives to others is lost, and log p too small.
-    The noises are one of the signs, logistic, then deeper's. Shapes: (N, ...). Cost: deeper's, and
-    the net's. Source: Nielsen et al. 2020, section 3.3 and appendix D; there the inverse
-    draws the sign, here it is noise.
+    Of a density that is the same when any coordinate's sign is turned, P = ½: `deeper` then learns
+    of a half of the line alone, or of a quarter of the plane. Where some channels alone are folded,
+    z = [|x₁|, x₂], and a network that sees x₂ can say which side it is: of a checkerboard, this
+    leaves an even rectangle. `deeper` must be a density of positive values there, such as
+    `Then(Inverse(Softplus()), ...)`: what it gives to others is lost, and log p too small.
+    The noises are one of the signs, logistic, then deeper's. Shapes: (N, C, ...). Cost: deeper's,
+    and the net's. Source: Nielsen et al. 2020; there the inverse draws the sign, here it
+    is noise.
 
     Args:
         shape: of one example.
         deeper: density of z.
-        sign: gives from z the logits of P(x > 0 | z), of z's shape; None for ½.
+        sign: gives from z the logits of P(x > 0 | z), of the shape of what is folded; None for ½.
+        folded: how many of the channels are, the first ones; None for all.
 
     >>> from glowkit.densities import HalfNormal, StandardNormal
     >>> x = torch.tensor([[-1.0, 0.5]])
@@ -62,11 +65,18 @@ class Absolute(_Surjection):
     True
     """
 
+    shape: tuple[int, ...]
+
     def __init__(
-        self, shape: Sequence[int], deeper: Density, sign: nn.Module | None = None
+        self,
+        shape: Sequence[int],
+        deeper: Density,
+        sign: nn.Module | None = None,
+        folded: int | None = None,
     ) -> None:
         super().__init__()
         self.shape = tuple(shape)
+        self.folded = shape[0] if folded is None else folded
         self.deeper = deeper
         self.sign = sign
         self.classes = deeper.classes
@@ -74,7 +84,8 @@ class Absolute(_Surjection):
     def encode(
         self, x: Tensor, context: Tensor | None = None, generator: Generator = None
     ) -> tuple[list[Tensor], Tensor]:
-        z, positive = x.abs(), (x > 0).long()
+        folded, rest = x[:, : self.folded], x[:, self.folded :]
+        z, positive = torch.cat([folded.abs(), rest], dim=1), (folded > 0).long()
         log_p = self._log_p(z)
         eps = choice_encode(positive, log_p, generator)
         noises, log_p_z = self.deeper.encode(z, context, generator)
@@ -87,15 +98,17 @@ class Absolute(_Surjection):
         z, log_p_z = self.deeper.decode(rest, context)
         log_p = self._log_p(z)
         positive = choice_decode(eps, log_p)
-        x = torch.where(eps.isnan(), eps, torch.where(positive > 0, z, -z))
+        folded, beside = z[:, : self.folded], z[:, self.folded :]
+        folded = torch.where(eps.isnan(), eps, torch.where(positive > 0, folded, -folded))
+        x = torch.cat([folded, beside], dim=1)
         return x, nan_where_broken(x, log_p_z + _of_choice(log_p, positive))
 
     def noise_specs(self) -> list[NoiseSpec]:
-        assert self.shape is not None
-        return [NoiseSpec(self.shape, "logistic"), *self.deeper.noise_specs()]
+        signs = NoiseSpec((self.folded, *self.shape[1:]), "logistic")
+        return [signs, *self.deeper.noise_specs()]
 
     def _log_p(self, z: Tensor) -> Tensor:
-        logits = torch.zeros_like(z) if self.sign is None else self.sign(z)
+        logits = torch.zeros_like(z[:, : self.folded]) if self.sign is None else self.sign(z)
         return floored(nn.functional.logsigmoid(torch.stack([-logits, logits], dim=-1)))
 
 
@@ -106,8 +119,7 @@ class MaxPool(_Surjection):
     That an image is written as (z, k, d) has a Jacobian of 1. The noises are those of k, logistic,
     of `rest` and of `deeper`. Of continuous values only, in which there are no ties; among integers
     there are, so inside a `Dequantize`. Shapes: x (N, C, H, W), H and W even, z (N, C, H/2, W/2),
-    d (N, 3C, H/2, W/2). Cost: that of the parts. Source: Nielsen et al. 2020, section 3.3 and
-    appendix D, where it makes better samples than slicing, and no better bits/dim.
+    d (N, 3C, H/2, W/2). Cost: that of the parts. Source: Nielsen et al. 2020.
 
     Args:
         shape: C, H, W of x.
@@ -211,8 +223,7 @@ class Sorted(_Surjection):
     members in order, such as `Then(Gaps(), ...)` and positive gaps: what it gives to others is
     lost. The noises are n − 1 choices, logistic, each among one more than the next (a Lehmer code),
     then deeper's. Of continuous values only, in which there are no ties. Shapes: (N, n) or
-    (N, n, D), n from 1 to 256. Cost: O(n²) comparisons. Source: Nielsen et al. 2020, section 3.3
-    and appendix D.
+    (N, n, D), n from 1 to 256. Cost: O(n²) comparisons. Source: Nielsen et al. 2020.
 
     >>> from glowkit.densities import StandardNormal
     >>> model = Sorted(3, StandardNormal((3,)))
@@ -279,7 +290,7 @@ def _lehmer(order: Tensor) -> Tensor:
 
 
 def _from_lehmer(code: Tensor) -> Tensor:
-    order = torch.cat([code, torch.zeros_like(code[:, :1])], dim=1)
+    order = torch.cat([code, code.new_zeros(len(code), 1)], dim=1)
     for place in range(order.shape[1] - 2, -1, -1):
         here, later = order[:, place : place + 1], order[:, place + 1 :]
         order = torch.cat([order[:, :place], here, later + (later >= here)], dim=1)

@@ -1,7 +1,10 @@
 """Vectors with numbers added: the noise densities of VFlow and ANF, and the nest of a CIF."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
+
+import torch
+from torch import nn
 
 from glowkit.bijections import (
     Affine,
@@ -39,7 +42,22 @@ def variational(config: Any) -> Density:
         Autoregressive(MADE(size, t.parameters_per_channel, config.width, config.depth, seen), t)
         for t in (RationalQuadraticSpline(BINS, BOUND), Affine())
     ]
+    last = cast(MADE, layers[-1].net).layers[-1]
+    _seeing(cast(nn.Linear, last))
     return Then(Inverse(Chain(layers)), StandardNormal((size,)))
+
+
+def _seeing(last: nn.Linear) -> None:
+    """Let a noise's last layer, interleaved shifts and log scales, start narrow and depend on x.
+
+    Noise that begins alike for every x teaches the flow nothing, nor the flow it: in a CIF, where x
+    and e meet nowhere else, the gradients of both are then zero, and stay so.
+    """
+    last.reset_parameters()
+    with torch.no_grad():
+        last.weight[1::2] = 0.0
+        last.bias[0::2] = 0.0
+        last.bias[1::2] = -1.0
 
 
 NOISES: dict[str, Callable[[Any], Density]] = {
@@ -59,8 +77,8 @@ def indexed(config: Any, steps: Sequence[Bijection], prior: Density) -> Density:
     """CIF: every step is f(x; u) = f((x + t(u)) · s(u)), with its own u, which then leaves.
 
     Each is Augmented(q(u | x), Then(the step, Split(p(u | z), the next))), with normal q and p
-    whose means and deviations come from a network each. Source: Cornish et al. 2020, sections 3.1
-    and 3.2, and the nets of section 5, here MLPs of the flow's own size.
+    whose means and deviations come from a network each, MLPs of the flow's own size. Source:
+    Cornish et al. 2020.
     """
     size, extra, context = config.dimensions, config.augmented_features, config.context_features
 
@@ -71,9 +89,12 @@ def indexed(config: Any, steps: Sequence[Bijection], prior: Density) -> Density:
     for step in reversed(steps):
         to_the_front = Permute([*range(size, size + extra), *range(size)])
         moved = Coupling(extra, net(extra, 2 * size), Affine())
-        layers = Chain([to_the_front, moved, Inverse(to_the_front), On(size, step)])
+        back = Permute([*range(extra, extra + size), *range(extra)])
+        layers = Chain([to_the_front, moved, back, On(size, step)])
         left = ConditionalNormal(net(size, 2 * extra), (extra,))
-        noise = ConditionalNormal(net(size + context, 2 * extra), (extra,))
+        seeing = net(size + context, 2 * extra)
+        _seeing(cast(nn.Linear, seeing.layers[-1]))
+        noise = ConditionalNormal(seeing, (extra,))
         inside = Then(layers, Split(size, left, density))
         density = Augmented(noise, inside, size, _seen(config))
     return density

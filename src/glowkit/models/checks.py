@@ -194,7 +194,7 @@ def _free_memory() -> float:
 
 
 def _glow(config: Any) -> Demand:
-    channels = 4 * config.image_shape[0]
+    channels = 4 * (config.image_shape[0] + config.augmented_channels)
     numbers = 0
     for level in range(config.levels):
         here = channels << level
@@ -207,7 +207,12 @@ def _glow(config: Any) -> Demand:
     if config.dequantization == "variational":
         layers += config.dequantization_steps
         numbers += config.dequantization_steps * _step(
-            config, channels, config.dequantization_width
+            config, 4 * config.image_shape[0], config.dequantization_width
+        )
+    if config.augmentation == "variational":
+        layers += config.augmentation_steps
+        numbers += config.augmentation_steps * _step(
+            config, 4 * config.augmented_channels, config.augmentation_width
         )
     return Demand(layers, numbers)
 

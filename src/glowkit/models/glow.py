@@ -34,6 +34,7 @@ from glowkit.bijections import (
 from glowkit.core import Bijection, Chain, Density, GlowkitError
 from glowkit.core.chain import MEMORY_MODES
 from glowkit.densities import (
+    Augmented,
     Classified,
     ConditionalNormal,
     Dequantize,
@@ -93,6 +94,9 @@ class GlowConfig:
         dequantization: "uniform", or "variational" for noise that a flow draws given the image.
         dequantization_steps: steps of flow in a "variational" dequantization.
         dequantization_width: channels of its conditioners' hidden layers and of its features.
+        augmented_channels: channels of noise beside those of the image (VFlow); 0 for none.
+        augmentation: where they come from, "normal" or "variational", a flow's given the image.
+        augmentation_steps, augmentation_width: of that flow, as for dequantization.
 
     Raises:
         GlowkitError: for a setting that cannot be.
@@ -121,6 +125,10 @@ class GlowConfig:
     dequantization: str = "uniform"
     dequantization_steps: int = 4
     dequantization_width: int = 32
+    augmented_channels: int = 0
+    augmentation: str = "normal"
+    augmentation_steps: int = 4
+    augmentation_width: int = 32
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "image_shape", image_shape(self.image_shape))
@@ -136,13 +144,20 @@ class GlowConfig:
         check_choice("memory", self.memory, MEMORY_MODES)
         check_choice("precision", self.precision, PRECISIONS)
         check_at_least(self, components=1, bins=1, dequantization_steps=1, dequantization_width=1)
+        check_at_least(self, augmented_channels=0, augmentation_steps=1, augmentation_width=1)
         check_choice("dequantization", self.dequantization, DEQUANTIZATIONS)
+        check_choice("augmentation", self.augmentation, AUGMENTATIONS)
         check_transformer(self)
         if self.last_kernel not in (1, 3):
             raise GlowkitError(f"last_kernel is {self.last_kernel}; it must be 1 or 3")
         if self.dequantization != "variational":
             names = ("dequantization_steps", "dequantization_width")
             check_untouched(self, "dequantization 'variational'", *names)
+        if not self.augmented_channels:
+            check_untouched(self, "a model with augmented_channels", "augmentation")
+        if self.augmentation != "variational":
+            names = ("augmentation_steps", "augmentation_width")
+            check_untouched(self, "augmentation 'variational'", *names)
         if self.classes and self.context_features:
             raise GlowkitError("a model has classes or context_features; set one of them to 0")
         if not (self.classes or self.context_features):
@@ -179,7 +194,11 @@ def build_glow(config: GlowConfig) -> Dequantize:
     and split priors as channels beside the kept half (`glowkit.densities.kept_and_context`), so
     that a fresh conditional model is the unconditional one.
     """
-    inner = _level(config, 0, config.image_shape)
+    channels, *sides = config.image_shape
+    inner = _level(config, 0, (channels + config.augmented_channels, *sides))
+    if config.augmented_channels:
+        seen = kept_and_context if _seen(config) else kept_alone
+        inner = Augmented(AUGMENTATIONS[config.augmentation](config), inner, channels, seen)
     before = PREPROCESSINGS[config.preprocessing]()
     density: Density = Then(before, inner, config.image_shape)
     if config.classes:
@@ -190,13 +209,17 @@ def build_glow(config: GlowConfig) -> Dequantize:
     return Dequantize(noise, density, config.pixel_levels)
 
 
+def _seen(config: GlowConfig) -> int:
+    return CONDITIONINGS[config.conditioning](config)
+
+
 def _features(config: GlowConfig) -> int:
     return config.classes or config.context_features
 
 
 def _level(config: GlowConfig, level: int, shape: tuple[int, ...]) -> Density:
     channels, height, width = 4 * shape[0], shape[1] // 2, shape[2] // 2
-    seen = CONDITIONINGS[config.conditioning](config)
+    seen = _seen(config)
     steps = [step(config, channels, config.width, seen) for _ in range(config.steps)]
     if level == config.levels - 1:
         rest = _top(config, (channels, height, width))
@@ -308,22 +331,42 @@ def variational(config: "GlowConfig") -> Density:
     around it, and u keeps the roundings from 0 and 1 that `Dequantize` needs by an affine map whose
     log-determinant counts, where a clamp would let the bound be cheated.
     """
-    channels = config.image_shape[0]
-    width = config.dequantization_width
-    steps = [step(config, 4 * channels, width, width) for _ in range(config.dequantization_steps)]
-    flow = Chain(
-        [
-            Squeeze(),
-            Chain(steps, config.memory),
-            Inverse(Squeeze()),
-            Sigmoid(inside(config.pixel_levels)),
-        ],
-    )
-    features = HalfSizeNet(channels, width, config.precision)
-    return WithContext(features, Then(Inverse(flow), StandardNormal(config.image_shape)))
+    shape, width = config.image_shape, config.dequantization_width
+    last: list[Bijection] = [Sigmoid(inside(config.pixel_levels))]
+    return _noise(config, shape, shape[0], config.dequantization_steps, width, last)
+
+
+def variational_augmentation(config: "GlowConfig") -> Density:
+    """The same flow without its sigmoid, of the channels e that are added, given v and classes.
+
+    Source: VFlow (Chen et al. 2020), whose e is squeezed to (0, 1), as pixels are.
+    """
+    channels, *sides = config.image_shape
+    width, shape = config.augmentation_width, (config.augmented_channels, *sides)
+    seen = channels + _seen(config)
+    return _noise(config, shape, seen, config.augmentation_steps, width, [])
+
+
+def _noise(
+    config: "GlowConfig",
+    shape: tuple[int, ...],
+    seen: int,
+    steps: int,
+    width: int,
+    last: list[Bijection],
+) -> Density:
+    layers = [step(config, 4 * shape[0], width, width) for _ in range(steps)]
+    flow = Chain([Squeeze(), Chain(layers, config.memory), Inverse(Squeeze()), *last])
+    features = HalfSizeNet(seen, width, config.precision)
+    return WithContext(features, Then(Inverse(flow), StandardNormal(shape)))
 
 
 DEQUANTIZATIONS: dict[str, "Callable[[GlowConfig], Density]"] = {
     "uniform": lambda config: Uniform(config.image_shape),
     "variational": variational,
+}
+
+AUGMENTATIONS: dict[str, "Callable[[GlowConfig], Density]"] = {
+    "normal": lambda config: StandardNormal((config.augmented_channels, *config.image_shape[1:])),
+    "variational": variational_augmentation,
 }

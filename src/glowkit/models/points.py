@@ -229,7 +229,7 @@ def _coupling(config: PointsConfig) -> Coupling:
     transformer = COUPLINGS[config.coupling](config, (changed,))
     outputs = changed * transformer.parameters_per_channel
     net = MLP(kept, outputs, config.width, config.depth, config.context_features)
-    _start(net.layers[-1], transformer, changed)
+    _start(config, net.layers[-1], transformer, changed)
     return Coupling(kept, net, transformer)
 
 
@@ -238,13 +238,21 @@ def _autoregressive(config: PointsConfig) -> Autoregressive:
     transformer = COUPLINGS[config.coupling](config, (size,))
     outputs, features = transformer.parameters_per_channel, config.context_features
     net = MADE(size, outputs, config.width, config.depth, features)
-    _start(net.layers[-1], transformer, size)
+    _start(config, net.layers[-1], transformer, size)
     return Autoregressive(net, transformer)
 
 
-def _start(last: torch.nn.Module, transformer: Transformer, size: int) -> None:
-    """Let a conditioner's last layer, whose weights are zero, give what a fresh map should have."""
+def _start(
+    config: PointsConfig, last: torch.nn.Module, transformer: Transformer, size: int
+) -> None:
+    """Let a conditioner's last layer, whose weights are zero, give what a fresh map should have.
+
+    Not zero where numbers are added: as long as these tell nothing of x, nor x of them, the
+    gradients of couplings between the two are zero, and a model of an ANF would stay a Gaussian.
+    """
     assert isinstance(last, torch.nn.Linear)
+    if config.flow_dimensions > config.dimensions:
+        last.reset_parameters()
     with torch.no_grad():
         last.bias.copy_(transformer.start().repeat(size))
 

@@ -25,6 +25,18 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "width": 64,
         "pixel_levels": 17,
     },
+    "vflow-tiny": {
+        "family": "glow",
+        "image_shape": (1, 8, 8),
+        "levels": 2,
+        "steps": 8,
+        "width": 28,
+        "pixel_levels": 17,
+        "augmented_channels": 2,
+        "augmentation": "variational",
+        "augmentation_steps": 2,
+        "augmentation_width": 16,
+    },
     "glow-small": {
         "family": "glow",
         "image_shape": (1, 28, 28),
@@ -118,7 +130,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "image_shape": (1, 28, 28),
         "patch": 4,
         "layers": 4,
-        "width": 256,
+        "width": 192,
+        "heads": 6,
         "inner": 64,
     },
     "tarflow-tiny": {
@@ -218,9 +231,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
 README), and ours for a CPU.
 
 Those called tiny are for the digits, of about equally many parameters; `glow-small` has what pays
-most there: mixture couplings behind 1x1 convolutions, and variational dequantization. `glow-emoji`
-is for emoji in 5 bits. Those whose name ends in -points are for points in the plane, and for rows
-of tables, whose columns they take their dimensions from.
+most there: mixture couplings behind 1x1 convolutions, and variational dequantization; `vflow-tiny`
+is a Glow with channels added. `glow-emoji` is for emoji in 5 bits. Those whose name ends in -points
+are for points in the plane, and for rows of tables, whose columns they take their dimensions from.
 """
 
 DEFAULT_PRESET = "glow-tiny"

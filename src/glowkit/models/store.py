@@ -17,6 +17,7 @@ from glowkit.core import Density, GlowkitError, GlowkitWarning, shown
 from glowkit.core.finite import not_finite
 from glowkit.models.checks import check_against_file
 from glowkit.models.families import Config, from_settings, outline, to_settings
+from glowkit.models.hub import local
 from glowkit.system.files import parse_json, read_small, write_atomically
 
 FORMAT_VERSION = 1
@@ -62,6 +63,8 @@ def save(model: Density, folder: str | Path) -> Path:
 def load(folder: str | Path, into: Density | None = None) -> Density:
     """Read a model that `save` wrote, from its own folder or from that of the run it is in.
 
+    folder: or "hf:USER/NAME" or "hf:USER/NAME@REVISION", a model on the Hugging Face Hub, which is
+    fetched once (`pip install 'glowkit[hf]'`). Only JSON and safetensors are read: no code is run.
     into: where the weights go, and what is returned: a density made as the one that was saved, for
     those that no config made.
 
@@ -71,9 +74,10 @@ def load(folder: str | Path, into: Density | None = None) -> Density:
     Raises:
         GlowkitError: when the folder is missing, not ours, truncated, of a newer format version,
             when its weights do not fit its config, the density given, or their checksum, when one
-            is NaN or infinite, or when its density was made by hand and none is given.
+            is NaN or infinite, when its density was made by hand and none is given, or when what is
+            on the Hub cannot be fetched.
     """
-    folder = model_folder(Path(folder))
+    folder = model_folder(local(folder))
     config = from_settings(_read_about(folder / "config.json"))
     if config is None and into is None:
         raise GlowkitError(

@@ -133,13 +133,15 @@ class CausalNet(PrecisionNet):
         self.back = (1, columns - 1, columns, columns + 1) if columns > 2 else (1,)
         size, read = dimensions * features, dimensions * (inner or outputs)
         self.entry = nn.Linear(size * len(self.back), width)
-        self.position = nn.Parameter(POSITION_DEVIATION * torch.randn(tokens, width))
+        self.position = nn.Parameter(POSITION_DEVIATION * torch.randn(1, tokens, width))
         self.context = nn.Linear(context_features, width, bias=False) if context_features else None
         self.layers = nn.ModuleList(CausalLayer(width, heads, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.leave = nn.Linear(width, read)
         if inner:
-            self.within = nn.Parameter(WITHIN_DEVIATION * size**-0.5 * torch.randn(size, read))
+            self.within = nn.Parameter(
+                WITHIN_DEVIATION * size**-0.5 * torch.randn(size, dimensions, inner)
+            )
             self.last = nn.Parameter(torch.zeros(dimensions, inner, outputs))
             self.bias = nn.Parameter(torch.zeros(dimensions, outputs))
         else:
@@ -180,7 +182,7 @@ class CausalNet(PrecisionNet):
         like = self.position
         none = like.new_zeros(n, len(self.layers), 0)
         heads = [cast(CausalLayer, layer).heads for layer in self.layers]
-        width = like.shape[1]
+        width = like.shape[2]
         empty = tuple(like.new_zeros(n, k, 0, width // k) for k in heads)
         last = like.new_zeros(n, max(self.back), self.dimensions * self.features)
         state = CausalState(empty, empty, last, self._given(n, context, like), none)
@@ -208,8 +210,8 @@ class CausalNet(PrecisionNet):
     def seeing(self) -> Tensor:
         """The weights from each dimension of a token to later ones, (d·F, d·inner)."""
         earlier = torch.ones(self.dimensions, self.dimensions, device=self.within.device).triu(1)
-        earlier = earlier.repeat_interleave(self.features, 0).repeat_interleave(self.inner, 1)
-        return self.within * earlier.to(self.within.dtype)
+        earlier = earlier.repeat_interleave(self.features, 0).to(self.within.dtype)
+        return (self.within * earlier.unsqueeze(2)).flatten(1)
 
     def _advanced(self, state: CausalState) -> CausalState:
         """The state with what the head reads of the token after `last`, one evaluation."""
@@ -230,7 +232,7 @@ class CausalNet(PrecisionNet):
         """Tokens at these places as they enter, made of those before, one (N, t, d·F) an offset."""
         there = torch.stack([self._there(places, o) for o in self.back]).to(seen[0].dtype)
         beside = [x * where[:, None] for x, where in zip(seen, there, strict=True)]
-        return self.entry(torch.cat(beside, 2)) + self.position[places]
+        return self.entry(torch.cat(beside, 2)) + self.position[:, places]
 
     def _there(self, places: Tensor, back: int) -> Tensor:
         """Whether there is a token so many back, and beside or above: not past a row's end."""

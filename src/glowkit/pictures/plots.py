@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 def figure_png(figure: Figure) -> bytes:
     """A figure of matplotlib's as a PNG file holds it."""
     drawn = io.BytesIO()
-    figure.savefig(drawn, format="png")
+    # `savefig` draws a figure with a layout twice.
+    figure_image(figure).save(drawn, "png", dpi=(figure.dpi, figure.dpi))
     return drawn.getvalue()
 
 
@@ -163,9 +164,19 @@ def _root(log_p: Callable[[Tensor], Tensor], half_side: float) -> object:
     return ((values - highest) / 2).exp().view(CELLS, CELLS).numpy()
 
 
+DRAWS = 8  # of a bound, at every point of a picture: one alone makes it grainy
+
+
 def density_panel(model: Density) -> Panel:
-    """The density of a model of points in the plane."""
-    return "density", lambda points: model.log_prob(points.to(model.anchor))
+    """The density of a model of points in the plane; of a bound, the mean of several draws."""
+    count = DRAWS if model.log_p_kind == "bound" else 1
+
+    def log_p(points: Tensor) -> Tensor:
+        generator = torch.Generator(model.anchor.device).manual_seed(0)
+        draws = [model.log_prob(points.to(model.anchor), None, generator) for _ in range(count)]
+        return torch.stack(draws).logsumexp(0) - math.log(count)
+
+    return "density", log_p
 
 
 def save_gif(frames: Sequence[Path], path: Path, seconds: float = 6.0) -> None:

@@ -1,5 +1,6 @@
 """Floor 5: what a person does with a model."""
 
+from glowkit.tasks import lossy
 from glowkit.tasks.anomalies import AnomalyDetector, AnomalyScores, anomaly_scores
 from glowkit.tasks.attributes import (
     Attributes,
@@ -45,6 +46,7 @@ __all__ = [
     "largest_pixel_error",
     "load_attributes",
     "logistic_directions",
+    "lossy",
     "mean_directions",
     "nearest",
     "orthogonal",

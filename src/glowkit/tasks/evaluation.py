@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from glowkit.core import MIDPOINT, Density, Generator, GlowkitError, frozen
+from glowkit.core import MIDPOINT, Density, Generator, GlowkitError, LogPKind, frozen
 from glowkit.core.finite import warn_of_broken
 from glowkit.tasks.latent import decoded
-from glowkit.tasks.likelihood import bits_per_dim, levels_of, mean_and_error, to_bits_per_dim
+from glowkit.tasks.likelihood import drawn_log_p, levels_of, mean_of_draws, to_bits_per_dim
 
 REMEDY = "use float64, or train the model longer"
 """What helps where the reconstruction of a real image overflows."""
@@ -102,7 +102,8 @@ def error_text(error: float, levels: int) -> str:
 class Evaluation:
     """A model's figures on a set of images.
 
-    bits_per_dim: the mean over images, an upper bound; standard_error: of that mean.
+    bits_per_dim: the mean over images; standard_error: of that mean. kind: what it is, "exact", a
+    "bound" from above or an "estimate". draws: averaged of an estimate.
     levels: integers a pixel can be, without which bits/dim means nothing.
     largest_pixel_error: of decode(encode(x)), in levels; 0 for a model that inverts, NaN where
     any image could not be decoded. broken_images: how many could not. round_trip_images: how many
@@ -119,6 +120,22 @@ class Evaluation:
     broken_images: int
     round_trip_images: int
     not_finite_images: int
+    kind: LogPKind
+    draws: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Of each image, bits/dim in float64, the pixel error, and whether it could not be decoded.
+
+    Three tensors (N,), the latter two shorter where fewer were decoded; drawn: bits/dim of each
+    batch by draws, (K, n).
+    """
+
+    bits: Tensor
+    error: Tensor
+    broken: Tensor
+    drawn: Sequence[Tensor]
 
 
 def evaluate(
@@ -127,17 +144,20 @@ def evaluate(
     importance_samples: int = 1,
     generator: Generator = None,
     round_trips: Iterable[tuple[Tensor, Tensor | None]] | None = None,
+    draws: int = 1,
 ) -> Evaluation:
     """Evaluate a model on every image of the batches (images, context); none is dropped.
 
     round_trips: some of the images again, to be encoded and decoded instead of all: decoding can
-    take several times as long as bits/dim.
+    take several times as long as bits/dim. draws: of an estimated log p, whose logarithms are
+    averaged.
 
     Raises:
-        GlowkitError: when there is no image.
+        GlowkitError: when there is no image, or for importance samples of what is no bound, or
+            draws of what is no estimate.
     """
-    measured = measure(model, batches, importance_samples, generator, round_trips)
-    return summary(model, *measured, importance_samples)
+    measured = measure(model, batches, importance_samples, generator, round_trips, draws)
+    return summary(model, measured, importance_samples)
 
 
 @torch.no_grad()
@@ -147,14 +167,15 @@ def measure(
     importance_samples: int = 1,
     generator: Generator = None,
     round_trips: Iterable[tuple[Tensor, Tensor | None]] | None = None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Of each image, bits/dim in float64, the pixel error, and whether it could not be decoded.
+    draws: int = 1,
+) -> Measured:
+    """What `evaluate` sums up, of each image.
 
-    Three tensors (N,), the latter two shorter where `round_trips` holds fewer images, of which no
-    more than there are in the batches are taken. The error is the largest of an image's values, and
-    means nothing for a broken one.
+    No more of `round_trips` are taken than there are images in the batches. The error is the
+    largest of an image's values, and means nothing for a broken one.
     """
-    each: list[Tensor] = []
+    levels_of(model)
+    drawn: list[Tensor] = []
     decoded_again: list[tuple[Tensor, Tensor]] = []
     with frozen(model):
         for batch in batches:
@@ -164,11 +185,11 @@ def measure(
                     " give [(images, None)] for one batch"
                 )
             images, context = batch
-            bits = bits_per_dim(model, images, context, generator, importance_samples)
-            each.append(bits.double().cpu())
+            log_p = drawn_log_p(model, images, context, generator, importance_samples, draws)
+            drawn.append(to_bits_per_dim(log_p, images).double().cpu())
             if round_trips is None:
                 decoded_again.append(_round_trip(model, images, context))
-        left = sum(map(len, each))
+        left = sum(batch.shape[1] for batch in drawn)
         if not left:
             raise GlowkitError("there are no images to evaluate")
         for images, context in round_trips or ():
@@ -178,7 +199,7 @@ def measure(
             if not left:
                 break
     error, broken = (torch.cat(parts) for parts in zip(*decoded_again, strict=True))
-    return torch.cat(each), error, broken
+    return Measured(torch.cat([batch.mean(0) for batch in drawn]), error, broken, drawn)
 
 
 def _round_trip(model: Density, images: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -187,11 +208,10 @@ def _round_trip(model: Density, images: Tensor, context: Tensor | None) -> tuple
     return (images.long() - again.long()).abs().flatten(1).amax(1).cpu(), broken.cpu()
 
 
-def summary(
-    model: Density, bits: Tensor, error: Tensor, broken: Tensor, importance_samples: int
-) -> Evaluation:
+def summary(model: Density, measured: Measured, importance_samples: int) -> Evaluation:
     """The figures of what `measure` returned."""
-    mean, standard_error = mean_and_error(bits)
+    mean, standard_error = mean_of_draws(measured.drawn)
+    bits, error, broken = measured.bits, measured.error, measured.broken
     return Evaluation(
         bits_per_dim=mean,
         standard_error=standard_error,
@@ -202,4 +222,6 @@ def summary(
         broken_images=int(broken.sum()),
         round_trip_images=len(error),
         not_finite_images=int((~bits.isfinite()).sum()),
+        kind=model.log_p_kind,
+        draws=len(measured.drawn[0]),
     )

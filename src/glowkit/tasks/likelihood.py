@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from glowkit.core import Density, Generator, GlowkitError
+from glowkit.core import Density, Generator, GlowkitError, LogPKind
 from glowkit.core.checking import check_count
 from glowkit.densities import Classified
 
@@ -25,6 +25,97 @@ def mean_and_error(values: Tensor) -> tuple[float, float]:
     """
     spread = values.std().item() if len(values) > 1 else math.nan
     return values.mean().item(), spread / math.sqrt(len(values))
+
+
+SIGNS: dict[LogPKind, str] = {"exact": "=", "bound": "≤", "estimate": "≈"}
+"""What stands before a model's nats or bits/dim, of which a bound on log p is an upper bound."""
+
+IN_WORDS: dict[LogPKind, str] = {
+    "exact": "exact",
+    "bound": "an upper bound",
+    "estimate": "an unbiased estimate",
+}
+
+ONE_DRAW: dict[LogPKind, str] = {
+    "exact": "",
+    "bound": ", from one draw of the bound",
+    "estimate": ", from one draw of the estimate",
+}
+"""What is said after a figure of a single example."""
+
+
+def mean_of_draws(batches: Sequence[Tensor]) -> tuple[float, float]:
+    """The mean of values (K, N) drawn K times of each example, and its standard error.
+
+    Of one draw, or of figures without any chance, that of `mean_and_error`. Of more it counts the
+    examples and the draws apart, since examples of a batch may share what is drawn: the variance of
+    the examples' means, less what draws add to it, over N, and that of the batches' means over K.
+
+    >>> one, other = torch.tensor([[1.0, 3.0]]), torch.tensor([[1.0, 3.0], [1.0, 3.0]])
+    >>> mean_of_draws([one]) == mean_of_draws([other]) == (2.0, 1.0)
+    True
+    """
+    each = torch.cat([batch.mean(0) for batch in batches])
+    mean, error = mean_and_error(each)
+    draws = len(batches[0])
+    if draws == 1 or len(each) == 1:
+        return mean, error
+    within = torch.cat([batch.var(0) for batch in batches]).mean() / draws
+    of_examples = (each.var() - within).clamp(min=0) / len(each)
+    shares = [(batch.shape[1] / len(each)) ** 2 * batch.mean(1).var() for batch in batches]
+    return mean, math.sqrt(of_examples + torch.stack(shares).sum() / draws)
+
+
+def check_draws(model: Density, importance_samples: int, draws: int) -> None:
+    """Refuse more than one importance sample where log p is no bound, or draw where no estimate."""
+    check_count(importance_samples, "importance_samples")
+    check_count(draws, "draws")
+    kind = model.log_p_kind
+    if importance_samples > 1 and kind == "exact":
+        raise GlowkitError(
+            "importance samples tighten a bound, and this model's log p is exact, so that they"
+            " would be useless: leave out --importance, or importance_samples"
+        )
+    if importance_samples > 1 and kind == "estimate":
+        raise GlowkitError(
+            "importance samples would make this model's unbiased estimate of log p biased, upwards"
+            " by half its variance: average draws of it instead, with --draws, or draws"
+        )
+    if draws > 1 and kind != "estimate":
+        raise GlowkitError(
+            f"draws average an estimate of log p, and this model's is {_NOT_ESTIMATES[kind]}"
+        )
+
+
+_NOT_ESTIMATES: dict[LogPKind, str] = {
+    "exact": "exact: leave out --draws, or draws",
+    "bound": "a bound, which importance samples tighten: use --importance, or importance_samples",
+}
+
+
+def drawn_log_p(
+    model: Density,
+    x: Tensor,
+    context: Tensor | None = None,
+    generator: Generator = None,
+    importance_samples: int = 1,
+    draws: int = 1,
+) -> Tensor:
+    """log p of examples x, (draws, N) nats, each the bound of so many importance samples.
+
+    The bound is log (1/K) Σₖ p̂ₖ(x), accumulated in float64 (Burda et al. 2016).
+
+    Raises:
+        GlowkitError: for importance samples of what is no bound, or draws of what is no estimate.
+    """
+    check_draws(model, importance_samples, draws)
+    if importance_samples == 1:
+        each = [model.log_prob(x, context, generator) for _ in range(draws)]
+        return torch.stack(each)
+    samples = torch.stack(
+        [model.log_prob(x, context, generator).double() for _ in range(importance_samples)]
+    )
+    return (samples.logsumexp(0) - math.log(importance_samples))[None]
 
 
 def levels_of(model: Density) -> int:
@@ -48,16 +139,19 @@ def bits_per_dim(
     context: Tensor | None = None,
     generator: Generator = None,
     importance_samples: int = 1,
+    draws: int = 1,
 ) -> Tensor:
-    """Bits per dimension of each example, (N,), an upper bound that tightens with more samples.
+    """Bits per dimension of each example, (N,): exact, a bound or an estimate, by `log_p_kind`.
 
-    −log₂ P(x) / D, where log P is bounded by log (1/K) Σₖ p(v_k) / q(u_k | x) with K dequantization
-    draws, accumulated in float64 (Burda et al. 2016). D counts every dimension of x. It is the code
-    length in bits of each of the D integers, so figures compare only at equal pixel levels.
+    −log₂ P(x) / D, where log P of a dequantized model is bounded by
+    log (1/K) Σₖ p(v_k) / q(u_k | x) with K importance samples, an upper bound of bits/dim that
+    tightens with more; where log P is estimated it is the mean of so many draws. D counts every
+    dimension of x. It is the code length in bits of each of the D integers, so figures compare only
+    at equal pixel levels.
 
     Raises:
-        GlowkitError: for fewer than one importance sample, images the model does not take, or a
-            density of continuous values.
+        GlowkitError: for fewer than one importance sample or draw, more than one where they are
+            useless or wrong, images the model does not take, or a density of continuous values.
 
     >>> from glowkit.densities import Dequantize, StandardNormal, Uniform
     >>> model = Dequantize(Uniform((1, 1, 1)), StandardNormal((1, 1, 1)), levels=256)
@@ -65,13 +159,8 @@ def bits_per_dim(
     torch.Size([2])
     """
     levels_of(model)
-    check_count(importance_samples, "importance_samples")
-    if importance_samples == 1:
-        return to_bits_per_dim(model.log_prob(images, context, generator), images)
-    draws = torch.stack(
-        [model.log_prob(images, context, generator).double() for _ in range(importance_samples)]
-    )
-    return to_bits_per_dim(draws.logsumexp(0) - math.log(importance_samples), images)
+    log_p = drawn_log_p(model, images, context, generator, importance_samples, draws)
+    return to_bits_per_dim(log_p.mean(0), images)
 
 
 def _head(model: Density) -> Classified | None:

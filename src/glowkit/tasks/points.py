@@ -8,26 +8,28 @@ import torch
 from torch import Tensor
 
 from glowkit.bijections import refined
-from glowkit.core import Density, GlowkitError, frozen
+from glowkit.core import MIDPOINT, Density, Generator, GlowkitError, LogPKind, frozen
 from glowkit.core.finite import finite_examples
-from glowkit.tasks.likelihood import mean_and_error
+from glowkit.tasks.likelihood import drawn_log_p, mean_of_draws
 
 
-def nll(model: Density, points: Tensor, context: Tensor | None = None) -> Tensor:
-    """−log p of each example, (N,) nats: exact, since nothing is dequantized.
+def nll(
+    model: Density, points: Tensor, context: Tensor | None = None, generator: Generator = None
+) -> Tensor:
+    """−log p of each example, (N,) nats: exact, a bound or an estimate, by `log_p_kind`.
 
     Raises:
         GlowkitError: when the points are not (N, D) floats of the model's D and dtype.
     """
-    return -model.log_prob(points, context)
+    return -model.log_prob(points, context, generator)
 
 
 def nll_at_twice_the_steps(
-    model: Density, points: Tensor, context: Tensor | None = None
+    model: Density, points: Tensor, context: Tensor | None = None, generator: Generator = None
 ) -> Tensor | None:
     """`nll` where a flow that integrates takes twice its steps; None of one that does not."""
     with refined(model) as integrates:
-        return nll(model, points, context) if integrates else None
+        return nll(model, points, context, generator) if integrates else None
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class PointsEvaluation:
     broken_points: how many could not. not_finite_points: how many have a log q that is not finite,
     so that the means are not either. nll_nats_at_twice_the_steps: of a flow that integrates, whose
     own nll_nats is off by about their difference; else None.
+    kind: what the figures are, "exact", "bound"s from above or "estimate"s; importance_samples
+    tighten a bound, and draws of an estimate are averaged.
     """
 
     nll_nats: float
@@ -54,6 +58,9 @@ class PointsEvaluation:
     largest_error: float
     broken_points: int
     not_finite_points: int
+    kind: LogPKind
+    importance_samples: int
+    draws: int
     nll_nats_at_twice_the_steps: float | None = None
 
 
@@ -63,6 +70,9 @@ def evaluate_points(
     batches: Iterable[tuple[Tensor, Tensor | None]],
     entropy: float,
     log_p: Callable[[Tensor], Tensor],
+    importance_samples: int = 1,
+    generator: Generator = None,
+    draws: int = 1,
 ) -> PointsEvaluation:
     """Evaluate a model on every point of the batches, drawn from a density p.
 
@@ -71,9 +81,12 @@ def evaluate_points(
         batches: points and their context.
         entropy: of p, in nats.
         log_p: ln p of points (N, D), (N,) nats.
+        importance_samples: of a bound on ln q. draws: of an estimate of it, which are averaged.
+        generator: of both.
 
     Raises:
-        GlowkitError: when there are fewer than two points.
+        GlowkitError: when there are fewer than two points, or for importance samples of what is no
+            bound, or draws of what is no estimate.
     """
     losses: list[Tensor] = []
     ratios: list[Tensor] = []
@@ -82,20 +95,20 @@ def evaluate_points(
     broken = 0
     with frozen(model):
         for points, context in batches:
-            each = nll(model, points, context).double().cpu()
-            losses.append(each)
-            ratios.append(log_p(points) + each)
-            if (more := nll_at_twice_the_steps(model, points, context)) is not None:
+            log_q = drawn_log_p(model, points, context, generator, importance_samples, draws)
+            losses.append(-log_q.double().cpu())
+            ratios.append(log_p(points) + losses[-1])
+            if (more := nll_at_twice_the_steps(model, points, context, generator)) is not None:
                 finer.append(more.double().cpu())
-            again, _ = model.decode(model.encode(points, context)[0], context)
+            again, _ = model.decode(model.encode(points, context, MIDPOINT)[0], context)
             broken += int((~finite_examples(again)).sum())
             errors.append((again - points).abs().max().cpu())
-    count = sum(map(len, losses))
+    count = sum(each.shape[1] for each in losses)
     if count < 2:
         raise GlowkitError(f"an evaluation needs at least 2 points, not {count}")
-    unknown = int((~torch.cat(losses).isfinite()).sum())
-    mean, standard_error = mean_and_error(torch.cat(losses))
-    paired, paired_error = mean_and_error(torch.cat(ratios))
+    unknown = sum(int((~each.isfinite().all(0)).sum()) for each in losses)
+    mean, standard_error = mean_of_draws(losses)
+    paired, paired_error = mean_of_draws(ratios)
     largest = torch.stack(errors).max().item()  # of torch, whose max is NaN where one is
     return PointsEvaluation(
         nll_nats=mean,
@@ -108,6 +121,9 @@ def evaluate_points(
         largest_error=largest,
         broken_points=broken,
         not_finite_points=unknown,
+        kind=model.log_p_kind,
+        importance_samples=importance_samples,
+        draws=draws,
         nll_nats_at_twice_the_steps=torch.cat(finer).mean().item() if finer else None,
     )
 

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from glowkit.core import Density, GlowkitError, frozen
+from glowkit.core import MIDPOINT, Density, Generator, GlowkitError, LogPKind, frozen
 from glowkit.core.finite import finite_examples
-from glowkit.tasks.likelihood import mean_and_error
-from glowkit.tasks.points import nll, nll_at_twice_the_steps
+from glowkit.tasks.likelihood import drawn_log_p, mean_of_draws
+from glowkit.tasks.points import nll_at_twice_the_steps
 
 DECODED = 2048
 """Rows of an evaluation that are decoded again: autoregressive flows take a pass a column."""
@@ -32,6 +32,8 @@ class RowsEvaluation:
     could not. not_finite_rows: how many rows have a log q that is not finite, so that the mean is
     not either. nll_nats_at_twice_the_steps: of a flow that integrates, whose own nll_nats is off by
     about their difference; else None.
+    kind: what the figure is, "exact", a "bound" from above or an "estimate"; importance_samples
+    tighten a bound, and draws of an estimate are averaged.
     """
 
     nll_nats: float
@@ -41,12 +43,20 @@ class RowsEvaluation:
     round_trip_rows: int
     broken_rows: int
     not_finite_rows: int
+    kind: LogPKind
+    importance_samples: int
+    draws: int
     nll_nats_at_twice_the_steps: float | None = None
 
 
 @torch.no_grad()
 def evaluate_rows(
-    model: Density, batches: Iterable[tuple[Tensor, Tensor | None]], scale: Tensor
+    model: Density,
+    batches: Iterable[tuple[Tensor, Tensor | None]],
+    scale: Tensor,
+    importance_samples: int = 1,
+    generator: Generator = None,
+    draws: int = 1,
 ) -> RowsEvaluation:
     """Evaluate a density on every row of the batches.
 
@@ -54,9 +64,12 @@ def evaluate_rows(
         model: of vectors (N, D).
         batches: rows and their context.
         scale: (D,), the standard deviations of the columns, in which errors are counted.
+        importance_samples: of a bound on log q. draws: of an estimate of it, which are averaged.
+        generator: of both.
 
     Raises:
-        GlowkitError: when there are fewer than two rows.
+        GlowkitError: when there are fewer than two rows, or for importance samples of what is no
+            bound, or draws of what is no estimate.
     """
     losses: list[Tensor] = []
     errors: list[Tensor] = []
@@ -64,21 +77,21 @@ def evaluate_rows(
     decoded = broken = 0
     with frozen(model):
         for rows, context in batches:
-            losses.append(nll(model, rows, context).double().cpu())
-            if (more := nll_at_twice_the_steps(model, rows, context)) is not None:
+            log_q = drawn_log_p(model, rows, context, generator, importance_samples, draws)
+            losses.append(-log_q.double().cpu())
+            if (more := nll_at_twice_the_steps(model, rows, context, generator)) is not None:
                 finer.append(more.double().cpu())
             if decoded < DECODED:
                 few = rows[: DECODED - decoded]
                 given = None if context is None else context[: len(few)]
-                again, _ = model.decode(model.encode(few, given)[0], given)
+                again, _ = model.decode(model.encode(few, given, MIDPOINT)[0], given)
                 broken += int((~finite_examples(again)).sum())
                 errors.append(((again - few).abs() / scale.to(few)).max().cpu())
                 decoded += len(few)
-    count = sum(map(len, losses))
+    count = sum(each.shape[1] for each in losses)
     if count < 2:
         raise GlowkitError(f"an evaluation needs at least 2 rows, not {count}")
-    every = torch.cat(losses)
-    mean, standard_error = mean_and_error(every)
+    mean, standard_error = mean_of_draws(losses)
     return RowsEvaluation(
         nll_nats=mean,
         standard_error=standard_error,
@@ -86,7 +99,10 @@ def evaluate_rows(
         largest_error=torch.stack(errors).max().item(),
         round_trip_rows=decoded,
         broken_rows=broken,
-        not_finite_rows=int((~every.isfinite()).sum()),
+        not_finite_rows=sum(int((~each.isfinite().all(0)).sum()) for each in losses),
+        kind=model.log_p_kind,
+        importance_samples=importance_samples,
+        draws=draws,
         nll_nats_at_twice_the_steps=torch.cat(finer).mean().item() if finer else None,
     )
 

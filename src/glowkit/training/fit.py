@@ -24,6 +24,7 @@ from glowkit.data.table import AnySource, TableSource
 from glowkit.models.families import Config, build
 from glowkit.nets.fast import multiply_exactly, precision_nets
 from glowkit.system.errors import GlowkitError
+from glowkit.tasks.lossy import LossySettings
 from glowkit.training.allowance import allowance, for_initialization
 from glowkit.training.batches import (
     INITIALIZATION,
@@ -37,7 +38,8 @@ from glowkit.training.companions import Companions, Interruption
 from glowkit.training.config import TrainConfig
 from glowkit.training.loop import Training, train_loop
 from glowkit.training.metrics import Report, open_loggers
-from glowkit.training.objective import objective_of, preparation
+from glowkit.training.objective import objective_of
+from glowkit.training.of_lossy import LossyImages
 from glowkit.training.run import RunFolder, check_run, only_trainer, read_run, write_settings
 from glowkit.training.state import Plan, RunState, resume_point
 
@@ -200,6 +202,7 @@ def train(
     resume: bool = False,
     *,
     data: Mapping[str, Any] | None = None,
+    lossy: LossySettings | None = None,
     accelerator: str = "auto",
     devices: int | str = "auto",
     num_nodes: int = 1,
@@ -214,6 +217,8 @@ def train(
         those of an uninterrupted run. A larger budget than the run's own is taken up.
     data: the arguments of `open_source` that made the source, kept in config.yaml; by default
         `{"spec": source.name}`.
+    lossy: train for coding images with loss instead of for their likelihood. A run that was begun
+        so is resumed so.
     accelerator, devices, num_nodes: as Lightning's Fabric takes them; under torchrun its own
         numbers count. Hosts must share the run folder.
     quiet: report nothing on stderr.
@@ -234,7 +239,7 @@ def train(
         lock = None
         if first:
             if resume:
-                read_run(folder.path)  # before a folder is made for the lock
+                lossy = read_run(folder.path).lossy  # before a folder is made for the lock
             lock = held.enter_context(only_trainer(folder))
             check_run(folder, config, resume)
         split: Split = source.splits["train"]
@@ -244,7 +249,8 @@ def train(
         )
         torch.manual_seed(mixed_seed(INITIALIZATION, train_config.seed))
         model = model if isinstance(model, Density) else build(model)
-        prepare, subject = preparation(source, model), objective_of(model, source)
+        subject = LossyImages(lossy) if lossy else objective_of(model, source)
+        prepare = subject.prepare(source, model)
         check_precision(model, train_config.precision)
         check_perturbation(model, train_config.perturb)
         check_noise(model, train_config.noise)
@@ -259,7 +265,7 @@ def train(
             state = RunState(aside=time.monotonic() - begun)
         else:
             state = resumed.state
-        named = isinstance(source, TableSource) and (source.columns, source.context_columns)
+        table = source if isinstance(source, TableSource) else None
         if first:
             write_settings(
                 folder.path,
@@ -267,12 +273,14 @@ def train(
                 config,
                 train_config,
                 source.class_names if model.classes else (),
-                *(named or ()),
+                table.columns if table else (),
+                table.context_columns if table else (),
+                lossy,
             )
         rows = open_loggers(folder, state, subject.columns)
         loggers = held.enter_context(rows) if first else []
         console = Console(stderr=True) if first and not quiet else Console(file=io.StringIO())
-        report = Report(console, subject)
+        report = Report(console, subject, model.log_p_kind)
         for reason in fall_back(model.train()):
             report.note(f"note: {reason}")
         if lock is not None and not lock.kept:

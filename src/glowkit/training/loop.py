@@ -93,6 +93,7 @@ class Training:
             config.learning_rate,
             config.weight_decay,
             config.beta2,
+            config.precision,
         )
         self.fresh = resumed is None
         if resumed is not None:
@@ -243,7 +244,7 @@ def evaluate(run: Training) -> None:
         # Several ranks finish the evaluation: they could not agree on where to break it off.
         return ranks == 1 and run.interruption.received > 0
 
-    total = share_of_figures(run.average.model, rounds, stop)
+    total = share_of_figures(run.average.model, rounds, stop, run.subject)
     if total is None:
         run.interrupted = True
         return

@@ -16,8 +16,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 
+from glowkit.core.density import LogPKind
 from glowkit.system.errors import GlowkitError
 from glowkit.system.files import write_atomically
+from glowkit.tasks.likelihood import SIGNS
 from glowkit.training.objective import IMAGES, Objective
 from glowkit.training.run import RunFolder, sentences
 from glowkit.training.state import Plan, RunState
@@ -192,8 +194,11 @@ class Report:
     Writes to stderr, since stdout belongs to results.
     """
 
-    def __init__(self, console: Console, subject: Objective = IMAGES) -> None:
+    def __init__(
+        self, console: Console, subject: Objective = IMAGES, kind: LogPKind = "bound"
+    ) -> None:
         self.subject = subject
+        self.sign = SIGNS[kind]
         self.console = console
         self._bar: Progress | None = None
         self._shown = -math.inf
@@ -225,7 +230,8 @@ class Report:
         self._bar.update(
             self._bar.task_ids[0],
             completed=plan.progress(state),
-            description=f"{_place(plan, state)}: {state.window_figure:.3f} {self.subject.unit}, "
+            description=f"{_place(plan, state)}: {self.sign} {state.window_figure:.3f}"
+            f" {self.subject.unit}, "
             f"{self._pace(plan, state)}",
             refresh=True,
         )
@@ -233,7 +239,8 @@ class Report:
     def evaluation(self, plan: Plan, state: RunState, validation: float) -> None:
         """One plain line; above the bar where there is one."""
         best = " (best)" if state.best_step == state.step else ""
-        train, validated = f"train {state.window_figure:.4f}", f"validation {validation:.4f}{best}"
+        train = f"train {self.sign} {state.window_figure:.4f}"
+        validated = f"validation {self.sign} {validation:.4f}{best}"
         pace = self._pace(plan, state)
         short = f"{_place(plan, state)}: {train}, {validated}"
         lines = (

@@ -24,7 +24,14 @@ from glowkit.tasks.baselines import FEW_DIMENSIONS, gaussian_baselines
 from glowkit.tasks.latent import classes_in_turn, decoded
 from glowkit.training.allowance import number_of, some_again
 from glowkit.training.batches import SAMPLE_NOISE, Batch, Preparation, Prepare, mixed_seed
-from glowkit.training.subject import Batches, Objective, by, not_in_the_plane
+from glowkit.training.subject import (
+    Batches,
+    Objective,
+    by,
+    drawn_text,
+    not_in_the_plane,
+    samples_text,
+)
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -92,22 +99,24 @@ class Images(Objective):
         importance_samples: int,
         generator: Generator,
         round_trips: Iterable[Batch] | None = None,
+        draws: int = 1,
     ) -> dict[str, Any]:
         return asdict(
-            evaluation.evaluate(model, batches, importance_samples, generator, round_trips)
+            evaluation.evaluate(model, batches, importance_samples, generator, round_trips, draws)
         )
 
     def batch_after(self, training: int) -> int:
         return training  # what fitted into memory does so again
 
     def text(self, figures: Mapping[str, Any]) -> dict[str, str]:
-        bound = figures["importance_samples"]
+        kind = figures["kind"]
         error = evaluation.error_text(figures["largest_pixel_error"], figures["levels"])
         part = some_again(figures)
         text = {
-            "bits/dim": f"{figures['bits_per_dim']:.4f} ± {figures['standard_error']:.4f}"
-            " (mean and standard error; an upper bound)",
-            "importance samples": f"{bound}" + (" (one-sample bound)" if bound == 1 else ""),
+            "bits/dim": f"{likelihood.SIGNS[kind]} {figures['bits_per_dim']:.4f}"
+            f" ± {figures['standard_error']:.4f}"
+            f" (mean and standard error; {likelihood.IN_WORDS[kind]})",
+            **samples_text(figures),
             "images": number_of(figures, self.things),
             "pixel levels": str(figures["levels"]),
             "largest pixel error": f"{error}, of decode(encode(x)){part}",
@@ -118,11 +127,8 @@ class Images(Objective):
         return text
 
     def basis(self, figures: Mapping[str, Any]) -> str:
-        draws = figures["importance_samples"]
-        return (
-            f"{number_of(figures, self.things)} images, {figures['levels']} levels, {draws}"
-            " importance sample(s)"
-        )
+        drawn = drawn_text(figures)
+        return f"{number_of(figures, self.things)} images, {figures['levels']} levels{drawn}"
 
     def baselines(
         self, model: Density, source: Any, batches: Batches, split: str, seed: int, asked: bool

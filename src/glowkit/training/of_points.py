@@ -18,10 +18,19 @@ from glowkit.pictures.plots import density_panel, plane_image, save_gif
 from glowkit.system.errors import GlowkitError
 from glowkit.tasks import points
 from glowkit.tasks.latent import sampled
+from glowkit.tasks.likelihood import SIGNS
 from glowkit.training.allowance import number_of
 from glowkit.training.batches import SAMPLE_NOISE, Batch, Preparation, mixed_seed, take_points
 from glowkit.training.run import RunFolder
-from glowkit.training.subject import Objective, exactness, not_in_the_plane, steps_text, told
+from glowkit.training.subject import (
+    Objective,
+    drawn_text,
+    exactness,
+    not_in_the_plane,
+    samples_text,
+    steps_text,
+    told,
+)
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -58,11 +67,6 @@ class Points(Objective):
             raise not_in_the_plane(source.name)
         return take_points
 
-    def each(
-        self, model: Density, x: Tensor, context: Tensor | None, generator: Generator
-    ) -> Tensor:
-        return points.nll(model, x, context)
-
     @torch.no_grad()
     def draw(self, model: Density, device: torch.device, shown: PointSplit) -> tuple[Image, str]:
         """Samples beside the density, in a square that holds the points shown."""
@@ -80,9 +84,8 @@ class Points(Objective):
         importance_samples: int,
         generator: Generator,
         round_trips: Iterable[Batch] | None = None,
+        draws: int = 1,
     ) -> dict[str, Any]:
-        if importance_samples != 1:
-            raise GlowkitError("points are not dequantized: leave out --importance")
         self.prepare(source, model)
         assert isinstance(source, PointSource)
         known = source.density
@@ -90,25 +93,31 @@ class Points(Objective):
         def log_p(examples: Tensor) -> Tensor:
             return torch.from_numpy(known.log_prob(examples.double().cpu().numpy()))
 
-        return told(points.evaluate_points(model, batches, known.entropy(), log_p))
+        return told(
+            points.evaluate_points(
+                model, batches, known.entropy(), log_p, importance_samples, generator, draws
+            )
+        )
 
     def text(self, figures: Mapping[str, Any]) -> dict[str, str]:
         error, lost = f"± {figures['standard_error']:.4f}", figures["broken_points"]
+        sign = SIGNS[figures["kind"]]
         paired = f"{figures['paired_kl_nats']:.4f} ± {figures['paired_standard_error']:.4f}"
         broken = f"; {lost} points could not be" if lost else ""
         return {
-            "NLL": f"{figures['nll_nats']:.4f} {error} nats (mean and standard error;"
+            "NLL": f"{sign} {figures['nll_nats']:.4f} {error} nats (mean and standard error;"
             f" {exactness(figures)})",
             **steps_text(figures),
-            "entropy": f"{figures['entropy_nats']:.4f} nats, of the density itself",
-            "KL": f"{figures['kl_nats']:.4f} {error} nats (NLL less the entropy)",
-            "KL, paired": f"{paired} nats (mean of ln p/q)",
+            **samples_text(figures),
+            "entropy": f"= {figures['entropy_nats']:.4f} nats, of the density itself",
+            "KL": f"{sign} {figures['kl_nats']:.4f} {error} nats (NLL less the entropy)",
+            "KL, paired": f"{sign} {paired} nats (mean of ln p/q)",
             "points": number_of(figures, self.things),
             "largest error": f"{figures['largest_error']:.1e}, of decode(encode(x)){broken}",
         }
 
     def basis(self, figures: Mapping[str, Any]) -> str:
-        return f"{number_of(figures, self.things)} points"
+        return f"{number_of(figures, self.things)} points{drawn_text(figures)}"
 
     def finish(self, folder: RunFolder) -> None:
         """Join the pictures of all evaluations, or evenly chosen ones, to samples/training.gif."""

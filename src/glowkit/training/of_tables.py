@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from glowkit.bijections import standardize
 from glowkit.bijections.standardize import scale_of
@@ -18,10 +17,18 @@ from glowkit.pictures.pairs import MOST_DRAWN, pairs_image, with_context
 from glowkit.system.errors import GlowkitError
 from glowkit.tasks import tables
 from glowkit.tasks.latent import sampled
-from glowkit.tasks.points import nll
+from glowkit.tasks.likelihood import SIGNS
 from glowkit.training.allowance import number_of
 from glowkit.training.batches import SAMPLE_NOISE, Batch, Preparation, mixed_seed, take_rows
-from glowkit.training.subject import Batches, Objective, exactness, steps_text, told
+from glowkit.training.subject import (
+    Batches,
+    Objective,
+    drawn_text,
+    exactness,
+    samples_text,
+    steps_text,
+    told,
+)
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -59,11 +66,6 @@ class Tables(Objective):
     def settle(self, model: Density, split: TableSplit) -> None:
         standardize(model, split.rows, split.context)
 
-    def each(
-        self, model: Density, x: Tensor, context: Tensor | None, generator: Generator
-    ) -> Tensor:
-        return nll(model, x, context)
-
     @torch.no_grad()
     def draw(self, model: Density, device: torch.device, shown: TableSplit) -> tuple[Image, str]:
         """Samples beside the rows shown, given the contexts of these where there are any."""
@@ -84,32 +86,35 @@ class Tables(Objective):
         importance_samples: int,
         generator: Generator,
         round_trips: Iterable[Batch] | None = None,
+        draws: int = 1,
     ) -> dict[str, Any]:
-        if importance_samples != 1:
-            raise GlowkitError("rows are not dequantized: leave out --importance")
         self.prepare(source, model)
         assert isinstance(source, TableSource)
         scale = scale_of(model)
         if scale is None:
             scale = source.splits["train"].rows.std(0)
-        return told(tables.evaluate_rows(model, batches, scale))
+        return told(
+            tables.evaluate_rows(model, batches, scale, importance_samples, generator, draws)
+        )
 
     def text(self, figures: Mapping[str, Any]) -> dict[str, str]:
         lost, again = figures["broken_rows"], figures["round_trip_rows"]
         broken = f"; {lost} rows could not be" if lost else ""
         of = f" of {again:,} rows" if again < figures["rows"] else ""
+        sign = SIGNS[figures["kind"]]
         return {
-            "NLL": f"{figures['nll_nats']:.4f} ± {figures['standard_error']:.4f} nats (mean and"
-            f" standard error; {exactness(figures)}, in the columns' own units)",
+            "NLL": f"{sign} {figures['nll_nats']:.4f} ± {figures['standard_error']:.4f} nats (mean"
+            f" and standard error; {exactness(figures)}, in the columns' own units)",
+            "log-likelihood": f"{sign.replace('≤', '≥')} {-figures['nll_nats']:.4f} nats",
             **steps_text(figures),
-            "log-likelihood": f"{-figures['nll_nats']:.4f} nats",
+            **samples_text(figures),
             "rows": number_of(figures, self.things),
             "largest error": f"{figures['largest_error']:.1e} standard deviations, of"
             f" decode(encode(x)){of}{broken}",
         }
 
     def basis(self, figures: Mapping[str, Any]) -> str:
-        return f"{number_of(figures, self.things)} rows"
+        return f"{number_of(figures, self.things)} rows{drawn_text(figures)}"
 
     def baselines(
         self, model: Density, source: Any, batches: Batches, split: str, seed: int, asked: bool

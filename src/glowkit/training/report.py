@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from glowkit.pictures.plots import figure_png
 from glowkit.pictures.sheet import inline
 from glowkit.system.errors import GlowkitError
 from glowkit.system.files import write_atomically
+from glowkit.tasks.likelihood import IN_WORDS, SIGNS
 from glowkit.training.allowance import number_of, some_again
 from glowkit.training.metrics import read_rows
 from glowkit.training.objective import IMAGES, Objective
@@ -142,6 +144,7 @@ class Section:
     broken: int = 0
 
 
+@cache
 def page_template(name: str, folder: str = "training") -> jinja2.Template:
     """A template of a page, of this folder or another's; others may include this one's."""
     folders = dict.fromkeys([folder, "training"])
@@ -183,12 +186,16 @@ def write_report(
     Raises:
         GlowkitError: when a sheet cannot be read or the report cannot be written.
     """
+    # Parts of earlier versions do not say: of images they were bounds, and of others exact.
+    kind = figures.get("kind", "bound" if "bits_per_dim" in figures else "exact")
     steps = read_rows(curves)
     validation = _series(steps, f"validation_{objective.figure}")
     evaluations = sum(bool(row.get(f"validation_{objective.figure}")) for row in steps)
     page = page_template(objective.report).render(
         title=run.resolve().name,
         figures=figures,
+        sign=SIGNS[kind],
+        kind=IN_WORDS[kind],
         error_known=math.isfinite(figures["standard_error"]),
         unit=objective.unit,
         things=objective.things,

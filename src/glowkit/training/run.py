@@ -13,6 +13,7 @@ from glowkit.models.families import Config, from_settings, to_settings
 from glowkit.system.errors import GlowkitError, shown
 from glowkit.system.files import check_plain, read_small, remove_abandoned, write_atomically
 from glowkit.system.locks import Lock
+from glowkit.tasks.lossy.settings import LossySettings, lossy_settings_from
 from glowkit.training.config import TrainConfig, train_config_from
 
 
@@ -56,6 +57,7 @@ class RunSettings:
 
     model: its config, None for a density made by hand. class_names: of the classes of a
     conditional model, in order. columns, context_columns: of the table that a run is of.
+    lossy: of a run that was trained for coding with loss.
     """
 
     data: dict[str, Any]
@@ -64,6 +66,7 @@ class RunSettings:
     class_names: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     context_columns: tuple[str, ...] = ()
+    lossy: LossySettings | None = None
 
     @property
     def only(self) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
@@ -113,6 +116,7 @@ def write_settings(
     class_names: Sequence[str] = (),
     columns: Sequence[str] = (),
     context_columns: Sequence[str] = (),
+    lossy: LossySettings | None = None,
 ) -> None:
     """Write config.yaml, making the folder when there is none."""
     settings = {
@@ -123,6 +127,7 @@ def write_settings(
     }
     lists = {"class_names": class_names, "columns": columns, "context_columns": context_columns}
     settings |= {name: list(names) for name, names in lists.items() if names}
+    settings |= {"lossy": asdict(lossy)} if lossy else {}
     text = yaml.safe_dump(settings, sort_keys=False)
     write_atomically(RunFolder(run).config, text.encode())
 
@@ -169,7 +174,10 @@ def read_settings(path: Path) -> RunSettings:
             _data_of(settings["data"]),
             from_settings(settings["model"]),
             train_config_from(settings["training"]),
-            *(_names_of(settings, name) for name in ("class_names", "columns", "context_columns")),
+            _names_of(settings, "class_names"),
+            _names_of(settings, "columns"),
+            _names_of(settings, "context_columns"),
+            lossy_settings_from(settings.get("lossy")),
         )
     except GlowkitError as error:
         raise GlowkitError(f"{path}: {error}") from error

@@ -16,6 +16,8 @@ from glowkit.core.noise import Generator
 from glowkit.data.table import AnySource
 from glowkit.densities import matching_loss
 from glowkit.system.errors import GlowkitError
+from glowkit.tasks.likelihood import IN_WORDS
+from glowkit.tasks.points import nll
 from glowkit.training.batches import Batch, Preparation
 from glowkit.training.run import RunFolder
 
@@ -72,11 +74,11 @@ class Objective(ABC):
         mean = self.each(model, x, context, generator).mean()
         return mean, mean
 
-    @abstractmethod
     def each(
         self, model: Density, x: Tensor, context: Tensor | None, generator: Generator
     ) -> Tensor:
-        """The figure of every example, (N,)."""
+        """The figure of every example, (N,); by default in nats."""
+        return nll(model, x, context, generator)
 
     @abstractmethod
     def draw(self, model: Density, device: torch.device, shown: Any) -> tuple[Image, str]:
@@ -94,6 +96,7 @@ class Objective(ABC):
         importance_samples: int,
         generator: Generator,
         round_trips: Iterable[Batch] | None = None,
+        draws: int = 1,
     ) -> dict[str, Any]:
         """All figures of the batches, of the source, by name; images may decode only some again."""
 
@@ -133,7 +136,8 @@ def told(evaluation: Any) -> dict[str, Any]:
 
 def exactness(figures: Mapping[str, Any]) -> str:
     """What a likelihood of continuous values is, in a word or two."""
-    return "by integration" if "nll_nats_at_twice_the_steps" in figures else "exact"
+    integrated = "nll_nats_at_twice_the_steps" in figures
+    return "by integration" if integrated else IN_WORDS[figures["kind"]]
 
 
 def steps_text(figures: Mapping[str, Any]) -> dict[str, str]:
@@ -147,6 +151,24 @@ def steps_text(figures: Mapping[str, Any]) -> dict[str, str]:
 def by(shape: Iterable[int]) -> str:
     """A shape in words."""
     return "x".join(map(str, shape))
+
+
+def samples_text(figures: Mapping[str, Any]) -> dict[str, str]:
+    """What was drawn for figures that are no exact ones, as a person reads it."""
+    if figures["kind"] == "estimate":
+        return {"draws": f"{figures['draws']}, averaged; the standard error counts theirs too"}
+    if figures["kind"] == "bound":
+        number = figures["importance_samples"]
+        return {"importance samples": f"{number}" + (" (one-sample bound)" if number == 1 else "")}
+    return {}
+
+
+def drawn_text(figures: Mapping[str, Any]) -> str:
+    """The same, as the end of a list."""
+    kind = figures.get("kind", "bound" if "importance_samples" in figures else "exact")
+    if kind == "estimate":
+        return f", {figures['draws']} draw(s)"
+    return f", {figures['importance_samples']} importance sample(s)" if kind == "bound" else ""
 
 
 def not_in_the_plane(name: str) -> GlowkitError:

@@ -8,7 +8,7 @@ from torch import Tensor
 from glowkit.core.density import Density
 from glowkit.core.freezing import frozen
 from glowkit.training.batches import Noisy
-from glowkit.training.objective import objective_of
+from glowkit.training.objective import Objective, objective_of
 
 
 class Rounds:
@@ -35,10 +35,13 @@ class Rounds:
 
 @torch.no_grad()
 def share_of_figures(
-    model: Density, batches: Iterable[Noisy], stop: Callable[[], bool] = lambda: False
+    model: Density,
+    batches: Iterable[Noisy],
+    stop: Callable[[], bool] = lambda: False,
+    subject: Objective | None = None,
 ) -> Tensor | None:
     """Sum of the figure and number of examples of the batches, float64; None if stopped."""
-    figure_of_each = objective_of(model).each
+    figure_of_each = (subject or objective_of(model)).each
     total = torch.zeros(2, dtype=torch.float64)
     with frozen(model):
         for x, context, noise in batches:

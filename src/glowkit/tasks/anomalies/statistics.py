@@ -11,7 +11,7 @@ from torch import Tensor
 from glowkit.core import MIDPOINT, Density, GlowkitError, NoiseSpec, frozen
 from glowkit.core.noise import OfEach
 from glowkit.densities import Dequantize, StandardLogistic, StandardNormal
-from glowkit.tasks.likelihood import bits_per_dim
+from glowkit.tasks.likelihood import bits_per_dim, drawn_log_p
 
 Progress = Callable[[Sequence[int], str], Iterable[int]]
 """Passes numbers on, one after another, and may show how far it is under a name."""
@@ -53,16 +53,20 @@ class Reading:
 def costs(model: Density, x: Tensor, reading: Reading, stream: int, name: str = "") -> Tensor:
     """−log p of each example, (N,) float64: in bits/dim of images, in nats of vectors.
 
-    Of images, log of the mean over draws of dequantization noise, as `bits_per_dim` has it.
+    Of images, log of the mean over draws of dequantization noise, as `bits_per_dim` has it; an
+    estimated log p is averaged over the draws, and an exact one needs none.
     """
     noise = reading.noise(len(x), stream)
     found = []
+    samples = reading.draws if model.log_p_kind == "bound" else 1
+    draws = reading.draws if model.log_p_kind == "estimate" else 1
     with frozen(model):
         for rows, batch in reading.batches(model, x, name or "likelihood"):
+            own = OfEach(tuple(noise[rows]))
             if model.levels is None:
-                each = -model.log_prob(batch)
+                each = -drawn_log_p(model, batch, None, own, samples, draws).mean(0)
             else:
-                each = bits_per_dim(model, batch, None, OfEach(tuple(noise[rows])), reading.draws)
+                each = bits_per_dim(model, batch, None, own, samples, draws)
             found.append(each.double().cpu())
     return torch.cat(found)
 

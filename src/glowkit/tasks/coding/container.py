@@ -1,8 +1,9 @@
 """Files of compressed images: bytes that say whose they are, and whether they are whole."""
 
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import repeat
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -13,37 +14,36 @@ from glowkit.core.checking import check_context
 from glowkit.densities import Dequantize, WithLabels, WithVectors
 from glowkit.densities.dequantize import check_images
 from glowkit.tasks.coding.codec import Codec
+from glowkit.tasks.coding.encoder import Encoder, checksum, stack_over
 from glowkit.tasks.coding.functions import Integers
 from glowkit.tasks.coding.grid import FRACTION
 from glowkit.tasks.coding.header import (
-    CHECK,
     DAMAGED,
-    HEADER,
     LABELS,
-    MAGIC,
     NONE,
     VECTORS,
-    VERSION,
     Header,
+    Plan,
+    file_of,
     parsed,
-    plan_bytes,
 )
-from glowkit.tasks.coding.stack import Constriction, Stack, TooFewBits, Unfit, Words, fast_coder
-
-HEADROOM = 6
-"""Bits a dimension that coding takes beside those of dequantization, before any was seen."""
+from glowkit.tasks.coding.mixing import ContextMixing
+from glowkit.tasks.coding.stack import Constriction, Stack, Unfit, Words, fast_coder
 
 ELEMENTS, MOST_AT_ONCE = 1 << 15, 256
 MOST_ELEMENTS = 1 << 27
 """Of a batch: a file that asks for more, and for the memory it takes, is damaged."""
+
+LONGEST_RUN = 1 << 12
+"""Images a bit of a file, at most: what asks for more labels, and for their memory, is damaged."""
 
 _DIGIT = 1 << 16
 
 
 @dataclass(frozen=True)
 class Compressed:
-    """A file's bytes; how many of its images are coded plainly, and how many of them because
-    the model could not code them.
+    """A file's bytes; how many of its images are coded without the model, and how many images the
+    model was given and could not code.
     """
 
     data: bytes
@@ -60,17 +60,19 @@ def compress(
 ) -> bytes:
     """Code images by a model, without loss, in about −log₂ P of the model's bound.
 
-    The first images are coded plainly, by log₂ levels bits a pixel, until the file holds the bits
-    that bits back needs (11 to 25 a value of one image): a few images are not made smaller. With a
-    context, it is in the file: class labels in log₂ classes bits each, vectors rounded to 2^-14.
-    Shapes: images (N, C, H, W), integers. Cost: one exact evaluation of the flow in float64, and
-    with `verify` one of its inverse.
+    The first images are coded without the model, by mixed predictions that learn from them, until
+    the file holds the bits that bits back needs (11 to 25 a value of one image) and the model is
+    shorter than they are; few images are all coded so. With a context, it is in the file: class
+    labels in log₂ classes bits each, vectors rounded to 2^-14. Shapes: images (N, C, H, W),
+    integers. Cost: one exact evaluation of the flow in float64, and with `verify` one of its
+    inverse; and 0.1 ms a value of the first images.
 
     Args:
         model: an image model made of glowkit's own layers, trained or loaded.
         context: class labels (N,) or vectors (N, features) for a conditional model.
         bits: of dequantization noise, 2 to 16; see `Codec.compile`.
-        verify: decode every batch before it is kept; one that would not come back is coded plainly.
+        verify: decode every batch before it is kept; what would not come back is coded without the
+            model.
 
     Raises:
         GlowkitError: for images or a context that the model does not take, a layer that has no
@@ -97,31 +99,63 @@ def decompress(model: Density, data: bytes) -> tuple[Tensor, Tensor | None]:
     """
     header, plan, words = parsed(data)
     codec = Codec.compile(model, header.bits)
-    kind = LABELS if codec.classes else VECTORS if codec.features else NONE
-    made_with = codec.identity, codec.shape, codec.levels, kind
-    if (header.identity, header.shape, header.levels, header.kind) != made_with:
+    if not header.fits(codec):
         raise GlowkitError("these images were compressed with another model; give the one used")
     if max(size for size, _ in plan) * codec.size > MOST_ELEMENTS:
         raise GlowkitError(DAMAGED.format("its batches are too large"))
     try:
         stack = Stack(Constriction(words) if fast_coder() else Words(words.tolist()))
-        given = _pop_context(stack, codec, header)
-        parts, at = list[Integers](), header.count
-        for size in reversed_sizes(plan):
-            at -= max(size, 1)
-            own = None if given is None else given[at : at + size]
-            parts.append(codec.decode(stack, size, own) if size else _pop_plain(stack, codec, at))
-        images = np.concatenate(parts[::-1])
+        _check_bits(stack, header.count // LONGEST_RUN)
+        given = pop_context(stack, codec, header.kind, header.count)
+        images = np.concatenate(list(_parts(stack, codec, header, plan, given))[::-1])
+    except GlowkitError:
+        raise
     except (Unfit, ValueError, IndexError, OverflowError, MemoryError) as error:
         raise GlowkitError(DAMAGED.format("it does not decode")) from error
     wide = torch.from_numpy(images)
     made = wide.to(torch.uint8 if codec.levels <= 256 else torch.int32)
-    if _checksum(images) != header.checksum or stack.bits():
+    sum_of_them = checksum(images)
+    if header.checksum is None:
+        right = stack.place() == stack_over(sum_of_them).place()
+    else:
+        right = sum_of_them == header.checksum and not stack.bits()
+    if not right:
         raise GlowkitError(
             "the images decoded are not those that were compressed: the file was made by another"
             " version of glowkit or is damaged; use the version that made it, or another copy"
         )
-    return made, _context_of(given, header.kind)
+    return made, context_of(given, header.kind)
+
+
+def _parts(
+    stack: Stack, codec: Codec, header: Header, plan: Plan, given: Integers | None
+) -> Iterator[Integers]:
+    """Batches of images, the last one first.
+
+    Before each the stack must hold what it takes at least, so that a file that claims more images
+    than it has takes no longer than one of its own length.
+    """
+    at, first = header.count, header.version == 1
+    for place, (size, repeats) in list(enumerate(plan))[::-1]:
+        if size:
+            for _ in range(repeats):
+                _check_bits(stack, size * codec.size)
+                at -= size
+                yield codec.decode(stack, size, None if given is None else given[at : at + size])
+        elif first:
+            for _ in range(repeats):
+                _check_bits(stack, codec.size * (codec.levels - 1).bit_length() // 2)
+                at -= 1
+                yield _pop_plain(stack, codec, at)
+        else:
+            for run in [repeats] if place == 0 else repeat(1, repeats):
+                at -= run
+                yield _pop_run(stack, codec, run)
+
+
+def _check_bits(stack: Stack, least: int) -> None:
+    if stack.bits() < least - 64:
+        raise GlowkitError(DAMAGED.format("it claims more images than it holds"))
 
 
 def compressed(
@@ -141,119 +175,59 @@ def compressed(
     assert isinstance(model, Dequantize)
     check_images(images, model.shape, model.levels, model.anchor)
     check_context(model, context)
-    given, kind = _context(codec, model, context, len(images))
+    given, kind = whole_context(codec, model, context, len(images))
     values = images.cpu().numpy().astype(np.int64)
-    encoder = _Encoder(codec, verify)
+    encoder = Encoder(codec, checksum(values), verify)
     most = batch_size or min(MOST_AT_ONCE, ELEMENTS // codec.size)
     most = max(1, min(most, MOST_ELEMENTS // codec.size))
     done = 0
     while done < len(values):
         done += encoder.step(values[done : done + most], None if given is None else given[done:])
         progress(done, encoder.bytes())
-    _push_context(encoder.stack, codec, kind, given)
-    header = HEADER.pack(
-        *(MAGIC, VERSION, kind, codec.identity, codec.levels, *codec.shape),
-        *(len(values), codec.bits, _checksum(values)),
-    )
-    words = encoder.stack.coder.words().astype("<u4").tobytes()
-    body = header + plan_bytes(encoder.plan) + words
-    plain = sum(repeats for size, repeats in encoder.plan if not size)
-    return Compressed(body + CHECK.pack(zlib.crc32(body)), plain, encoder.fallbacks)
+    encoder.finish()
+    stack, plan = encoder.stack, encoder.plan
+    push_context(stack, codec, kind, given)
+    words = stack.coder.words().astype("<u4").tobytes().rstrip(b"\0")
+    plain = sum(repeats for size, repeats in plan if not size)
+    return Compressed(file_of(codec, kind, len(values), plan, words), plain, encoder.fallbacks)
 
 
-class _Encoder:
-    """A stack that grows by batches, and by images coded plainly where a batch is not possible.
-
-    plan: pairs of a batch's images, 0 for one coded plainly, and how many such there are in a row.
-    """
-
-    def __init__(self, codec: Codec, verify: bool) -> None:
-        self.codec, self.verify = codec, verify
-        self.stack = Stack(careful=True)
-        self.plan: list[tuple[int, int]] = []
-        self.done = self.fallbacks = 0
-        self.need = float(codec.bits + HEADROOM)
-
-    def bytes(self) -> int:
-        """Of a file that ended here."""
-        parts = HEADER.size + len(plan_bytes(self.plan)) + CHECK.size
-        return parts + self.stack.bits() // 8
-
-    def step(self, images: Integers, given: Integers | None) -> int:
-        """Push as many of the images as the stack has bits for; how many they were."""
-        affordable = int(self.stack.bits() / (self.need * self.codec.size))
-        size = min(affordable, len(images))
-        while size:
-            own = None if given is None else given[:size]
-            try:
-                self.stack = self._pushed(images[:size], own)
-            except TooFewBits:
-                self.need *= 1.1
-            except Unfit:
-                self.fallbacks += size == 1
-            else:
-                self._planned(size)
-                return size
-            size //= 2
-        _push_plain(self.stack, self.codec, images[0], self.done)
-        self._planned(0)
-        return 1
-
-    def _pushed(self, images: Integers, given: Integers | None) -> Stack:
-        """The stack with these images, or Unfit."""
-        stack, before = self.stack.copy(), self.stack.bits()
-        self.codec.encode(stack, images, given)
-        if self.verify:
-            again = stack.copy()
-            again.careful = False  # what was pushed is there
-            back = self.codec.decode(again, len(images), given)
-            if not np.array_equal(back, images) or again.place() != self.stack.place():
-                raise Unfit
-        used = (before - stack.lowest) / images.size
-        self.need = max(used + 1, self.need - 1) if used < self.need else used + 1
-        return stack
-
-    def _planned(self, size: int) -> None:
-        self.done += max(size, 1)
-        if self.plan and self.plan[-1][0] == size:
-            self.plan[-1] = size, self.plan[-1][1] + 1
-        else:
-            self.plan.append((size, 1))
-
-
-def _push_plain(stack: Stack, codec: Codec, image: Integers, number: int) -> None:
-    masked = (image + _mask(codec, number)) % codec.levels
-    stack.push(masked, np.full(codec.shape, codec.levels))
+def _pop_run(stack: Stack, codec: Codec, count: int) -> Integers:
+    """Images that one mixing learnt from. They never take what lies at the bottom."""
+    mixing, images = ContextMixing(codec.shape, codec.levels), []
+    for _ in range(count):
+        _check_bits(stack, 64 + 64)
+        images.append(mixing.pop(stack))
+    return np.stack(images)
 
 
 def _pop_plain(stack: Stack, codec: Codec, number: int) -> Integers:
+    """Of a file of version 1: an image as it is, but for a mask."""
     masked = stack.pop(np.full(codec.shape, codec.levels))
     return (masked - _mask(codec, number))[None] % codec.levels
 
 
 def _mask(codec: Codec, number: int) -> Integers:
-    """What is added to an image that is coded plainly, so that its bits look random.
+    """What was added to such an image, so that its bits looked random: noise was made of them next.
 
-    They are what noise is made of next: those of an image as it is, much of it black, would make
-    noise that no model has seen. The raw stream of PCG64 is the same in every version of numpy.
+    The raw stream of PCG64 is the same in every version of numpy.
     """
     raw = np.random.PCG64(number).random_raw(codec.size)
     return (raw % np.uint64(codec.levels)).astype(np.int64).reshape(codec.shape)
 
 
-def reversed_sizes(plan: list[tuple[int, int]]) -> Iterator[int]:
-    """The sizes of batches, the last one first."""
-    for size, repeats in reversed(plan):
-        for _ in range(repeats):
-            yield size
+class Conditional(Protocol):
+    """What is known of a codec's context."""
+
+    @property
+    def classes(self) -> int: ...
+
+    @property
+    def features(self) -> int: ...
 
 
-def _checksum(images: Integers) -> int:
-    return zlib.crc32(images.astype("<u2").tobytes())
-
-
-def _context(
-    codec: Codec, model: Density, context: Tensor | None, n: int
+def whole_context(
+    codec: Conditional, model: Density, context: Tensor | None, n: int
 ) -> tuple[Integers | None, int]:
     """The context as whole numbers, and its kind; what a model refuses is refused here."""
     for part in model.modules():
@@ -270,7 +244,8 @@ def _context(
     return steps.numpy().astype(np.int64), VECTORS
 
 
-def _push_context(stack: Stack, codec: Codec, kind: int, given: Integers | None) -> None:
+def push_context(stack: Stack, codec: Conditional, kind: int, given: Integers | None) -> None:
+    """Push a context: labels in log2 classes bits, numbers in 32."""
     if given is None:
         return
     if kind == LABELS:
@@ -281,17 +256,20 @@ def _push_context(stack: Stack, codec: Codec, kind: int, given: Integers | None)
         stack.push(digit, np.full(given.shape, _DIGIT))
 
 
-def _pop_context(stack: Stack, codec: Codec, header: Header) -> Integers | None:
-    if header.kind == NONE:
+def pop_context(stack: Stack, codec: Conditional, kind: int, count: int) -> Integers | None:
+    """Pop what `push_context` pushed for so many images."""
+    if kind == NONE:
         return None
-    if header.kind == LABELS:
-        return stack.pop(np.full(header.count, codec.classes))
-    digits = np.full((header.count, codec.features), _DIGIT)
+    if kind == LABELS:
+        return stack.pop(np.full(count, codec.classes))
+    _check_bits(stack, 32 * count * codec.features)
+    digits = np.full((count, codec.features), _DIGIT)
     high = stack.pop(digits)
     return high * _DIGIT + stack.pop(digits) - (1 << 31)
 
 
-def _context_of(given: Integers | None, kind: int) -> Tensor | None:
+def context_of(given: Integers | None, kind: int) -> Tensor | None:
+    """A context as a model takes it."""
     if given is None:
         return None
     values = torch.from_numpy(given)

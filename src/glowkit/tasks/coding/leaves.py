@@ -172,14 +172,15 @@ class Parted(IntegerDensity):
 
     def encode(self, stack: Stack, x: Integers, given: Tensor | None) -> None:
         x1 = x[:, : self.kept]
-        self.prior.encode(stack, x[:, self.kept :], self._seen(x1, given))
+        self.prior.encode(stack, x[:, self.kept :], self.sees(x1, given))
         self.deeper.encode(stack, x1, given)
 
     def decode(self, stack: Stack, n: int, given: Tensor | None) -> Integers:
         x1 = self.deeper.decode(stack, n, given)
-        return np.concatenate([x1, self.prior.decode(stack, n, self._seen(x1, given))], 1)
+        return np.concatenate([x1, self.prior.decode(stack, n, self.sees(x1, given))], 1)
 
-    def _seen(self, x1: Integers, given: Tensor | None) -> Tensor:
+    def sees(self, x1: Integers, given: Tensor | None) -> Tensor:
+        """What the prior is given where these are the kept channels."""
         return self.seen(self.grid.activations(x1), given)
 
 

@@ -48,6 +48,13 @@ class Table:
         self.starts: list[int] = [0, *np.cumsum(shares).tolist()]
         self.fast: Any = None
 
+    @classmethod
+    def of_starts(cls, starts: list[int]) -> "Table":
+        """The table of the symbols that start there; the last number is 2^24."""
+        table = cls.__new__(cls)
+        table.starts, table.fast = starts, None
+        return table
+
     def model(self) -> Any:
         """The same for constriction, which takes probabilities and makes shares of them itself.
 
@@ -74,7 +81,7 @@ class Coder(Protocol):
 
     def bits(self) -> int: ...
 
-    def place(self) -> object: ...
+    def place(self) -> tuple[int, int]: ...
 
     def words(self) -> NDArray[np.uint32]: ...
 
@@ -136,7 +143,7 @@ class Words:
     def bits(self) -> int:
         return 32 * len(self.words())
 
-    def place(self) -> object:
+    def place(self) -> tuple[int, int]:
         return len(self.bulk), self.state
 
     def words(self) -> NDArray[np.uint32]:
@@ -177,7 +184,7 @@ class Constriction:
     def bits(self) -> int:
         return self.coder.num_bits()
 
-    def place(self) -> object:
+    def place(self) -> tuple[int, int]:
         return self.coder.pos()
 
     def words(self) -> NDArray[np.uint32]:
@@ -221,8 +228,10 @@ class Stack:
         """How many bits it holds, to a word."""
         return self.coder.bits()
 
-    def place(self) -> object:
-        """Equal for equal stacks, as far as one look can tell."""
+    def place(self) -> tuple[int, int]:
+        """How many words lie beneath its state, and that: equal for equal stacks, as far as one
+        look can tell.
+        """
         return self.coder.place()
 
     def copy(self) -> "Stack":

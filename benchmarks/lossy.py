@@ -1,0 +1,134 @@
+"""Figures of coding with loss: before and after training for it, beside other codecs, and again.
+
+    glowkit train fashion-mnist --preset glow-tiny --minutes 4 --out runs/fashion
+    glowkit lossy train runs/fashion --minutes 50 --out runs/fashion-lossy
+    pip install 'glowkit[codec]'
+    python -m benchmarks.lossy runs/fashion runs/fashion-lossy lossy.png
+
+Prints what docs/lossy.md has: PSNR and bits/pixel over steps with both runs; of every other codec
+the PSNR at the same bits/pixel, of whole files and without headers; PSNR, equal codes and images
+that stay over generations; and draws both.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import glowkit
+from glowkit.data import Source, open_source
+from glowkit.pictures.lossy import curve_image
+from glowkit.tasks.lossy import LossySettings, unit_of
+from glowkit.tasks.lossy.classical import Codec, codecs, measured, nearest_quality
+from glowkit.tasks.lossy.coder import LossyCodec
+from glowkit.tasks.lossy.container import psnr
+from glowkit.tasks.lossy.generations import (
+    Generations,
+    generations,
+    generations_of,
+    rate_points,
+)
+from glowkit.training import read_run
+
+RATES, AGAIN = 100, 50
+"""Test images for rates, and generations."""
+
+SHOWN = (1, 2, 6, 11, 50)
+
+
+def main(before: str, after: str, out: str, images: int, steps: Sequence[float]) -> None:
+    """Print the tables and draw the picture of two runs on the same data."""
+    torch.set_num_threads(1)
+    run = read_run(after)
+    assert run.lossy is not None
+    source = open_source(**run.data)
+    assert isinstance(source, Source)
+    batch = source.splits["test"].__getitems__(list(range(images)))[0]
+    lines: dict[str, Any] = {"glowkit": curve(after, batch, run.lossy, steps)}
+    try:
+        first = source.splits["train"].__getitems__(list(range(512)))[0]
+        unit = unit_of(glowkit.load(before), first)
+        curve(before, batch, LossySettings(unit, 1.0, 1.0), steps)
+    except glowkit.GlowkitError as error:
+        print(f"{before}: {error}")
+    others = codecs() if batch.shape[1] in (1, 3) and glowkit.load(after).levels == 256 else {}
+    pixels = batch.shape[2] * batch.shape[3]
+    for name, codec in others.items():
+        lines[name] = []
+        for quality in codec.qualities:
+            found = measured(codec, quality, batch)
+            rates = found.bytes * 8 / pixels, found.bare * 8 / pixels
+            lines[name].append((quality, psnr(batch, found.images, 256), *rates))
+            print(
+                f"{name} {quality:g}: {lines[name][-1][1]:.2f} dB, {rates[0]:.3f} bits/pixel,"
+                f" {rates[1]:.3f} without headers",
+                flush=True,
+            )
+    again: dict[str, Generations] = {}
+    for step in reversed(steps[2:-1]):
+        again = of_generations(after, batch, run.lossy, step, others if step == steps[2] else {})
+        for name, found_again in again.items():
+            show(f"{name}, step {step:g}", found_again)
+    drawn = {name: found_again.psnr for name, found_again in again.items()}
+    Path(out).write_bytes(curve_image(lines, drawn))
+
+
+def curve(
+    run: str, batch: Tensor, settings: LossySettings, steps: Sequence[float]
+) -> list[tuple[float, float, float, float]]:
+    """PSNR and rates of a run, printed too."""
+    codec, rows = LossyCodec.compile(glowkit.load(run)), []
+    for step in steps:
+        (point,) = rate_points(codec, batch, settings.unit, [step])
+        rows.append((step, point.psnr, point.files, point.bare))
+        print(
+            f"{run} step {step:g}: {point.psnr:.2f} dB, {point.files:.3f} bits/pixel of a file an"
+            f" image, {point.bare:.3f} without headers",
+            flush=True,
+        )
+    return rows
+
+
+def of_generations(
+    run: str, batch: Tensor, settings: LossySettings, step: float, others: Mapping[str, Codec]
+) -> dict[str, Generations]:
+    """Ours with and without the search for fixed points, and other codecs at the same rate."""
+    codec, pixels = LossyCodec.compile(glowkit.load(run)), batch.shape[2] * batch.shape[3]
+    found = {
+        "glowkit": generations(codec, batch, step * settings.unit, AGAIN),
+        "glowkit, no search": generations(codec, batch, step * settings.unit, AGAIN, False),
+    }
+    (point,) = rate_points(codec, batch, settings.unit, [step])
+    for name, other in others.items():
+        quality = nearest_quality(other, batch, point.files * pixels / 8, False)
+
+        def once(x: Tensor, other: Codec = other, quality: float = quality) -> Tensor:
+            return measured(other, quality, x).images
+
+        found[name] = generations_of(once, batch, AGAIN, codec.levels)
+        if name == "jpeg":
+            found["jpeg, shifted"] = generations_of(once, batch, AGAIN, codec.levels, 1)
+    return found
+
+
+def show(name: str, found: Generations) -> None:
+    """A line of PSNR after some generations, and of what stayed."""
+    errors = ", ".join(f"{found.psnr[n - 1]:.2f} dB ({n})" for n in SHOWN if n <= len(found.psnr))
+    codes = f", codes equal at 2: {found.same_codes[0]:.4f}" if found.same_codes else ""
+    stay = [found.same_images[n - 2] for n in SHOWN[1:] if n <= len(found.psnr)]
+    print(
+        f"{name}: {errors}{codes}, images that stay {', '.join(f'{s:.2f}' for s in stay)}",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    given = sys.argv[1:]
+    count = int(given[3]) if len(given) > 3 else RATES
+    asked = (
+        [float(word) for word in given[4].split(",")] if len(given) > 4 else [1, 2, 5, 10, 20, 32]
+    )
+    main(given[0], given[1], given[2], count, asked)

@@ -1,0 +1,192 @@
+"""`glowkit lossy train`: from a run of likelihood to one whose model codes with loss."""
+
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from glowkit.cli.common import (
+    DEVICE,
+    JSON,
+    NO_KERNELS,
+    OWN,
+    SEED,
+    Opened,
+    open_image_model,
+    prepared,
+    refuse_given,
+    show_json,
+)
+from glowkit.cli.lossy import COARSEST, FINEST, SHOWN_IMAGES
+from glowkit.cli.speech import QUIET, hint, show, warn
+from glowkit.system.errors import GlowkitError
+
+if TYPE_CHECKING:
+    from glowkit.tasks.lossy import LossySettings
+    from glowkit.training import TrainConfig
+
+UNIT_IMAGES = 512
+MINUTES = 20.0
+USUAL: dict[str, Any] = {
+    "batch_size": 32,
+    "learning_rate": 3e-3,
+    "clip_norm": 1.0,
+    "warmup_steps": 50,
+}
+LEAST_STEP = 0.25
+"""In levels: a finer one changes no pixel."""
+
+
+def train(
+    run: Annotated[
+        Path | None, typer.Argument(metavar="RUN", help="A run, trained for its likelihood.")
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(help="Budget in minutes (default 20).")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Budget in passes over the data.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="RUN2", help="Folder of the new run.")] = None,
+    finest: Annotated[
+        float | None, typer.Option(help="Finest step in pixel levels, by default 1 of 256.")
+    ] = None,
+    coarsest: Annotated[
+        float | None, typer.Option(help="Coarsest step in pixel levels, by default 32 of 256.")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images a step (32).")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Its peak (0.003).")] = None,
+    seed: Annotated[int | None, SEED] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    device: Annotated[str, DEVICE] = "auto",
+    plain: Annotated[bool, NO_KERNELS] = False,
+    own: Annotated[str | None, OWN] = None,
+    as_json: Annotated[bool, JSON] = False,
+    quiet: Annotated[bool, QUIET] = False,
+) -> None:
+    """Train a run on, for coding with loss: bits and squared error instead of likelihood.
+
+    The new run's model is for `lossy compress`; as a model of likelihood it is worse than before.
+    Ctrl-C saves; `glowkit lossy train --resume --out RUN2` goes on.
+
+    Example: `glowkit lossy train runs/photos --minutes 20 --out runs/photos-lossy`
+    """
+    if out is None:
+        raise GlowkitError("name the folder of the new run with --out")
+    if resume:
+        kept: dict[str, object] = {"finest": finest, "coarsest": coarsest, "seed": seed}
+        kept |= {"batch_size": batch_size, "learning_rate": learning_rate}
+        refuse_given("a resumed run keeps its settings", **kept)
+    elif run is None:
+        raise GlowkitError("name the RUN to train on, for example: glowkit lossy train RUN")
+
+    from glowkit.training import TrainConfig
+    from glowkit.training import train as run_training
+
+    budget: dict[str, Any] = {"minutes": minutes, "epochs": epochs}
+    if minutes is None and epochs is None:
+        budget["minutes"] = MINUTES
+    if resume:
+        opened, settings, config = _resumed(out, budget if minutes or epochs else {})
+    else:
+        assert run is not None
+        opened = open_image_model(run, "cpu")
+        if opened.run is None:
+            raise GlowkitError(f"{run} is a model without a run, and so without data to train on")
+        given = {"batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
+        given = {name: value for name, value in given.items() if value is not None}
+        config = TrainConfig(**{**USUAL, **budget, **given})
+        settings = _settings(opened, finest, coarsest)
+    source = opened.own_data
+    opened.at_rest.close()  # a frozen model does not learn
+    _say_of_couplings(opened)
+    result = run_training(
+        source,
+        opened.model,
+        config,
+        out,
+        resume,
+        data=opened.run.data if opened.run else None,
+        lossy=settings,
+        accelerator=device,
+        devices=1,
+        quiet=quiet,
+    )
+    if result.interrupted:
+        warn(
+            f"glowkit: interrupted; saved at step {result.step}."
+            f" Go on with: glowkit lossy train --resume --out {out}"
+        )
+        raise typer.Exit(130)
+    trained = open_image_model(out, "cpu")
+    points = _points(trained, settings)
+    if as_json:
+        about = {"run": str(out), "step": result.step, "minutes": result.elapsed_seconds / 60}
+        loss = {"validation_rate_distortion": result.best_figure}
+        skipped = {"skipped_steps": result.skipped_steps, "model_path": str(out / "model")}
+        own_settings = {field.name: getattr(settings, field.name) for field in fields(settings)}
+        show_json(about | loss | skipped | own_settings | {"points": points})
+        return
+    text = {
+        "trained": f"{result.step} steps, {result.elapsed_seconds / 60:.1f} minutes",
+        "validation loss": f"{result.best_figure:.4f} bits/dim (best, kept)",
+    }
+    for point in points:
+        name = f"step {point['step']:g}"
+        text[name] = f"{point['psnr']:.2f} dB, {point['bits_per_pixel']:.3f} bits/pixel"
+    show(f"{out}, {points[0]['images']} images of the test split", text)
+    hint(f"next:    glowkit lossy compress {out} test:0-99")
+
+
+def _settings(opened: Opened, finest: float | None, coarsest: float | None) -> "LossySettings":
+    """The steps asked for, and the unit found on training images."""
+    from glowkit.tasks.lossy import LossySettings, check_lossy, unit_of
+
+    check_lossy(opened.model)
+    levels = opened.pixel_levels
+    finest = max(LEAST_STEP, levels * FINEST) if finest is None else finest
+    coarsest = levels * COARSEST if coarsest is None else coarsest
+    data = opened.own_data
+    images = data.splits["train"]
+    rows = range(0, len(images), max(1, len(images) // UNIT_IMAGES))[:UNIT_IMAGES]
+    unit = unit_of(opened.model, *prepared(opened, data, images, rows))
+    return LossySettings(unit, float(finest), float(coarsest))
+
+
+def _resumed(out: Path, budget: dict[str, Any]) -> "tuple[Opened, LossySettings, TrainConfig]":
+    """The model's shape, the settings and the config of a run that goes on."""
+    import torch
+
+    from glowkit.models import build
+    from glowkit.training import read_run
+
+    found = read_run(out)
+    if found.lossy is None or found.model is None:
+        raise GlowkitError(
+            f"{out} is no run of glowkit lossy train; go on with it by glowkit train --resume"
+        )
+    opened = Opened(build(found.model), torch.device("cpu"), found, out)
+    return opened, found.lossy, replace(found.training, **budget)
+
+
+def _say_of_couplings(opened: Opened) -> None:
+    from glowkit.bijections import LogisticMixture
+
+    if any(isinstance(part, LogisticMixture) for part in opened.model.modules()):
+        warn(
+            "note: mixture couplings are inverted by iteration, and take many times as long to"
+            " train for coding as affine ones"
+        )
+
+
+def _points(opened: Opened, settings: "LossySettings") -> list[dict[str, float]]:
+    """Rate and PSNR of some test images at the finest, a middle and the coarsest step."""
+    from glowkit.tasks.lossy.container import compressed, psnr
+
+    images = opened.own_data.splits["test"]
+    rows = range(min(SHOWN_IMAGES, len(images)))
+    batch, context = prepared(opened, opened.own_data, images, rows)
+    points = []
+    for step in (settings.finest, (settings.finest * settings.coarsest) ** 0.5, settings.coarsest):
+        made = compressed(opened.model, batch, step * settings.unit, context, search=False)
+        rate = made.ideal_bits / (batch.numel() // batch.shape[1])
+        found = psnr(batch, made.images, opened.pixel_levels)
+        points.append({"step": step, "psnr": found, "bits_per_pixel": rate, "images": len(batch)})
+    return points

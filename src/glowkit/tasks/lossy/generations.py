@@ -1,0 +1,111 @@
+"""Rates and errors of a codec over its steps, and of images that are coded again and again."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from glowkit.tasks.coding.functions import Integers
+from glowkit.tasks.coding.header import CHECK
+from glowkit.tasks.coding.stack import Stack
+from glowkit.tasks.lossy import symbols
+from glowkit.tasks.lossy.coder import LossyCodec
+from glowkit.tasks.lossy.container import HEADER, coded_once, ideal_bits, psnr
+from glowkit.tasks.lossy.symbols import Coded
+
+COUNTS = 4
+"""Bytes of the numbers in a header: one image, of sides below 128, and whether it is fixed."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One step: the PSNR of all images, and bits/pixel of a file an image, and of −log₂ P alone."""
+
+    step: float
+    psnr: float
+    files: float
+    bare: float
+    images: Tensor
+
+
+@dataclass
+class Generations:
+    """PSNR against the originals after 1, 2, ... generations, and since the second one the share of
+    codes that are those of the generation before, and of images that did not change.
+    """
+
+    psnr: list[float] = field(default_factory=list)
+    same_codes: list[float] = field(default_factory=list)
+    same_images: list[float] = field(default_factory=list)
+
+
+def rate_points(
+    codec: LossyCodec, images: Tensor, unit: float, steps: Sequence[float]
+) -> list[Point]:
+    """Rate and error of images (N, C, H, W) of the codec's size, at steps in pixel levels."""
+    values, pixels = _integers(images), images.numel() / images.shape[1]
+    points = []
+    for step in steps:
+        coded, again = codec.code(values, step * unit)
+        made = torch.from_numpy(again)
+        size = 8 * sum(_file_bytes(coded, row, step * unit) for row in range(len(values)))
+        bare = sum(ideal_bits(latent, step * unit) for latent in coded)
+        error = psnr(images, made, codec.levels)
+        points.append(Point(step, error, size / pixels, bare / pixels, made))
+    return points
+
+
+def generations(
+    codec: LossyCodec, images: Tensor, step: float, count: int, search: bool = True
+) -> Generations:
+    """Code and decode images (N, C, H, W) of the codec's size `count` times, at a latents' step.
+
+    Each generation has whole pixels, as a file of images has.
+    """
+    found, current = Generations(), _integers(images)
+    before: list[Coded] | None = None
+    for _ in range(count):
+        coded, again, _ = coded_once(codec, current, step, None, search)
+        found.psnr.append(psnr(images, torch.from_numpy(again), codec.levels))
+        if before is not None:
+            pairs = list(zip(coded, before, strict=True))
+            equal = sum(int((new.steps == old.steps).sum()) for new, old in pairs)
+            found.same_codes.append(equal / sum(new.steps.size for new, _ in pairs))
+            unchanged = (again == current).reshape(len(again), -1).all(1)
+            found.same_images.append(float(unchanged.mean()))
+        current, before = again, coded
+    return found
+
+
+def generations_of(
+    again: Callable[[Tensor], Tensor], images: Tensor, count: int, levels: int, shift: int = 0
+) -> Generations:
+    """The same of any other codec, `again` being what it makes of images.
+
+    shift: pixels that images are moved to the right before every other generation, and back
+        afterwards, as if they were cropped and pasted: blocks then do not fall on blocks.
+    """
+    found, current = Generations(), images
+    for number in range(count):
+        moved = shift if number % 2 else 0
+        after = again(current.roll(moved, -1)).roll(-moved, -1)
+        found.psnr.append(psnr(images, after, levels))
+        if number:
+            unchanged = (after == current).flatten(1).all(1)
+            found.same_images.append(float(unchanged.double().mean()))
+        current = after
+    return found
+
+
+def _integers(images: Tensor) -> Integers:
+    return images.cpu().numpy().astype(np.int64)
+
+
+def _file_bytes(coded: Sequence[Coded], row: int, step: float) -> int:
+    """Of a file of this image alone."""
+    stack = Stack()
+    for latent in reversed(coded):
+        symbols.push(stack, latent[row : row + 1], step)
+    return HEADER.size + COUNTS + 4 * len(stack.coder.words()) + CHECK.size
