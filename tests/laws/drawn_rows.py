@@ -5,6 +5,8 @@ A new density is one row.
 
 from typing import Any
 
+import torch
+
 from glowkit import bijections as b
 from glowkit import densities as d
 from glowkit.core import Chain, Density
@@ -59,7 +61,16 @@ def _given(size: int, seen: int) -> Density:
 
 def _cif() -> Density:
     config = PointsConfig(1, structure="autoregressive", width=8, augmented_features=1)
-    return indexed(config, [b.Actnorm(1)], d.StandardNormal((1,)))
+    return _wide(indexed(config, [b.Actnorm(1)], d.StandardNormal((1,))))
+
+
+def _wide(density: Density) -> Density:
+    """With a q that is no narrower than the posterior, else p / q has no variance to tell σ by."""
+    for part in density.modules():
+        if isinstance(part, d.Augmented) and isinstance(part.noise, d.ConditionalNormal):
+            with torch.no_grad():
+                part.noise.net.layers[-1].bias[1::2] = 0.2
+    return density
 
 
 def _positive(size: int) -> Density:
@@ -109,7 +120,7 @@ DRAWN = [
     Row("augmented-seen", lambda: _augmented(_given(1, 1), 1), (1,), kind="bound"),
     Row("cif-one", _cif, (1,), kind="bound"),
     Row("vflow", lambda: _points(**BIGGER, augmentation="variational"), (2,), kind="bound"),
-    Row("cif", lambda: _points(**BIGGER, augmentation="indexed"), (2,), kind="bound"),
+    Row("cif", lambda: _wide(_points(**BIGGER, augmentation="indexed")), (2,), kind="bound"),
     Row(
         "vflow-context",
         lambda: _points(3, **BIGGER, augmentation="variational", context_features=2),

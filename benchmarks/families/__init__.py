@@ -1,0 +1,1 @@
+"""Families of flows side by side: what each is, what it costs, and what it reached here."""

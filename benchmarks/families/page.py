@@ -1,0 +1,182 @@
+"""docs/families.md: the table of families with what was measured, and a picture to choose by."""
+
+import json
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from benchmarks.families.commands import COMMANDS, REFUSALS
+from benchmarks.families.measure import (
+    DIGITS,
+    PARAMETERS,
+    POINTS,
+    SAMPLES,
+    Cells,
+    config_of,
+    name_of,
+)
+from benchmarks.families.subjects import SUBJECTS, Subject
+from benchmarks.families.tree import draw_tree
+from glowkit.models.families import outline
+from glowkit.system.files import write_atomically
+from glowkit.tasks.likelihood import SIGNS
+
+PICTURE = "images/families.png"
+
+
+def write_families(
+    docs: Path, cells: Cells, seeds: int, seconds: Mapping[str, float], fashion: Path | None
+) -> Path:
+    """Write the page, and its picture below the same folder."""
+    (docs / "images").mkdir(parents=True, exist_ok=True)
+    draw_tree(docs / PICTURE)
+    page = docs / "families.md"
+    parts = [
+        _INTRODUCTION,
+        _what(),
+        _costs(),
+        _measured(cells, seeds, seconds),
+        _fashion(fashion),
+        _commands(),
+    ]
+    write_atomically(page, ("\n".join(part for part in parts if part).rstrip() + "\n").encode())
+    return page
+
+
+_INTRODUCTION = f"""# Families of flows
+
+Every model of glowkit is a sentence of two nouns: a `Bijection`, an invertible map, and a `Density`,
+which knows log p and writes x as standard noise. This page says what each family is, what it costs,
+and what it reached here with as many parameters and as much processor time as the others. It is
+written by `python -m benchmarks families`, which measures what its file of results lacks.
+
+![Which family to begin with]({PICTURE})
+"""
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    # A bar inside a cell would end it.
+    each = [[cell.replace("|", "\\|") for cell in line] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in each) + "\n"
+
+
+def _what() -> str:
+    rows = [[s.name, s.sentence, s.formula, s.paper, s.preset, s.cifar10 or "-"] for s in SUBJECTS]
+    columns = ["family", "sentence", "formula", "paper", "presets", "CIFAR-10"]
+    return (
+        "## What they are\n\nThe last column is the test bits/dim that was published for CIFAR-10, where"
+        " we have seen it in a\npublic repository.\n\n" + _table(columns, rows)
+    )
+
+
+def _costs() -> str:
+    rows = []
+    for subject in SUBJECTS:
+        data = DIGITS if subject.digits else POINTS[0]
+        kinds = {_kind(subject, each) for each in (POINTS[0], DIGITS)} - {""}
+        said = " / ".join(sorted(kinds, reverse=True))
+        rows.append([subject.name, said or _kind(subject, data), subject.density, subject.sampling])
+    return (
+        "## What they cost\n\nlog p is exact, a lower bound or an unbiased estimate; a figure is printed"
+        " with =, ≤ or ≈ accordingly.\nA model of images that dequantizes gives a bound, whatever its"
+        " flow, and so two kinds stand where the\nsame family is of points too. A pass is an evaluation"
+        " of all its networks.\n\n"
+        + _table(["family", "kind of log p", "log p costs", "a sample costs"], rows)
+    )
+
+
+def _kind(subject: Subject, data: str) -> str:
+    config = config_of(subject, data)
+    return "" if config is None else outline(config).log_p_kind
+
+
+def _measured(cells: Cells, seeds: int, seconds: Mapping[str, float]) -> str:
+    rows = []
+    for subject in SUBJECTS:
+        if not subject.points:
+            continue
+        each = [_cell(cells, subject, data, seeds, seconds["points"]) for data in POINTS]
+        rows.append([subject.name, _parameters(cells, subject, POINTS[0]), *each])
+    digits = [
+        [
+            s.name,
+            _parameters(cells, s, DIGITS),
+            _cell(cells, s, DIGITS, seeds, seconds["digits"]),
+        ]
+        for s in SUBJECTS
+        if s.digits
+    ]
+    names = [data.removeprefix("points:") for data in POINTS]
+    return f"""## What they reached here
+
+{seconds["points"]:g} seconds of processor time a model of points, in one thread, and
+{seconds["digits"]:g} a model of digits; Adam, rate 2e-3 with a cosine to 0, averaged weights. Budgets
+this short say which family learns quickly, not where each would end. KL from the true density on
+4,000 test points, in nats, mean of ln p/q; lower is better. Bounds are of {SAMPLES} importance samples.
+After ± stands the standard error over seeds, whose number is in brackets, or over points where there
+is one seed. Widths were fitted to {PARAMETERS:,} parameters at most, but for planar and radial flows,
+which have none; a dash is a cell that was not run.
+
+{_table(["family", "parameters", *names], rows)}
+Digits, bits/dim of the test split:
+
+{_table(["family", "parameters", "bits/dim"], digits)}"""
+
+
+def _parameters(cells: Cells, subject: Subject, data: str) -> str:
+    from glowkit.models.families import count_parameters
+
+    config = config_of(subject, data)
+    return "-" if config is None else f"{count_parameters(config):,}"
+
+
+def _cell(cells: Cells, subject: Subject, data: str, seeds: int, seconds: float) -> str:
+    names = [name_of(subject, data, seed, seconds) for seed in range(seeds)]
+    found = [cells[name] for name in names if name in cells]
+    if not found:
+        return "-"
+    figures = [one["figure"] for one in found]
+    if len(found) > 1:
+        error = statistics.stdev(figures) / math.sqrt(len(figures))
+    else:
+        error = found[0]["standard_error"]
+    mean = statistics.mean(figures)
+    return f"{SIGNS[found[0]['kind']]} {mean:.3f} ± {error:.3f} ({len(found)})"
+
+
+def _fashion(path: Path | None) -> str:
+    """Of rows {name, parameters, minutes, bits_per_dim, standard_error, kind} in a file."""
+    if path is None:
+        return ""
+    rows = [
+        [
+            row["name"],
+            f"{row['parameters']:,}",
+            f"{row['minutes']:g}",
+            f"{SIGNS[row['kind']]} {row['bits_per_dim']:.3f} ± {row['standard_error']:.3f}",
+        ]
+        for row in json.loads(path.read_text())
+    ]
+    return "### Fashion-MNIST\n\n" + _table(["model", "parameters", "minutes", "bits/dim"], rows)
+
+
+def _commands() -> str:
+    rows = [
+        [family, *["no" if command in refused else "yes" for command in COMMANDS]]
+        for family, refused in REFUSALS.items()
+    ]
+    reasons = dict.fromkeys(
+        f"`{command}` of {family}: {words}"
+        for family, refused in REFUSALS.items()
+        for command, words in refused.items()
+    )
+    listed = "\n".join(f"- {reason}" for reason in reasons)
+    return f"""## Which commands work on which
+
+Every command works on a model of a family, or refuses in a sentence that says why, as here:
+
+{_table(["models", *[f"`{command}`" for command in COMMANDS]], rows)}
+{listed}
+"""
