@@ -13,7 +13,7 @@ from glowkit.core import Chain, Density
 from glowkit.models.augmentation import indexed
 from glowkit.models.glow import GlowConfig, build_glow
 from glowkit.models.points import PointsConfig, build_points
-from glowkit.nets import MADE, MLP, GlowNet, ZeroConv2d, lipschitz_mlp, velocity_mlp
+from glowkit.nets import MADE, MLP, CausalNet, GlowNet, ZeroConv2d, lipschitz_mlp, velocity_mlp
 from laws.row import Row, cube
 
 
@@ -107,6 +107,12 @@ def _estimated_integral() -> Density:
     return d.ThenEstimated(flow, d.StandardNormal((3,)), d.Hutchinson())
 
 
+def _ordinal(context: int = 0, patch: int = 2) -> Density:
+    tokens = 8 // patch**2
+    net = CausalNet(patch**2, tokens, 6, 4, 1, 2, context, 3, d.FEATURES, columns=4 // patch)
+    return d.Ordinal((1, 2, 4), 3, net, 2)
+
+
 BIGGER: dict[str, Any] = {"augmented_features": 1, "coupling": "affine"}
 
 DRAWN = [
@@ -157,6 +163,9 @@ DRAWN = [
         kind="bound",
         discrete=3,
     ),
+    Row("ordinal", _ordinal, (1, 2, 4), discrete=3),
+    Row("ordinal-pixels", lambda: _ordinal(patch=1), (1, 2, 4), discrete=3),
+    Row("ordinal-context", lambda: _ordinal(3), (1, 2, 4), (3,), discrete=3),
     Row("dequantize-vflow", _vflow, (1, 4, 8), kind="bound", discrete=256),
     Row("dequantize-glow", _variational, (1, 4, 8), kind="bound", discrete=256),
 ]
