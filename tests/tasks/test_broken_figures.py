@@ -198,3 +198,18 @@ def test_pictures_are_drawn_of_what_there_is() -> None:
 
     panels = [("samples", holes), ("p", density), ("none", lambda x: x[:, 0] * math.nan)]
     assert plane_image(panels, 3.0).size == (780, 260)
+
+
+def test_a_density_is_seen_and_where_it_is_not_finite_hatched() -> None:
+    def half(x: Tensor) -> Tensor:
+        return torch.where(x[:, 0] > 0, -x.square().sum(1), torch.nan)
+
+    image = plane_image([("p", half)], 3.0)
+    bright, dark = image.getpixel((150, 135)), image.getpixel((235, 40))
+    assert isinstance(bright, tuple)
+    assert isinstance(dark, tuple)
+    assert bright[0] > 200
+    assert max(dark) < 40
+    hatched = {image.getpixel((x, 40)) for x in range(25, 100)}
+    assert (252, 240, 238) in hatched
+    assert len(hatched) > 2

@@ -146,7 +146,8 @@ def plane_image(panels: Sequence[Panel], half_side: float) -> Image:
             title += f", {lost} of {len(content)} not finite" if lost else ""
             axes.plot(*content.T.cpu().numpy(), ",", color="#20407f", alpha=0.6)
         else:
-            axes.add_patch(Rectangle((-half_side, -half_side), *[2 * half_side] * 2, **HATCH))
+            below = Rectangle((-half_side, -half_side), *[2 * half_side] * 2, zorder=-1, **HATCH)
+            axes.add_patch(below)  # and images are drawn below patches, if nothing says otherwise
             axes.imshow(_root(content, half_side), origin="lower", extent=window * 2, cmap="magma")
         axes.set_title(title, fontsize=9)
     return figure_image(figure)
