@@ -4,11 +4,12 @@ BIN := $(VENV)/bin
 # Python compiles what it imports when it does: pip would compile all that there is, for a minute.
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile
 
-.PHONY: help demo demo-commands test lint benchmark sanitize
+.PHONY: help demo demo-commands test lint docs benchmark sanitize
 help:
 	@echo "make demo   train a small Glow on digits, evaluate it, draw samples (2 minutes after installing)"
 	@echo "make test   lint, types, tests and docstring examples (under 10 minutes)"
 	@echo "make lint   lint and types alone"
+	@echo "make docs   the documentation as a site, in site/ (a minute after installing)"
 	@echo "make sanitize   the C of the kernels under the sanitizers of gcc (two minutes)"
 	@echo "make benchmark   time and memory beside other libraries, docs/performance.md (an hour or two)"
 	@echo "make benchmark PLAN=quick   the same on small models, to see that all of it runs (two minutes)"
@@ -45,6 +46,16 @@ $(VENV)/benchmark.stamp: pyproject.toml | $(VENV)/pip.stamp
 	@echo "installing glowkit and the libraries it is compared with into $(VENV) ..."
 	$(PIP) --editable '.[benchmark]'
 	@touch $@
+
+$(VENV)/docs.stamp: pyproject.toml | $(VENV)/pip.stamp
+	@echo "installing glowkit and what its site is made with into $(VENV) ..."
+	$(PIP) --editable '.[docs]'
+	@touch $@
+
+# Strict: a link that leads nowhere, or a page that is in no menu, is an error.
+docs: $(VENV)/docs.stamp
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "site/index.html"
 
 PLAN ?= full
 benchmark: $(VENV)/benchmark.stamp

@@ -68,8 +68,8 @@ def main(before: str, after: str, out: str, images: int, steps: Sequence[float])
                 flush=True,
             )
     again: dict[str, Generations] = {}
-    for step in steps[1:-1]:
-        again = of_generations(after, batch, run.lossy, step, others)
+    for step in reversed(steps[2:-1]):
+        again = of_generations(after, batch, run.lossy, step, others if step == steps[2] else {})
         for name, found_again in again.items():
             show(f"{name}, step {step:g}", found_again)
     drawn = {name: found_again.psnr for name, found_again in again.items()}

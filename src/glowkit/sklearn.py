@@ -33,9 +33,10 @@ class FlowDensity(DensityMixin, BaseEstimator):
     Likelihoods are exact, in nats of the columns' own units. The defaults are those of the preset
     `nsf-points`.
 
+    `structure`, `coupling`, `steps`, `width`, `depth`, `permutation`, `normalization`,
+    `components`, `bins` and `prior` are settings of the flow, as `glowkit.PointsConfig` has them.
+
     Args:
-        structure, coupling, steps, width, depth, permutation, normalization, components, bins,
-            prior: settings of the flow, as `glowkit.PointsConfig` has them.
         max_iter: epochs at most; the learning rate falls to zero over them.
         batch_size: rows a step.
         learning_rate: its peak.

@@ -65,3 +65,11 @@ def test_vegas_beside_it(cli: Cli) -> None:
     said = json.loads(cli("integrate", "gauss:2", *FEW, "--compare", "vegas,flat", "--json").out)
     assert set(said["compared"]) == {"vegas", "flat"}
     assert abs(said["compared"]["vegas"]["value"] - said["exact"]) < 0.05
+
+
+def test_a_file_that_is_no_program_is_blamed_before_an_option(cli: Cli) -> None:
+    said = cli("integrate", "t.csv:f", "--dims", 2)
+    assert said.code == 2
+    assert "there is no integrand 't.csv:f'" in said.err
+    assert "--dims" not in said.err
+    assert "--dims" in cli("integrate", "camel:4", "--dims", 2).err

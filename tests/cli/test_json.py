@@ -23,7 +23,7 @@ TYPES: dict[str, Any] = {
 def tables() -> dict[str, dict[str, tuple[str, str]]]:
     """The documented names of each table, with type and meaning."""
     found: dict[str, dict[str, tuple[str, str]]] = {}
-    table = r"^\| ([a-z]+(?: DATA)?) \| type.*\n\|---.*\n((?:\|.*\n)+)"
+    table = r"^\| ([a-z]+(?: [A-Za-z]+)?) \| type.*\n\|---.*\n((?:\|.*\n)+)"
     for heading, body in re.findall(table, PAGE, re.MULTILINE):
         rows = re.findall(r"^\| `([a-z_]+)` \| (\w+) \| (.*) \|$", body, re.MULTILINE)
         assert len(rows) == body.count("\n"), heading
@@ -85,6 +85,8 @@ LINES = {
     "decode {run} {out}/l.npz --out {out}/d.npy": ("decode",),
     "compress {run} test:0-3 --out {out}/c.glwk": ("compress",),
     "decompress {run} {out}/c.glwk --out {out}/c.npy": ("decompress",),
+    "lossy compress {run} test:0-3 --step 2 --out {out}/l.glwl": ("lossy compress",),
+    "lossy curve {run} test:0-3 --codecs none --out {out}/l.png": ("lossy curve",),
     "data digits": ("data DATA",),
     "doctor": ("doctor",),
     "integrate circles --calls 7000 --compare flat --out {out}/i.png": ("integrate",),

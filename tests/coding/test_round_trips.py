@@ -1,6 +1,7 @@
 """Every model of every kind gives every image back, whatever the image, and as short as it says."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,12 +14,20 @@ from glowkit.core import Density, GlowkitError
 from glowkit.data import open_source
 from glowkit.tasks.coding import Codec, compress, decompress
 from glowkit.tasks.coding.container import compressed
-from glowkit.tasks.coding.stack import Constriction, Stack, Words
+from glowkit.tasks.coding.encoder import Encoder
+from glowkit.tasks.coding.stack import Constriction, Stack, Unfit, Words
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models take over as soon as they can: these have hardly been trained, and are no shorter."""
+    monkeypatch.setattr(Encoder, "model_is_shorter", lambda encoder: True)
+
+
 @pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.usefixtures("soon")
 def test_images_and_context_come_back(name: str) -> None:
     model = trained(CONFIGS[name])
     images, labels = digits(24)
@@ -39,6 +48,7 @@ def test_images_and_context_come_back(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.usefixtures("soon")
 def test_after_more_training_with_another_seed(name: str) -> None:
     model = trained(CONFIGS[name], seed=1, steps=60)
     images, labels = digits(120)
@@ -98,9 +108,9 @@ def test_a_whole_file_of_300_digits() -> None:
     assert sizes[300] == len(data)
     assert (
         len(compress(model, images[:50], verify=False))
-        <= sizes[max(sizes.keys() & {50, 51, 52, 53})]
+        <= sizes[min(done for done in sizes if done >= 50)]
     )
-    assert 8 * len(data) / images.numel() <= 2.36
+    assert 8 * len(data) / images.numel() <= 2.31
     assert torch.equal(decompress(model, data)[0], images)
 
 
@@ -111,11 +121,11 @@ def test_the_shipped_emoji_model() -> None:
     images = model.sample(20, temperature=0.8, generator=torch.Generator().manual_seed(0))
     made = compressed(Codec.compile(model), model, images)
     assert torch.equal(decompress(model, made.data)[0], images)
-    assert made.plain < 8
     assert made.fallbacks == 0
 
 
 @pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.usefixtures("soon")
 def test_noise_comes_back(seed: int) -> None:
     """Images that the model has never seen the like of, by escapes or by fallback."""
     for config in (glow(), glow(coupling="mixture"), CONFIGS["NICE"]):
@@ -127,14 +137,14 @@ def test_noise_comes_back(seed: int) -> None:
         assert torch.equal(decompress(model, compress(model, images))[0], images)
 
 
-def test_plain_images_leave_what_looks_like_noise() -> None:
-    """Noise is popped of it next; that of black images would be like none that a model has seen."""
-    data = compress(trained(glow()), torch.zeros(3, 1, 8, 8, dtype=torch.uint8))
-    bits = np.unpackbits(np.frombuffer(data[-90:-4], np.uint8))
-    assert bits.mean() == pytest.approx(0.5, abs=0.1)
+def test_a_model_that_is_no_shorter_codes_nothing() -> None:
+    model, (images, _) = trained(glow()), digits(40)
+    made = compressed(Codec.compile(model), model, images)
+    assert (made.plain, made.fallbacks) == (40, 0)
+    assert torch.equal(decompress(model, made.data)[0], images)
 
 
-def test_what_the_model_cannot_code_is_coded_plainly() -> None:
+def test_what_the_model_cannot_code_is_coded_without_it() -> None:
     model = trained(glow())
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -142,10 +152,35 @@ def test_what_the_model_cannot_code_is_coded_plainly() -> None:
                 parameter.add_(1e9)
     images = digits(12)[0]
     made = compressed(Codec.compile(model), model, images)
+    assert made.plain == 12
     assert made.fallbacks
     assert torch.equal(decompress(model, made.data)[0], images)
 
 
+def test_an_image_amid_others_that_the_model_cannot_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, images = shipped_digits()
+    encode = Codec.encode
+
+    def all_but_one(codec: Codec, stack: Stack, given: Any, context: Any = None) -> None:
+        if any(np.array_equal(image, images[20]) for image in given):
+            raise Unfit
+        encode(codec, stack, given, context)
+
+    monkeypatch.setattr(Codec, "encode", all_but_one)
+    made = compressed(Codec.compile(model), model, images[:30], verify=False)
+    assert made.fallbacks == 1
+    assert made.plain < 10
+    assert torch.equal(decompress(model, made.data)[0], images[:30])
+
+
+def test_few_images_take_few_bits() -> None:
+    """Less than the model's start would lend, and than JPEG XL's sheets: 3.63 for ten."""
+    model, images = shipped_digits()
+    for count, most in ((1, 5.3), (3, 3.5), (10, 2.6)):
+        assert 8 * len(compress(model, images[:count], verify=False)) < most * 64 * count
+
+
+@pytest.mark.usefixtures("soon")
 def test_both_coders_write_and_read_one_file(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("constriction")
     model, images = trained(glow(coupling="mixture")), digits(24)[0]
@@ -157,6 +192,7 @@ def test_both_coders_write_and_read_one_file(monkeypatch: pytest.MonkeyPatch) ->
     assert torch.equal(decompress(model, fast)[0], images)
 
 
+@pytest.mark.usefixtures("soon")
 def test_levels_beyond_a_byte_and_odd_shapes() -> None:
     config = glowkit.GlowConfig((3, 4, 2), levels=1, steps=1, width=4, pixel_levels=300)
     torch.manual_seed(0)
@@ -168,6 +204,7 @@ def test_levels_beyond_a_byte_and_odd_shapes() -> None:
     assert torch.equal(again, images)
 
 
+@pytest.mark.usefixtures("soon")
 def test_a_model_in_float64_codes_alike() -> None:
     model, images = trained(glow()), digits(20)[0]
     data = compress(model, images)

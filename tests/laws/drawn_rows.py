@@ -3,15 +3,18 @@
 A new density is one row.
 """
 
+import math
 from typing import Any
+
+import torch
 
 from glowkit import bijections as b
 from glowkit import densities as d
-from glowkit.core import Chain, Density
+from glowkit.core import Bijection, Chain, Density
 from glowkit.models.augmentation import indexed
 from glowkit.models.glow import GlowConfig, build_glow
 from glowkit.models.points import PointsConfig, build_points
-from glowkit.nets import MADE, MLP, GlowNet, ZeroConv2d, lipschitz_mlp, velocity_mlp
+from glowkit.nets import MADE, MLP, CausalNet, GlowNet, ZeroConv2d, lipschitz_mlp, velocity_mlp
 from laws.row import Row, cube
 
 
@@ -59,7 +62,16 @@ def _given(size: int, seen: int) -> Density:
 
 def _cif() -> Density:
     config = PointsConfig(1, structure="autoregressive", width=8, augmented_features=1)
-    return indexed(config, [b.Actnorm(1)], d.StandardNormal((1,)))
+    return _wide(indexed(config, [b.Actnorm(1)], d.StandardNormal((1,))))
+
+
+def _wide(density: Density) -> Density:
+    """With a q that is no narrower than the posterior, else p / q has no variance to tell σ by."""
+    for part in density.modules():
+        if isinstance(part, d.Augmented) and isinstance(part.noise, d.ConditionalNormal):
+            with torch.no_grad():
+                part.noise.net.layers[-1].bias[1::2] = 0.2
+    return density
 
 
 def _positive(size: int) -> Density:
@@ -72,11 +84,24 @@ def _half_line() -> Density:
     return d.Then(Chain(layers), d.StandardNormal((2,)))
 
 
-def _in_order(size: int) -> Density:
-    """The first member of any size, and positive gaps to those that follow."""
-    positive = b.On(size - 1, b.Inverse(b.Softplus()))
-    layers = [b.Gaps(), b.reverse(size), positive, _affine(size)]
-    return d.Then(Chain(layers), d.StandardNormal((size,)))
+def _in_order(size: int, apart: tuple[int, ...] = ()) -> Density:
+    """The first member of any size, and positive gaps to those that follow; what is apart is free.
+
+    Gaps are seldom next to 0, where no grid would see the density of their logarithms.
+    """
+    gaps = b.On(size - 1, Chain([b.Inverse(b.Softplus()), b.Shift(-2.0)]))
+    rising: Bijection = Chain([b.Gaps(), b.reverse(size), gaps])
+    layers = [rising, _affine(size)]
+    if apart:
+        flat = size * math.prod(apart)
+        firsts_first = torch.arange(flat).view(size, -1).T.flatten().tolist()
+        layers = [
+            b.Reshape((size, *apart), (flat,)),
+            b.Permute(firsts_first),
+            b.On(size, rising),
+            _affine(flat),
+        ]
+    return d.Then(Chain(layers), d.StandardNormal((size * math.prod(apart),)))
 
 
 def _max_pool(index: ZeroConv2d | None = None) -> Density:
@@ -96,6 +121,12 @@ def _estimated_integral() -> Density:
     return d.ThenEstimated(flow, d.StandardNormal((3,)), d.Hutchinson())
 
 
+def _ordinal(context: int = 0, patch: int = 2) -> Density:
+    tokens = 8 // patch**2
+    net = CausalNet(patch**2, tokens, 6, 4, 1, 2, context, 3, d.FEATURES, columns=4 // patch)
+    return d.Ordinal((1, 2, 4), 3, net, 2)
+
+
 BIGGER: dict[str, Any] = {"augmented_features": 1, "coupling": "affine"}
 
 DRAWN = [
@@ -103,7 +134,7 @@ DRAWN = [
     Row("augmented-seen", lambda: _augmented(_given(1, 1), 1), (1,), kind="bound"),
     Row("cif-one", _cif, (1,), kind="bound"),
     Row("vflow", lambda: _points(**BIGGER, augmentation="variational"), (2,), kind="bound"),
-    Row("cif", lambda: _points(**BIGGER, augmentation="indexed"), (2,), kind="bound"),
+    Row("cif", lambda: _wide(_points(**BIGGER, augmentation="indexed")), (2,), kind="bound"),
     Row(
         "vflow-context",
         lambda: _points(3, **BIGGER, augmentation="variational", context_features=2),
@@ -126,7 +157,7 @@ DRAWN = [
     Row("max-pool-index", lambda: _max_pool(ZeroConv2d(2, 8)), (2, 2, 4)),
     Row("sorted", lambda: d.Sorted(2, _in_order(2)), (2,)),
     Row("sorted-four", lambda: d.Sorted(4, _in_order(4)), (4,)),
-    Row("sorted-vectors", lambda: d.Sorted(3, d.StandardNormal((3, 2))), (3, 2)),
+    Row("sorted-vectors", lambda: d.Sorted(3, _in_order(3, (2,))), (3, 2)),
     Row("residual-0.5", lambda: _estimated_residual(0.5), (6,), kind="estimate"),
     Row("residual-0.9", lambda: _estimated_residual(0.9, 2), (6,), (2,), kind="estimate"),
     Row("residual-0.97", lambda: _estimated_residual(0.97), (6,), kind="estimate"),
@@ -146,6 +177,9 @@ DRAWN = [
         kind="bound",
         discrete=3,
     ),
+    Row("ordinal", _ordinal, (1, 2, 4), discrete=3),
+    Row("ordinal-pixels", lambda: _ordinal(patch=1), (1, 2, 4), discrete=3),
+    Row("ordinal-context", lambda: _ordinal(3), (1, 2, 4), (3,), discrete=3),
     Row("dequantize-vflow", _vflow, (1, 4, 8), kind="bound", discrete=256),
     Row("dequantize-glow", _variational, (1, 4, 8), kind="bound", discrete=256),
 ]

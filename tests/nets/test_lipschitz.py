@@ -9,6 +9,7 @@ from glowkit.nets import (
     FollowsWeights,
     LinearizedNet,
     LipSwish,
+    SpectralConv2d,
     SpectralLinear,
     following,
     following_moments,
@@ -64,6 +65,38 @@ def test_products_are_those_of_the_jacobian(make) -> None:
     assert torch.equal(value, net(x, context))
     jac = jacobian(lambda t: net(t, context).sum(0), x).transpose(0, 1)  # (4, out, in)
     assert (product(v) - v @ jac.transpose(1, 2)).abs().max() < 1e-12
+
+
+@torch.no_grad()
+def test_the_norm_of_a_convolution_is_its_bound() -> None:
+    """Of the whole operator, padding included, by the matrix that it is."""
+    torch.manual_seed(0)
+    layer = SpectralConv2d(2, 3, 3, (4, 5), bound=0.8).double().eval()
+    nn.init.normal_(layer.weight)
+    _, product = layer.linearized(torch.zeros(1, 2, 4, 5, dtype=torch.float64))
+    matrix = product(torch.eye(40, dtype=torch.float64).view(1, 40, 2, 4, 5)).flatten(2)[0]
+    assert 0.79 < torch.linalg.svdvals(matrix)[0] <= 0.8
+
+
+def test_the_image_of_a_convolution_moves_inside_following_alone() -> None:
+    torch.manual_seed(0)
+    layer, x = SpectralConv2d(2, 2, 3, (4, 4), bound=0.8), torch.randn(1, 2, 4, 4)
+    before = layer.image.clone()
+    layer.train()(x)
+    layer.eval()(x)
+    with following(layer):
+        layer(x)
+    assert torch.equal(layer.image, before)
+    layer.train()
+    with following(layer):
+        loss = layer(x).square().sum()
+    assert not torch.equal(layer.image, before)
+    loss.backward()
+    assert layer.weight.grad is not None
+    with torch.no_grad():
+        layer.weight.zero_()
+        with following(layer):
+            assert torch.equal(layer(x), layer.bias.view(1, 2, 1, 1).expand_as(x))
 
 
 def _velocity() -> LinearizedNet:

@@ -160,17 +160,17 @@ def _asked(spec: str, dims: int | None, bounds: str | None, settings: list[str])
             raise GlowkitError(f"--dims is missing: of how many dimensions is {spec}?")
         function = function_of(spec)
         return Asked(function, dims, None, None, _config(dims, changes, {}))
-    refuse_given(f"{spec} says itself of which dimensions it is", dims=dims, bounds=bounds)
 
     from glowkit.data.integrands import benchmark_integrand, in_proportion, picture_integrand
 
-    if spec.startswith(PICTURES):
+    known = None if spec.startswith(PICTURES) else benchmark_integrand(spec)
+    refuse_given(f"{spec} says itself of which dimensions it is", dims=dims, bounds=bounds)
+    if known is None:
         picture = picture_integrand(Path(spec.removeprefix(PICTURES)).expanduser())
         height, width = picture.pixels.shape
         rows, columns = in_proportion(height, width, MOST_CELLS)
         config = _config(2, changes, PICTURE)
         return Asked(picture.function, 2, picture.exact, (columns, rows), config)
-    known = benchmark_integrand(spec)
     return Asked(known.function, known.dims, known.exact, None, _config(known.dims, changes, {}))
 
 

@@ -154,7 +154,7 @@ def unit_for(opened: Opened) -> float:
     if known is not None:
         return known.unit
     warn(
-        f"note: {opened.folder} was trained for its likelihood, which makes a poor codec with loss;"
+        f"note: {opened.name} was trained for its likelihood, which makes a poor codec with loss;"
         " train it on with glowkit lossy train"
     )
     context = classes_in_turn(opened.model, SHOWN_IMAGES)

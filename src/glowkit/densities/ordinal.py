@@ -20,8 +20,8 @@ SMALLEST_LOG_SCALE = -7.0
 FEATURES = 3
 """Numbers that tell the network a value: itself, centred, and whether it is the first or last."""
 
-_PART = 16
-"""Images whose noise is made at a time: of every value the probabilities of all levels are held."""
+_HELD = 2**22
+"""Probabilities held at a time where noise is made, all levels of every value of some images."""
 
 
 class Ordinal(Density):
@@ -116,7 +116,7 @@ class Ordinal(Density):
         log_p = self.log_prob(x, context)
         parts = []
         with torch.no_grad():
-            for rows, source in _parts(len(x), generator):
+            for rows, source in self._parts(len(x), generator):
                 values = self._tokens(x[rows].double())
                 h = self._heads(
                     self._exact(), values, None if context is None else context[rows].double()
@@ -199,6 +199,20 @@ class Ordinal(Density):
         grid = tokens.transpose(1, 2).unflatten(2, (rows, columns))
         return F.pixel_shuffle(grid, self.patch)
 
+    def _parts(self, n: int, generator: Generator) -> Iterator[tuple[slice, Generator]]:
+        """Slices of a batch, and where each has its randomness from: in turn, or of each example.
+
+        A `Portion` draws for a whole batch, so that one is not cut.
+        """
+        most = max(1, _HELD // (math.prod(self.shape) * self.levels))
+        size = n if isinstance(generator, Portion) else most
+        for begin in range(0, n, size):
+            rows = slice(begin, begin + size)
+            if isinstance(generator, OfEach):
+                yield rows, OfEach(generator.generators[rows])
+            else:
+                yield rows, generator
+
     def extra_repr(self) -> str:
         return f"{self.levels} levels, {self.components} components, patches of {self.patch}"
 
@@ -207,17 +221,3 @@ def _mixture(h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Weights, means and rates 1/s, (..., K) each, from parameters (..., 3K)."""
     logits, means, log_scales = h.chunk(3, -1)
     return logits.softmax(-1), means, (-log_scales.clamp_min(SMALLEST_LOG_SCALE)).exp()
-
-
-def _parts(n: int, generator: Generator) -> Iterator[tuple[slice, Generator]]:
-    """Slices of a batch, and where each has its randomness from: one after the other, or of each.
-
-    A `Portion` draws for a whole batch, so that one is not cut.
-    """
-    size = n if isinstance(generator, Portion) else _PART
-    for begin in range(0, n, size):
-        rows = slice(begin, begin + size)
-        if isinstance(generator, OfEach):
-            yield rows, OfEach(generator.generators[rows])
-        else:
-            yield rows, generator

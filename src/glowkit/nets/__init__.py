@@ -29,7 +29,7 @@ from glowkit.nets.glow import (
     ZeroLinear,
 )
 from glowkit.nets.linearized import LinearizedNet, Product, Swish, TangentLinear, velocity_mlp
-from glowkit.nets.lipschitz import LipSwish, SpectralLinear, lipschitz_mlp
+from glowkit.nets.lipschitz import LipSwish, SpectralConv2d, SpectralLinear, lipschitz_mlp
 from glowkit.nets.made import MADE, MaskedLinear
 from glowkit.nets.mlp import MLP, Constant, OneBlob
 from glowkit.nets.normalized import (
@@ -77,6 +77,7 @@ __all__ = [
     "RunningMoments",
     "ScaledConv2d",
     "SignPairs",
+    "SpectralConv2d",
     "SpectralLinear",
     "StandardizedConv2d",
     "StandardizedNormedConv2d",

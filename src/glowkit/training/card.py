@@ -13,9 +13,10 @@ from typing import Any
 import torch
 import yaml
 
-from glowkit.core.density import Density, LogPKind
+from glowkit.core.density import Density
 from glowkit.models.families import family_of, to_settings
 from glowkit.system.errors import GlowkitError
+from glowkit.tasks.likelihood import IN_WORDS, SIGNS
 from glowkit.training.objective import Objective
 from glowkit.training.run import RunSettings, parse_yaml
 
@@ -26,12 +27,6 @@ report, and must overwrite nothing that somebody wrote. A README.md in the run g
 PLACE = "USER/NAME"
 """Stands in a card for the name on the Hub, which a run does not know before it is pushed."""
 
-_SIGNS: dict[LogPKind, str] = {"exact": "=", "bound": "≤", "estimate": "≈"}
-_SAYS: dict[LogPKind, str] = {
-    "exact": "the likelihood itself",
-    "bound": "an upper bound, which more importance samples tighten",
-    "estimate": "the mean of an unbiased estimate",
-}
 _LIMITS = """\
 - A likelihood is no detector of the unfamiliar: what is simple scores high, of whatever kind it is.
 - A model of few data remembers them: compare samples with the training data before you show any.
@@ -201,8 +196,8 @@ def _figures(
     kind, figures = model.log_p_kind, measured.figures
     where = f"the {measured.split} split" + (f" of {public(learned.data)}" if learned else "")
     first = (
-        f"**{_SIGNS[kind]} {figures[objective.figure]:.4f} ± {figures['standard_error']:.4f}"
-        f" {objective.unit}**: {_SAYS[kind]}; lower is better."
+        f"**{SIGNS[kind]} {figures[objective.figure]:.4f} ± {figures['standard_error']:.4f}"
+        f" {objective.unit}**: {IN_WORDS[kind]}; lower is better."
     )
     rows = dict(list(objective.text(figures).items())[1:])  # the first is that figure again
     rows |= {f"{name}, {objective.unit}": f"{v:.4f}" for name, v in measured.baselines.items()}
@@ -233,21 +228,20 @@ def _training(learned: Learned) -> str:
     data = settings.data | {"spec": public(settings.data["spec"])}
     held: dict[str, Any] = {"format": 1, "data": {k: v for k, v in data.items() if v is not None}}
     held |= {"model": to_settings(settings.model), "training": asdict(settings.training)}
-    times = []
+    told = []
     if learned.steps:
-        times.append(f"{learned.steps:,} steps in {learned.seconds / 60:.1f} minutes")
+        told.append(f"{learned.steps:,} steps in {learned.seconds / 60:.1f} minutes")
     if learned.machine:
-        times.append(f"on {learned.machine}")
-    said = f"{' '.join(times)}. " if times else ""
+        told.append(f"on {learned.machine}")
+    said = f"{' '.join(told)}. " if told else ""
+    if settings.lossy is None:
+        said += "The same again, with the settings below in `config.yaml`:\n\n"
+        said += "    glowkit train --config config.yaml"
+    else:
+        held["lossy"] = asdict(settings.lossy)
+        said += "It was for coding with loss, by `glowkit lossy train`, with the settings below."
     text = yaml.safe_dump(held, sort_keys=False, allow_unicode=True)
-    return f"""## Training
-
-{said}The same again, with the settings below in `config.yaml`:
-
-    glowkit train --config config.yaml
-
-```yaml
-{text}```"""
+    return f"## Training\n\n{said}\n\n```yaml\n{text}```"
 
 
 def picture_of(run: Path, steps: Sequence[Path]) -> str | None:

@@ -18,13 +18,14 @@ from glowkit.pictures.plots import density_panel, plane_image, save_gif
 from glowkit.system.errors import GlowkitError
 from glowkit.tasks import points
 from glowkit.tasks.latent import sampled
-from glowkit.tasks.likelihood import IN_WORDS, SIGNS
+from glowkit.tasks.likelihood import SIGNS
 from glowkit.training.allowance import number_of
 from glowkit.training.batches import SAMPLE_NOISE, Batch, Preparation, mixed_seed, take_points
 from glowkit.training.run import RunFolder
 from glowkit.training.subject import (
     Objective,
     drawn_text,
+    exactness,
     not_in_the_plane,
     samples_text,
     steps_text,
@@ -66,11 +67,6 @@ class Points(Objective):
             raise not_in_the_plane(source.name)
         return take_points
 
-    def each(
-        self, model: Density, x: Tensor, context: Tensor | None, generator: Generator
-    ) -> Tensor:
-        return points.nll(model, x, context, generator)
-
     @torch.no_grad()
     def draw(self, model: Density, device: torch.device, shown: PointSplit) -> tuple[Image, str]:
         """Samples beside the density, in a square that holds the points shown."""
@@ -105,12 +101,12 @@ class Points(Objective):
 
     def text(self, figures: Mapping[str, Any]) -> dict[str, str]:
         error, lost = f"± {figures['standard_error']:.4f}", figures["broken_points"]
-        sign, kind = SIGNS[figures["kind"]], IN_WORDS[figures["kind"]]
+        sign = SIGNS[figures["kind"]]
         paired = f"{figures['paired_kl_nats']:.4f} ± {figures['paired_standard_error']:.4f}"
         broken = f"; {lost} points could not be" if lost else ""
         return {
             "NLL": f"{sign} {figures['nll_nats']:.4f} {error} nats (mean and standard error;"
-            f" {kind})",
+            f" {exactness(figures)})",
             **steps_text(figures),
             **samples_text(figures),
             "entropy": f"= {figures['entropy_nats']:.4f} nats, of the density itself",

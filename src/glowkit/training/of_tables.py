@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from glowkit.bijections import standardize
 from glowkit.bijections.standardize import scale_of
@@ -18,11 +17,18 @@ from glowkit.pictures.pairs import MOST_DRAWN, pairs_image, with_context
 from glowkit.system.errors import GlowkitError
 from glowkit.tasks import tables
 from glowkit.tasks.latent import sampled
-from glowkit.tasks.likelihood import IN_WORDS, SIGNS
-from glowkit.tasks.points import nll
+from glowkit.tasks.likelihood import SIGNS
 from glowkit.training.allowance import number_of
 from glowkit.training.batches import SAMPLE_NOISE, Batch, Preparation, mixed_seed, take_rows
-from glowkit.training.subject import Batches, Objective, drawn_text, samples_text, steps_text, told
+from glowkit.training.subject import (
+    Batches,
+    Objective,
+    drawn_text,
+    exactness,
+    samples_text,
+    steps_text,
+    told,
+)
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -60,11 +66,6 @@ class Tables(Objective):
     def settle(self, model: Density, split: TableSplit) -> None:
         standardize(model, split.rows, split.context)
 
-    def each(
-        self, model: Density, x: Tensor, context: Tensor | None, generator: Generator
-    ) -> Tensor:
-        return nll(model, x, context, generator)
-
     @torch.no_grad()
     def draw(self, model: Density, device: torch.device, shown: TableSplit) -> tuple[Image, str]:
         """Samples beside the rows shown, given the contexts of these where there are any."""
@@ -100,10 +101,10 @@ class Tables(Objective):
         lost, again = figures["broken_rows"], figures["round_trip_rows"]
         broken = f"; {lost} rows could not be" if lost else ""
         of = f" of {again:,} rows" if again < figures["rows"] else ""
-        sign, kind = SIGNS[figures["kind"]], IN_WORDS[figures["kind"]]
+        sign = SIGNS[figures["kind"]]
         return {
             "NLL": f"{sign} {figures['nll_nats']:.4f} ± {figures['standard_error']:.4f} nats (mean"
-            f" and standard error; {kind}, in the columns' own units)",
+            f" and standard error; {exactness(figures)}, in the columns' own units)",
             "log-likelihood": f"{sign.replace('≤', '≥')} {-figures['nll_nats']:.4f} nats",
             **steps_text(figures),
             **samples_text(figures),

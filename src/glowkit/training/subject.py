@@ -16,6 +16,8 @@ from glowkit.core.noise import Generator
 from glowkit.data.table import AnySource
 from glowkit.densities import matching_loss
 from glowkit.system.errors import GlowkitError
+from glowkit.tasks.likelihood import IN_WORDS
+from glowkit.tasks.points import nll
 from glowkit.training.batches import Batch, Preparation
 from glowkit.training.run import RunFolder
 
@@ -72,11 +74,11 @@ class Objective(ABC):
         mean = self.each(model, x, context, generator).mean()
         return mean, mean
 
-    @abstractmethod
     def each(
         self, model: Density, x: Tensor, context: Tensor | None, generator: Generator
     ) -> Tensor:
-        """The figure of every example, (N,)."""
+        """The figure of every example, (N,); by default in nats."""
+        return nll(model, x, context, generator)
 
     @abstractmethod
     def draw(self, model: Density, device: torch.device, shown: Any) -> tuple[Image, str]:
@@ -130,6 +132,12 @@ class Objective(ABC):
 def told(evaluation: Any) -> dict[str, Any]:
     """The figures of an evaluation by their names, without those that it does not have."""
     return {name: value for name, value in asdict(evaluation).items() if value is not None}
+
+
+def exactness(figures: Mapping[str, Any]) -> str:
+    """What a likelihood of continuous values is, in a word or two."""
+    integrated = "nll_nats_at_twice_the_steps" in figures
+    return "by integration" if integrated else IN_WORDS[figures["kind"]]
 
 
 def steps_text(figures: Mapping[str, Any]) -> dict[str, str]:

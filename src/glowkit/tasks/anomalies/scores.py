@@ -131,7 +131,8 @@ class AnomalyDetector:
         scores: names of `SCORES`; by default all that can be computed, `left_out` says which not.
         background: for `ratio`: a model of the same shape and levels trained on perturbed images.
         ensemble: for `waic`: at least one other model, beside `model` itself.
-        draws, batch_size, seed, progress: as `Reading` has them.
+
+    `draws`, `batch_size`, `seed` and `progress` are as `Reading` has them.
 
     left_out: why the scores that were not computed could not be, by their names. usual: the scores
     of the calibration examples, ascending. reference_cost: b of all reference examples.

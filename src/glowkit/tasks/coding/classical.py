@@ -33,23 +33,39 @@ def classical_bits(images: Tensor, levels: int) -> Mapping[str, tuple[float, flo
     Empty for images that these codecs do not take: of more than 256 levels, of other than one
     channel or three, or too large. Values are written as they are: 17 levels are the greys 0 to 16.
     """
-    _, channels, *sides = images.shape
-    if levels > 256 or channels not in (1, 3) or max(sides) > LARGEST_SIDE:
+    files, sheets = file_bits(images, levels), sheet_bits(images, levels)
+    return {name: (files[name], sheets[name]) for name in files}
+
+
+def file_bits(images: Tensor, levels: int) -> dict[str, float]:
+    """The first of these figures alone."""
+    rows = _rows(images, levels)
+    if rows is None:
         return {}
-    rows = np.moveaxis(images.cpu().numpy().astype(np.uint8), 1, -1)
-    whole = sheet(rows)
-    fits = max(whole.shape[:2]) <= LARGEST_SIDE
-
-    def bits(size: int) -> float:
-        return 8 * size / rows.size
-
     return {
-        name: (
-            bits(sum(size(_squeezed(row)) for row in rows)),
-            bits(size(_squeezed(whole))) if fits else None,
-        )
+        name: 8 * sum(size(_squeezed(row)) for row in rows) / rows.size
         for name, size in codecs().items()
     }
+
+
+def sheet_bits(images: Tensor, levels: int) -> dict[str, float | None]:
+    """The second alone."""
+    rows = _rows(images, levels)
+    if rows is None:
+        return {}
+    whole = sheet(rows)
+    fits = max(whole.shape[:2]) <= LARGEST_SIDE
+    return {
+        name: 8 * size(_squeezed(whole)) / rows.size if fits else None
+        for name, size in codecs().items()
+    }
+
+
+def _rows(images: Tensor, levels: int) -> Pixels | None:
+    _, channels, *sides = images.shape
+    if levels > 256 or channels not in (1, 3) or max(sides) > LARGEST_SIDE:
+        return None
+    return np.moveaxis(images.cpu().numpy().astype(np.uint8), 1, -1)
 
 
 def sheet(rows: Pixels) -> Pixels:

@@ -108,6 +108,8 @@ def decompress(model: Density, data: bytes) -> tuple[Tensor, Tensor | None]:
         _check_bits(stack, header.count // LONGEST_RUN)
         given = pop_context(stack, codec, header.kind, header.count)
         images = np.concatenate(list(_parts(stack, codec, header, plan, given))[::-1])
+    except GlowkitError:
+        raise
     except (Unfit, ValueError, IndexError, OverflowError, MemoryError) as error:
         raise GlowkitError(DAMAGED.format("it does not decode")) from error
     wide = torch.from_numpy(images)

@@ -98,11 +98,12 @@ class Encoder:
         if self.start_bits < self.need * self.codec.size or len(self.start) < self.asked_at:
             return False
         if not self.shorter:
-            self.shorter = self._shorter()
+            self.shorter = self.model_is_shorter()
             self.asked_at = 2 * len(self.start)
         return self.shorter
 
-    def _shorter(self) -> bool:
+    def model_is_shorter(self) -> bool:
+        """Than what the later half of the images took so far, on a stack of random bits."""
         half = len(self.seen) // 2
         late, contexts = np.stack(self.seen[half:]), self.contexts[half:]
         raw = np.random.PCG64(0).random_raw(late.size * LENT // 64)
