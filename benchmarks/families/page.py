@@ -17,7 +17,7 @@ from benchmarks.families.measure import (
 )
 from benchmarks.families.subjects import SUBJECTS, Subject
 from benchmarks.families.tree import draw_tree
-from glowkit.models.families import count_parameters, outline
+from glowkit.models.families import count_parameters, from_settings, outline, preset
 from glowkit.system.files import write_atomically
 from glowkit.tasks.likelihood import SIGNS
 
@@ -72,10 +72,9 @@ def _what() -> str:
 def _costs() -> str:
     rows = []
     for subject in SUBJECTS:
-        data = DIGITS if subject.digits else POINTS[0]
         kinds = {_kind(subject, each) for each in (POINTS[0], DIGITS)} - {""}
         said = " / ".join(sorted(kinds, reverse=True))
-        rows.append([subject.name, said or _kind(subject, data), subject.density, subject.sampling])
+        rows.append([subject.name, said, subject.density, subject.sampling])
     return (
         "## What they cost\n\nlog p is exact, a lower bound or an unbiased estimate, and figures"
         " are printed with =, ≤ or ≈\naccordingly. A model of images that dequantizes gives a"
@@ -86,8 +85,10 @@ def _costs() -> str:
 
 
 def _kind(subject: Subject, data: str) -> str:
-    config = config_of(subject, data)
-    return "" if config is None else outline(config).log_p_kind
+    """Of its models of some data, whatever their size; nothing where it has none."""
+    if data == DIGITS:
+        return outline(preset(subject.digits)).log_p_kind if subject.digits else ""
+    return outline(from_settings(subject.points)).log_p_kind if subject.points else ""
 
 
 def _measured(cells: Cells, seeds: int, seconds: Mapping[str, float]) -> str:
