@@ -5,10 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 
 from benchmarks.case import Case
 from benchmarks.drift import measure_drift
+from benchmarks.families.measure import measure_all, read_cells
+from benchmarks.families.page import write_families
 from benchmarks.gpu import measure_gpu_memory, time_gpu_steps
 from benchmarks.memory import measure_memory
 from benchmarks.page import write_page
@@ -175,6 +178,28 @@ def large(
 ) -> None:
     """The largest batch of a training step that fits into memory, for every subject."""
     record_large(out, Case(size, levels, steps, width, batch), gib, threads)
+
+
+@app.command()
+def families(
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds of each cell.")] = 3,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Processor time a model of points.")] = 30,
+    digits: Annotated[float, typer.Option(min=0.1, help="Processor time a model of digits.")] = 60,
+    only: Annotated[str, typer.Option(help="Cells whose name has this word, and no other.")] = "",
+    write: Annotated[bool, typer.Option(help="Only write the page of what there is.")] = False,
+    fashion: Annotated[Path | None, typer.Option(help="JSON of rows on Fashion-MNIST.")] = None,
+    out: Annotated[Path, typer.Option(help="JSON of cells; those in it are not run.")] = Path(
+        "benchmarks/families/cells.json"
+    ),
+    docs: Annotated[Path, typer.Option(help="Folder of the page.")] = Path("docs"),
+) -> None:
+    """Every family of flows at equal parameters and processor time; writes docs/families.md."""
+    budgets = {"points": seconds, "digits": digits}
+    if not write:
+        torch.set_num_threads(1)
+        for name, found in measure_all(out, seeds, budgets, only):
+            print(f"{name}: {found['figure']:.4f} after {found['steps']} steps", flush=True)
+    print(write_families(docs, read_cells(out), seeds, budgets, fashion))
 
 
 @app.command()

@@ -6,7 +6,6 @@ import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.families.commands import COMMANDS, REFUSALS
 from benchmarks.families.measure import (
     DIGITS,
     PARAMETERS,
@@ -18,7 +17,7 @@ from benchmarks.families.measure import (
 )
 from benchmarks.families.subjects import SUBJECTS, Subject
 from benchmarks.families.tree import draw_tree
-from glowkit.models.families import outline
+from glowkit.models.families import count_parameters, from_settings, outline, preset
 from glowkit.system.files import write_atomically
 from glowkit.tasks.likelihood import SIGNS
 
@@ -38,7 +37,6 @@ def write_families(
         _costs(),
         _measured(cells, seeds, seconds),
         _fashion(fashion),
-        _commands(),
     ]
     write_atomically(page, ("\n".join(part for part in parts if part).rstrip() + "\n").encode())
     return page
@@ -46,10 +44,10 @@ def write_families(
 
 _INTRODUCTION = f"""# Families of flows
 
-Every model of glowkit is a sentence of two nouns: a `Bijection`, an invertible map, and a `Density`,
-which knows log p and writes x as standard noise. This page says what each family is, what it costs,
-and what it reached here with as many parameters and as much processor time as the others. It is
-written by `python -m benchmarks families`, which measures what its file of results lacks.
+Every model of glowkit is a sentence of two nouns: a `Bijection`, an invertible map, and a
+`Density`, which knows log p and writes x as standard noise. This page says what each family is and
+what it costs. `python -m benchmarks families` writes it; that also trains each with as many
+parameters and as much processor time as the others, where its file of results lacks them.
 
 ![Which family to begin with]({PICTURE})
 """
@@ -66,43 +64,47 @@ def _what() -> str:
     rows = [[s.name, s.sentence, s.formula, s.paper, s.preset, s.cifar10 or "-"] for s in SUBJECTS]
     columns = ["family", "sentence", "formula", "paper", "presets", "CIFAR-10"]
     return (
-        "## What they are\n\nThe last column is the test bits/dim that was published for CIFAR-10, where"
-        " we have seen it in a\npublic repository.\n\n" + _table(columns, rows)
+        "## What they are\n\nThe last column is the test bits/dim published for CIFAR-10, where we"
+        " have seen it in a\npublic repository.\n\n" + _table(columns, rows)
     )
 
 
 def _costs() -> str:
     rows = []
     for subject in SUBJECTS:
-        data = DIGITS if subject.digits else POINTS[0]
         kinds = {_kind(subject, each) for each in (POINTS[0], DIGITS)} - {""}
         said = " / ".join(sorted(kinds, reverse=True))
-        rows.append([subject.name, said or _kind(subject, data), subject.density, subject.sampling])
+        rows.append([subject.name, said, subject.density, subject.sampling])
     return (
-        "## What they cost\n\nlog p is exact, a lower bound or an unbiased estimate; a figure is printed"
-        " with =, ≤ or ≈ accordingly.\nA model of images that dequantizes gives a bound, whatever its"
-        " flow, and so two kinds stand where the\nsame family is of points too. A pass is an evaluation"
-        " of all its networks.\n\n"
+        "## What they cost\n\nlog p is exact, a lower bound or an unbiased estimate, and figures"
+        " are printed with =, ≤ or ≈\naccordingly. A model of images that dequantizes gives a"
+        " bound, whatever its flow: two kinds stand\nwhere a family is of points too. A pass is an"
+        " evaluation of all networks.\n\n"
         + _table(["family", "kind of log p", "log p costs", "a sample costs"], rows)
     )
 
 
 def _kind(subject: Subject, data: str) -> str:
-    config = config_of(subject, data)
-    return "" if config is None else outline(config).log_p_kind
+    """Of its models of some data, whatever their size; nothing where it has none."""
+    if data == DIGITS:
+        return outline(preset(subject.digits)).log_p_kind if subject.digits else ""
+    return outline(from_settings(subject.points)).log_p_kind if subject.points else ""
 
 
 def _measured(cells: Cells, seeds: int, seconds: Mapping[str, float]) -> str:
+    budgets = (f"{seconds[name]:g} s" for name in ("points", "digits"))
+    if not any(f"| {budget} |" in name for budget in budgets for name in cells):
+        return ""
     rows = []
     for subject in SUBJECTS:
         if not subject.points:
             continue
         each = [_cell(cells, subject, data, seeds, seconds["points"]) for data in POINTS]
-        rows.append([subject.name, _parameters(cells, subject, POINTS[0]), *each])
+        rows.append([subject.name, _parameters(subject, POINTS[0]), *each])
     digits = [
         [
             s.name,
-            _parameters(cells, s, DIGITS),
+            _parameters(s, DIGITS),
             _cell(cells, s, DIGITS, seeds, seconds["digits"]),
         ]
         for s in SUBJECTS
@@ -112,12 +114,12 @@ def _measured(cells: Cells, seeds: int, seconds: Mapping[str, float]) -> str:
     return f"""## What they reached here
 
 {seconds["points"]:g} seconds of processor time a model of points, in one thread, and
-{seconds["digits"]:g} a model of digits; Adam, rate 2e-3 with a cosine to 0, averaged weights. Budgets
-this short say which family learns quickly, not where each would end. KL from the true density on
-4,000 test points, in nats, mean of ln p/q; lower is better. Bounds are of {SAMPLES} importance samples.
-After ± stands the standard error over seeds, whose number is in brackets, or over points where there
-is one seed. Widths were fitted to {PARAMETERS:,} parameters at most, but for planar and radial flows,
-which have none; a dash is a cell that was not run.
+{seconds["digits"]:g} a model of digits; Adam, rate 2e-3 with a cosine to 0, averaged weights. Such
+budgets say which family learns quickly, not where each would end. KL from the true density on 4,000
+test points, in nats, mean of ln p/q; lower is better. Bounds are of {SAMPLES} importance samples.
+After ± stands the standard error over seeds, whose number is in brackets, or over points where
+there is one seed. Widths were fitted to {PARAMETERS:,} parameters at most, but for planar and
+radial flows, which have none; a dash is a cell that was not run.
 
 {_table(["family", "parameters", *names], rows)}
 Digits, bits/dim of the test split:
@@ -125,9 +127,7 @@ Digits, bits/dim of the test split:
 {_table(["family", "parameters", "bits/dim"], digits)}"""
 
 
-def _parameters(cells: Cells, subject: Subject, data: str) -> str:
-    from glowkit.models.families import count_parameters
-
+def _parameters(subject: Subject, data: str) -> str:
     config = config_of(subject, data)
     return "-" if config is None else f"{count_parameters(config):,}"
 
@@ -160,23 +160,3 @@ def _fashion(path: Path | None) -> str:
         for row in json.loads(path.read_text())
     ]
     return "### Fashion-MNIST\n\n" + _table(["model", "parameters", "minutes", "bits/dim"], rows)
-
-
-def _commands() -> str:
-    rows = [
-        [family, *["no" if command in refused else "yes" for command in COMMANDS]]
-        for family, refused in REFUSALS.items()
-    ]
-    reasons = dict.fromkeys(
-        f"`{command}` of {family}: {words}"
-        for family, refused in REFUSALS.items()
-        for command, words in refused.items()
-    )
-    listed = "\n".join(f"- {reason}" for reason in reasons)
-    return f"""## Which commands work on which
-
-Every command works on a model of a family, or refuses in a sentence that says why, as here:
-
-{_table(["models", *[f"`{command}`" for command in COMMANDS]], rows)}
-{listed}
-"""

@@ -33,7 +33,7 @@ TREE = Node(
                     ("latents: interpolate, edit", Node("Glow: glow-tiny, glow-small")),
                     (
                         "compression, anomalies",
-                        Node("Flow++, mixture Glow: flowpp-tiny, glow-small"),
+                        Node("Flow++, Glow: flowpp-tiny, glow-small"),
                     ),
                     ("a lesson in a minute", Node("NICE: nice-tiny")),
                 ),
@@ -94,7 +94,5 @@ def _draw(axes: Axes, node: Node, depth: int, top: float) -> float:
         start, end = x + 0.115 - 0.01 * depth, COLUMNS[depth + 1] - 0.01
         turn = start + 0.015
         axes.plot([start, turn, turn, end], [height, height, reached, reached], color="0.6", lw=1)
-        axes.text(
-            turn + 0.008, reached + 0.06, answer, va="bottom", fontsize=9, color="0.25"
-        )
+        axes.text(turn + 0.008, reached + 0.06, answer, va="bottom", fontsize=9, color="0.25")
     return height
