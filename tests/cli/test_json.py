@@ -85,7 +85,7 @@ LINES = {
     "decode {run} {out}/l.npz --out {out}/d.npy": ("decode",),
     "compress {run} test:0-3 --out {out}/c.glwk": ("compress",),
     "decompress {run} {out}/c.glwk --out {out}/c.npy": ("decompress",),
-    "lossy compress {run} test:0-3 --step 0.3 --out {out}/l.glwl": ("lossy compress",),
+    "lossy compress {run} test:0-3 --step 2 --out {out}/l.glwl": ("lossy compress",),
     "lossy curve {run} test:0-3 --codecs none --out {out}/l.png": ("lossy curve",),
     "data digits": ("data DATA",),
     "doctor": ("doctor",),

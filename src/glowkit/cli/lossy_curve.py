@@ -132,7 +132,7 @@ def _chosen(names: str) -> "Mapping[str, Codec]":
         if name not in known:
             raise GlowkitError(
                 f"codec {name!r} is not there; choose of {', '.join(known)}"
-                + ("" if "jxl" in known else "; pip install 'glowkit[codec]' adds jxl and avif")
+                + ("" if "jxl" in known else "; pip install 'glowkit[codec]' adds jxl")
             )
     return {name: known[name] for name in names.split(",")}
 

@@ -33,9 +33,7 @@ class Measured(NamedTuple):
 
 
 def codecs() -> Mapping[str, Codec]:
-    """Those that are installed, by the names of `lossy curve`: Pillow's, and JPEG XL and AVIF of
-    `imagecodecs`.
-    """
+    """Those that are there, by their names: Pillow's, and JPEG XL where imagecodecs is."""
     from PIL import features
 
     found = {
@@ -52,14 +50,15 @@ def codecs() -> Mapping[str, Codec]:
     }
     if features.check_codec("jpg_2000"):
         found["jpeg2000"] = Codec(tuple(range(20, 61, 2)), _jpeg_2000, _opened)
+    if features.check("avif"):
+        found["avif"] = Codec(
+            (5, 10, 20, 30, 40, 50, 60, 70, 80, 85, 90, 93, 95, 97, 98, 99),
+            lambda p, q: _saved(p, "AVIF", quality=int(q), speed=6),
+            _opened,
+        )
     if find_spec("imagecodecs"):
         import imagecodecs
 
-        found["avif"] = Codec(
-            (5, 10, 20, 30, 40, 50, 60, 70, 80, 85, 90, 93, 95, 97, 98, 99),
-            lambda p, q: imagecodecs.avif_encode(p, level=int(q), speed=6),
-            imagecodecs.avif_decode,
-        )
         found["jxl"] = Codec(
             (12, 9, 7, 5, 4, 3, 2.5, 2, 1.5, 1.2, 1, 0.8, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05),
             lambda p, d: imagecodecs.jpegxl_encode(p, distance=d, effort=7),

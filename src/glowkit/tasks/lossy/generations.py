@@ -64,17 +64,22 @@ def generations(
     Each generation has whole pixels, as a file of images has.
     """
     found, current = Generations(), _integers(images)
-    before: list[Coded] | None = None
+    live = np.arange(len(current))  # an image that did not change is coded as it was before
+    before: list[Integers] = []
     for _ in range(count):
-        coded, again, _ = coded_once(codec, current, step, None, search)
+        again, codes = current.copy(), [each.copy() for each in before]
+        if len(live):
+            coded, again[live], _ = coded_once(codec, current[live], step, None, search)
+            codes = codes or [np.empty((len(images), *c.steps.shape[1:]), np.int64) for c in coded]
+            for each, latent in zip(codes, coded, strict=True):
+                each[live] = latent.steps
         found.psnr.append(psnr(images, torch.from_numpy(again), codec.levels))
-        if before is not None:
-            pairs = list(zip(coded, before, strict=True))
-            equal = sum(int((new.steps == old.steps).sum()) for new, old in pairs)
-            found.same_codes.append(equal / sum(new.steps.size for new, _ in pairs))
-            unchanged = (again == current).reshape(len(again), -1).all(1)
-            found.same_images.append(float(unchanged.mean()))
-        current, before = again, coded
+        changed = (again != current).reshape(len(again), -1).any(1)
+        if before:
+            equal = sum(int((new == old).sum()) for new, old in zip(codes, before, strict=True))
+            found.same_codes.append(equal / sum(each.size for each in codes))
+            found.same_images.append(1 - float(changed.mean()))
+        current, before, live = again, codes, np.flatnonzero(changed)
     return found
 
 
