@@ -108,7 +108,10 @@ def picture(curve: Curve, best: float, files: dict[str, Curve], sheets: dict[str
         axes.plot(*zip(*sheets[name].items(), strict=True), color=color, label=name)
     axes.plot(*zip(*curve.items(), strict=True), color="black", label="glowkit compress")
     axes.axhline(best, color="0.6", linewidth=1)
-    axes.annotate("the model's bound", (1, best), (0, -11), textcoords="offset points", fontsize=8)
+    axes.annotate(
+        "the model's bound", (max(curve), best), (0, -12), textcoords="offset points", fontsize=8,
+        ha="right",
+    )  # fmt: skip
     axes.set_xscale("log")
     shown = [*curve.values(), *(bits for sheet in sheets.values() for bits in sheet.values())]
     axes.set_ylim(min(best, *shown) - 0.3, max(shown) + 0.3)
