@@ -14,6 +14,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -22,6 +23,7 @@ from torch import Tensor
 
 import glowkit
 from glowkit.data import Source, open_source
+from glowkit.data.levels import to_levels
 from glowkit.system.files import replacing
 from glowkit.tasks.coding import Codec, decompress
 from glowkit.tasks.coding.classical import codecs, file_bits, sheet_bits
@@ -88,7 +90,7 @@ def bound(model: glowkit.Density, images: Tensor) -> float:
 
 def in_bfloat16(model: glowkit.Density) -> glowkit.Density | None:
     """The same weights with networks in bfloat16, as they may have been trained; None for none."""
-    config = getattr(model, "config", None)
+    config: Any = getattr(model, "config", None)
     if getattr(config, "precision", "bfloat16") == "bfloat16":
         return None
     other = glowkit.build(replace(config, precision="bfloat16"))
@@ -121,9 +123,11 @@ def main(run: str, data: str, count: str, out: str) -> None:
     source = open_source(data)
     if not isinstance(source, Source):
         raise glowkit.GlowkitError(f"{data} are points; compression is of images")
+    model = glowkit.load(Path(run) / "model")
+    assert isinstance(model, glowkit.Dequantize)
     split = source.splits["test"]
     images = torch.as_tensor(split.__getitems__(list(range(min(int(count), len(split)))))[0])
-    model = glowkit.load(Path(run) / "model")
+    images = to_levels(images, source.pixel_levels, model.levels)
     curve, there, back = model_curve(model, images)
     best = bound(model, images)
     print(f"bound, the mean of {DRAWS} draws: {best:.4f}", flush=True)
@@ -132,7 +136,7 @@ def main(run: str, data: str, count: str, out: str) -> None:
         few = images[:MOST_FILES]
         of_few = bound(model, few), bound(other, few)
         print("of the first {}: {:.4f}, in bfloat16 {:.4f}".format(len(few), *of_few), flush=True)
-    files, sheets = classical_curves(images, source.pixel_levels)
+    files, sheets = classical_curves(images, model.levels)
     print(f"{there:.1f} ms an image there, not verified, and {back:.1f} ms back")
     for n in (n for n in COUNTS if n <= len(images)):
         nearest = min(curve, key=lambda done: abs(done - n))

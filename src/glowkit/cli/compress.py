@@ -48,7 +48,8 @@ def compress(
 
     IMAGES may be DATA too, and are the run's own test split by default. Prints the size beside the
     model's bound and beside PNG, WebP and JPEG XL (with glowkit[codec]), each with a file an image
-    and with all images on one sheet. A few images are not made smaller: see docs/compression.md.
+    and with all images on one sheet. The first few are coded without the model: see
+    docs/compression.md.
 
     Example: `glowkit compress runs/digits-glow-tiny --out digits.glwk`
     """
@@ -86,7 +87,10 @@ def compress(
     }
     others = classical_bits(batch, levels)
     if made.plain == count:
-        warn(f"note: {count} image(s) are too few for bits back; coded plainly")
+        warn(
+            f"note: {count} image(s) are coded without the model: it is no shorter for them, or"
+            " they are too few for bits back"
+        )
     if as_json:
         sizes = {name: {"files": each, "sheet": sheet} for name, (each, sheet) in others.items()}
         about = {"run": str(run), "plain_images": made.plain, "levels": levels}
@@ -171,10 +175,9 @@ def _text(
         "size": f"{figures['bytes']:,} bytes, {figures['bits_per_dim']:.4f} bits/dim"
         f" at {levels} levels",
         "the model's bound": f"{figures['bound_bits_per_dim']:.4f} bits/dim, {DRAWS} draws",
-        "coded plainly": f"{plain} to begin with, of them {figures['fallbacks']} that the model"
-        " could not code"
+        "without the model": f"{plain} image(s), and it could not code {figures['fallbacks']}"
         if figures["fallbacks"]
-        else f"{plain} to begin with",
+        else f"{plain} image(s), to begin with",
     }
     for name, (each, sheet) in others.items():
         on_one = "too large a sheet" if sheet is None else f"{sheet:.4f} on one sheet"

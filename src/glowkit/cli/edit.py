@@ -67,6 +67,7 @@ def edit(
     Example: `glowkit edit runs/emoji test:4 --attribute dark-skin=0.6 --attribute woman=-0.4`
     """
     from glowkit.cli.images import check_sheet
+    from glowkit.tasks.latent import check_meaning
 
     if sweep is None:
         refuse_given("only a sweep has steps", count=count)
@@ -74,6 +75,7 @@ def edit(
     check_sheet(count)
     columns = _columns(attribute or [], sweep, count)
     opened = open_image_model(run, device)
+    check_meaning(opened.model)
     out = out or opened.within("samples", "edit.png")
 
     import torch

@@ -66,6 +66,7 @@ def interpolate(
     Example: `glowkit interpolate runs/digits-glow-tiny test:3 test:12 test:40`
     """
     from glowkit.cli.images import check_png, check_sheet
+    from glowkit.tasks.latent import check_meaning
 
     check_png(out)
     if (images is None) == (random is None):
@@ -76,6 +77,7 @@ def interpolate(
         check_sheet(count * (count if square else random - 1))
     temperature = 0.7 if temperature is None else temperature
     opened = open_image_model(run, device)
+    check_meaning(opened.model)
     strip = out or opened.within("samples", "interpolation.png")
     names, keys, lost, noises, context = _ends(
         opened, images or [], random, temperature, seed, label

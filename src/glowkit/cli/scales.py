@@ -48,9 +48,11 @@ def scales(
     Example: `glowkit scales runs/digits-glow-tiny test:0-7`
     """
     from glowkit.cli.images import check_png, check_sheet
+    from glowkit.tasks.latent import check_meaning
 
     check_png(out)
     opened = open_image_model(run, device)
+    check_meaning(opened.model)
     out = out or opened.within("samples", "scales.png")
     names = images or [f"test:0-{min(8, len(open_images(opened, None).splits['test'])) - 1}"]
     batch, context = named_images(opened, names, label)

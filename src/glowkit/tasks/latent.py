@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from glowkit.bijections import TokenAutoregressive
 from glowkit.core import Density, Generator, GlowkitError
 from glowkit.core.checking import check_count
 from glowkit.core.finite import broken_examples, finite_examples
+from glowkit.densities import Ordinal
 from glowkit.system.arrays import npz_arrays
 from glowkit.system.files import replacing
 
@@ -53,6 +55,23 @@ def part(model: Density, latents: Tensor) -> list[Tensor]:
 def noise_sizes(model: Density) -> list[int]:
     """How many dimensions each noise of a model has, the finest scale first."""
     return [math.prod(spec.shape) for spec in model.noise_specs()]
+
+
+def check_meaning(model: Density) -> None:
+    """Refuse a model whose noise says where in its interval each value lies, given those before it.
+
+    Its latents are exact, and can be kept, drawn and decoded, but no direction among them means
+    anything: what a number does depends on all that come before.
+
+    Raises:
+        GlowkitError: for an autoregressive model of images.
+    """
+    if any(isinstance(module, Ordinal | TokenAutoregressive) for module in model.modules()):
+        raise GlowkitError(
+            "the noise of an autoregressive model is not a semantic latent: each number only says"
+            " where a pixel is in its distribution given those before it, so there is nothing to"
+            " interpolate, edit or split by scales; use another family, such as Glow"
+        )
 
 
 def decoded(

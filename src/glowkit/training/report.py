@@ -119,8 +119,11 @@ def _check(part: Part) -> None:
         if not all(isinstance(part.content[name], str) for name in ("title", "text")):
             raise ValueError("a section has a title and a text")
         return
-    if not all(isinstance(value, int | float) for value in part.content.values()):
+    numbers = [value for name, value in part.content.items() if name != "kind"]
+    if not all(isinstance(value, int | float) for value in numbers):
         raise ValueError("figures are numbers")
+    if part.content.get("kind", "exact") not in list(IN_WORDS):
+        raise ValueError("not a kind of figure")
     if not any(part.content.keys() >= set(names) for names in _NUMBERS[part.kind]):
         raise ValueError("figures are missing")
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from glowkit.bijections import LogisticMixture, Logit, RationalQuadraticSpline
 from glowkit.core import Density, GlowkitError
-from glowkit.densities import Dequantize, Uniform, WithLabels, WithVectors
+from glowkit.densities import Dequantize, Ordinal, Uniform, WithLabels, WithVectors
 from glowkit.tasks.coding.functions import Integers, rounded
 from glowkit.tasks.coding.grid import FRACTION, Book, Grid
 from glowkit.tasks.coding.leaves import IntegerDensity, density_of
@@ -70,6 +70,12 @@ class Codec:
         Raises:
             GlowkitError: for a model of points, a layer without an exact form, bits out of range.
         """
+        if any(isinstance(part, Ordinal) for part in model.modules()):
+            raise GlowkitError(
+                "an autoregressive model with an ordinal head has no exact form in whole numbers"
+                " yet, without which files would not decode alike on every machine; compress with"
+                " another family, such as Glow"
+            )
         if not isinstance(model, Dequantize) or len(model.shape) != 3:
             raise GlowkitError(
                 "only a model of images, whole numbers, can compress; this one is of continuous"

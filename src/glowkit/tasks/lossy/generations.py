@@ -8,11 +8,10 @@ import torch
 from torch import Tensor
 
 from glowkit.tasks.coding.functions import Integers
-from glowkit.tasks.coding.header import CHECK
 from glowkit.tasks.coding.stack import Stack
 from glowkit.tasks.lossy import symbols
 from glowkit.tasks.lossy.coder import LossyCodec
-from glowkit.tasks.lossy.container import HEADER, coded_once, ideal_bits, psnr
+from glowkit.tasks.lossy.container import CHECK, HEADER, coded_once, ideal_bits, psnr
 from glowkit.tasks.lossy.symbols import Coded
 
 COUNTS = 4
