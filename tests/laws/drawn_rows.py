@@ -3,13 +3,14 @@
 A new density is one row.
 """
 
+import math
 from typing import Any
 
 import torch
 
 from glowkit import bijections as b
 from glowkit import densities as d
-from glowkit.core import Chain, Density
+from glowkit.core import Bijection, Chain, Density
 from glowkit.models.augmentation import indexed
 from glowkit.models.glow import GlowConfig, build_glow
 from glowkit.models.points import PointsConfig, build_points
@@ -83,11 +84,24 @@ def _half_line() -> Density:
     return d.Then(Chain(layers), d.StandardNormal((2,)))
 
 
-def _in_order(size: int) -> Density:
-    """The first member of any size, and positive gaps to those that follow."""
-    positive = b.On(size - 1, b.Inverse(b.Softplus()))
-    layers = [b.Gaps(), b.reverse(size), positive, _affine(size)]
-    return d.Then(Chain(layers), d.StandardNormal((size,)))
+def _in_order(size: int, apart: tuple[int, ...] = ()) -> Density:
+    """The first member of any size, and positive gaps to those that follow; what is apart is free.
+
+    Gaps are seldom next to 0, where no grid would see the density of their logarithms.
+    """
+    gaps = b.On(size - 1, Chain([b.Inverse(b.Softplus()), b.Shift(-2.0)]))
+    rising: Bijection = Chain([b.Gaps(), b.reverse(size), gaps])
+    layers = [rising, _affine(size)]
+    if apart:
+        flat = size * math.prod(apart)
+        firsts_first = torch.arange(flat).view(size, -1).T.flatten().tolist()
+        layers = [
+            b.Reshape((size, *apart), (flat,)),
+            b.Permute(firsts_first),
+            b.On(size, rising),
+            _affine(flat),
+        ]
+    return d.Then(Chain(layers), d.StandardNormal((size * math.prod(apart),)))
 
 
 def _max_pool(index: ZeroConv2d | None = None) -> Density:
@@ -143,7 +157,7 @@ DRAWN = [
     Row("max-pool-index", lambda: _max_pool(ZeroConv2d(2, 8)), (2, 2, 4)),
     Row("sorted", lambda: d.Sorted(2, _in_order(2)), (2,)),
     Row("sorted-four", lambda: d.Sorted(4, _in_order(4)), (4,)),
-    Row("sorted-vectors", lambda: d.Sorted(3, d.StandardNormal((3, 2))), (3, 2)),
+    Row("sorted-vectors", lambda: d.Sorted(3, _in_order(3, (2,))), (3, 2)),
     Row("residual-0.5", lambda: _estimated_residual(0.5), (6,), kind="estimate"),
     Row("residual-0.9", lambda: _estimated_residual(0.9, 2), (6,), (2,), kind="estimate"),
     Row("residual-0.97", lambda: _estimated_residual(0.97), (6,), kind="estimate"),
