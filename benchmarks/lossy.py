@@ -33,8 +33,8 @@ from glowkit.tasks.lossy.generations import (
 )
 from glowkit.training import read_run
 
-RATES, AGAIN = 100, 50
-"""Test images for rates, and generations."""
+RATES, REPEATED, AGAIN = 50, 16, 50
+"""Test images for rates, and for generations; how many of them."""
 
 SHOWN = (1, 2, 6, 11, 50)
 
@@ -69,8 +69,10 @@ def main(before: str, after: str, out: str, images: int, steps: Sequence[float])
             )
     again: dict[str, Generations] = {}
     for step in reversed(steps[2:-1]):
-        again = of_generations(after, batch, run.lossy, step, others if step == steps[2] else {})
-        for name, found_again in again.items():
+        beside = others if step == steps[len(steps) // 2] else {}
+        found_all = of_generations(after, batch[:REPEATED], run.lossy, step, beside)
+        again = found_all if beside else again
+        for name, found_again in found_all.items():
             show(f"{name}, step {step:g}", found_again)
     drawn = {name: found_again.psnr for name, found_again in again.items()}
     Path(out).write_bytes(curve_image(lines, drawn))

@@ -34,6 +34,7 @@ def test_a_run_is_trained_on_and_says_so(cli: Cli, tuned: Path) -> None:
     assert cli("train", "--resume", "--out", tuned).err.endswith("lossy train --resume\n")
 
 
+@pytest.mark.slow
 def test_it_goes_on(cli: Cli, tuned: Path, tmp_path: Path) -> None:
     run = shutil.copytree(tuned, tmp_path / "run")
     said = cli("lossy", "train", "--resume", "--epochs", "0.4", "--out", run, "--json")

@@ -21,13 +21,23 @@ from glowkit.tasks.lossy.tiles import joined, tiled
 WITHOUT = {"NICE", "NICE, normal", "RealNVP", "Flow++", "Flow++, variational"}
 """Models whose priors know nothing of what is decoded."""
 
+ALWAYS = {"affine", "mixture", "logit", "vectors"}
+"""Of whom every run of the tests asks; of the others, one before a release."""
+
 
 @pytest.fixture(scope="module")
 def model() -> Density:
     return trained(CONFIGS["affine"])
 
 
-@pytest.mark.parametrize("name", [name for name in CONFIGS if name not in WITHOUT])
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in ALWAYS else pytest.param(name, marks=pytest.mark.slow)
+        for name in CONFIGS
+        if name not in WITHOUT
+    ],
+)
 def test_what_is_decoded_is_what_the_encoder_says(name: str) -> None:
     config: Any = CONFIGS[name]
     model, (images, labels) = trained(config, steps=2, count=24), digits(12)

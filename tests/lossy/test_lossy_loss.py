@@ -46,6 +46,7 @@ def test_the_worth_of_an_error_makes_a_latent_of_a_pixel_level() -> None:
     assert best == {0.5: 1.0, 2.0: 1.0}
 
 
+@pytest.mark.slow
 def test_the_unit_is_that_of_the_jacobian() -> None:
     model, (images, _) = trained(CONFIGS["affine"]).double(), digits(4)
     v = ((images.double() + 0.5) / 17).requires_grad_()

@@ -280,7 +280,7 @@ def train(
         rows = open_loggers(folder, state, subject.columns)
         loggers = held.enter_context(rows) if first else []
         console = Console(stderr=True) if first and not quiet else Console(file=io.StringIO())
-        report = Report(console, subject, model.log_p_kind)
+        report = Report(console, subject, "exact" if lossy else model.log_p_kind)
         for reason in fall_back(model.train()):
             report.note(f"note: {reason}")
         if lock is not None and not lock.kept:
