@@ -52,9 +52,9 @@ $(VENV)/docs.stamp: pyproject.toml | $(VENV)/pip.stamp
 	$(PIP) --editable '.[docs]'
 	@touch $@
 
-# Strict: a link that leads nowhere, or a page that is in no menu, is an error.
+# Strict: a link that leads nowhere, or a page that is in no menu, is an error; with --quiet it is not.
 docs: $(VENV)/docs.stamp
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "site/index.html"
 
 PLAN ?= full

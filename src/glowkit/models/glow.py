@@ -96,7 +96,8 @@ class GlowConfig:
         dequantization_width: channels of its conditioners' hidden layers and of its features.
         augmented_channels: channels of noise beside those of the image (VFlow); 0 for none.
         augmentation: where they come from, "normal" or "variational", a flow's given the image.
-        augmentation_steps, augmentation_width: of that flow, as for dequantization.
+        augmentation_steps: of that flow, as for dequantization.
+        augmentation_width: of that flow, as for dequantization.
 
     Raises:
         GlowkitError: for a setting that cannot be.
