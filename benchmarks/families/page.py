@@ -35,6 +35,7 @@ def write_families(
         _INTRODUCTION,
         _what(),
         _costs(),
+        _COMMANDS,
         _measured(cells, seeds, seconds),
         _fashion(fashion),
     ]
@@ -50,6 +51,22 @@ what it costs. `python -m benchmarks families` writes it; that also trains each 
 parameters and as much processor time as the others, where its file of results lacks them.
 
 ![Which family to begin with]({PICTURE})
+"""
+
+
+_COMMANDS = """## Which commands take them
+
+What is not *yes* is refused in a sentence that says why; a test runs every command on every preset
+here.
+
+| presets | evaluate, sample, anomalies | reconstruct, attributes, compare, report | interpolate, edit, scales | compress | lossy compress |
+| --- | --- | --- | --- | --- | --- |
+| glow-tiny | yes | yes | yes | yes | yes |
+| flowpp-tiny, nice-tiny | yes | yes | yes | yes | no learned prior |
+| vflow-tiny | yes | yes | yes | added channels | added channels |
+| ar-tiny | yes | yes | no semantic latent | no exact form | not dequantized |
+| tarflow-tiny | yes | yes | no semantic latent | no exact form | no learned prior |
+| glow-points, cif-points, residual-points, ffjord-points, matching-points | yes | of images | of images | of images | of images |
 """
 
 

@@ -106,11 +106,14 @@ def check_lossy(model: Density) -> None:
     """Refuse a model whose latents cannot be rounded to good effect.
 
     Raises:
-        GlowkitError: for a model of points, and for one whose priors know nothing of what is
+        GlowkitError: for a model that does not dequantize images, and for one whose priors know nothing of what is
             decoded.
     """
     if not isinstance(model, of.Dequantize) or len(model.shape) != 3:
-        raise GlowkitError("only a model of images, whole numbers, can code with loss")
+        raise GlowkitError(
+            "coding with loss needs a flow that dequantizes images, and this model is not one;"
+            " use a glow"
+        )
     if not any(isinstance(part, of.ConditionalNormal | of.TopPrior) for part in model.modules()):
         raise GlowkitError(
             "coding with loss needs a Split with a learned prior or a learned top prior, and this"
