@@ -2,7 +2,7 @@
 
     python -m benchmarks.points augmented --data checkerboard,8gaussians --seconds 10
     python -m benchmarks.points symmetric --data 8gaussians --steps 300
-    python -m benchmarks.points planar --data moons --steps 1500 --picture planar.png
+    python -m benchmarks.points planar --data moons --steps 500 --rate 0.02 --picture planar.png
 
 One thread; AdamW, 512 points a step, a warm-up of 50 steps, a cosine, averaged weights. The clock
 is the processor time of the process, so that a busy machine takes longer and gets as far.
