@@ -41,7 +41,7 @@ def config_of(subject: Subject, data: str) -> Config | None:
         return preset(subject.digits) if subject.digits else None
     if not subject.points:
         return None
-    start = from_settings(subject.points)
+    start: Config = from_settings(subject.points)
     if not subject.sized:
         return start
     low, high = 2, 512  # parameters grow with the width

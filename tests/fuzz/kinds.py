@@ -27,7 +27,7 @@ from fuzz.mutations import (
     change_yaml,
     one_of,
 )
-from glowkit.cli.common import Opened
+from glowkit.cli.opened import Opened
 from glowkit.core import Density
 from glowkit.data import open_source, read_picture
 from glowkit.data.fashion import read_idx

@@ -35,6 +35,21 @@ def test_a_gradient_of_zero_moves_nothing() -> None:
     assert orthogonal(torch.zeros(3, 2), torch.float32).abs().max() == 0
 
 
+@pytest.mark.parametrize("shape", [(5, 5), (3, 8), (8, 3)])
+def test_matrices_go_as_by_torch_s_own_in_bfloat16(shape: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    start = torch.randn(shape)
+    one, other = nn.Parameter(start.clone()), nn.Parameter(start.clone())
+    ours = Muon([one], lr=0.1, weight_decay=0.1, dtype=torch.bfloat16)
+    theirs = torch.optim.Muon([other], lr=0.1, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+    for _ in range(5):
+        one.grad = other.grad = torch.randn(shape)
+        ours.step()
+        theirs.step()
+    assert (one - other).abs().max() < 0.02
+    assert (one - start).abs().max() > 0.1
+
+
 def test_vectors_go_by_adamw() -> None:
     one, other, x = net(), net(), torch.randn(16, 4)
     muon = Muon(one.parameters(), lr=1e-2, weight_decay=0.1)

@@ -14,15 +14,12 @@ from glowkit.cli.common import (
     OWN,
     RUN,
     SEED,
-    Opened,
     bar,
     check_page,
-    open_data,
-    open_model,
     refuse_given,
     show_json,
-    split_of,
 )
+from glowkit.cli.opened import Opened, open_data, open_model, split_of
 from glowkit.cli.speech import QUIET, say, warn
 from glowkit.system.errors import GlowkitError
 

@@ -16,7 +16,7 @@ from glowkit.cli.anomaly_findings import (
     figures_of,
     flagged,
 )
-from glowkit.cli.common import Opened
+from glowkit.cli.opened import Opened
 from glowkit.pictures.sheet import inline
 from glowkit.system.files import write_atomically
 from glowkit.tasks.anomalies.assess import ranked

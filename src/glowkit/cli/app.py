@@ -13,16 +13,12 @@ from glowkit.cli.common import (
     OWN,
     RUN,
     SEED,
-    Opened,
     bar,
-    open_image_model,
-    open_images,
-    prepared,
     refuse_given,
     say_broken,
     show_json,
-    split_of,
 )
+from glowkit.cli.opened import Opened, open_image_model, open_images, prepared, split_of
 from glowkit.cli.speech import QUIET, warn
 from glowkit.system.errors import GlowkitError
 

@@ -7,19 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glowkit.cli.common import (
-    DATA,
-    DEVICE,
-    JSON,
-    NO_KERNELS,
-    OWN,
-    RUN,
-    SEED,
-    Opened,
-    open_image_model,
-    open_images,
-    show_json,
-)
+from glowkit.cli.common import DATA, DEVICE, JSON, NO_KERNELS, OWN, RUN, SEED, show_json
+from glowkit.cli.opened import Opened, open_image_model, open_images
 from glowkit.cli.speech import QUIET, hint, say
 from glowkit.system.errors import GlowkitError
 
@@ -112,7 +101,7 @@ def _fit(
     """The attributes of the training split, judged on the test split; names of those left out."""
     import torch
 
-    from glowkit.cli.common import split_batches
+    from glowkit.cli.opened import split_batches
     from glowkit.data import attributes_of
     from glowkit.tasks import Attributes, bits_per_dim, orthogonal, separation
     from glowkit.tasks.attributes import find_name
@@ -166,7 +155,7 @@ def _latents(
 ) -> "Iterator[tuple[Tensor, Tensor]]":
     import torch
 
-    from glowkit.cli.common import split_batches
+    from glowkit.cli.opened import split_batches
     from glowkit.core import MIDPOINT
     from glowkit.tasks import join
 

@@ -5,18 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from glowkit.cli.common import (
-    DEVICE,
-    JSON,
-    NO_KERNELS,
-    OWN,
-    SEED,
-    Opened,
-    open_image_model,
-    open_images,
-    say_broken,
-    show_json,
-)
+from glowkit.cli.common import DEVICE, JSON, NO_KERNELS, OWN, SEED, say_broken, show_json
+from glowkit.cli.opened import Opened, open_image_model, open_images
 from glowkit.cli.speech import QUIET, say
 from glowkit.system.errors import GlowkitError
 

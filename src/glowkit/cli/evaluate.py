@@ -21,16 +21,12 @@ from glowkit.cli.common import (
     RUN,
     SEED,
     SPLIT,
-    Opened,
-    open_data,
-    open_model,
     refuse_given,
     say_number,
     say_unknown,
     show_json,
-    split_batches,
-    split_of,
 )
+from glowkit.cli.opened import Opened, open_data, open_model, split_batches, split_of
 from glowkit.cli.speech import QUIET, say, show
 from glowkit.system.errors import GlowkitError
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from glowkit.cli.common import MOST_NAMED, Opened, open_images, say_broken
+from glowkit.cli.common import say_broken
+from glowkit.cli.opened import MOST_NAMED, Opened, open_images
 from glowkit.cli.speech import warn
 from glowkit.system.errors import GlowkitError
 
@@ -101,7 +102,7 @@ def image_batches(
     One name may be that of DATA, of which this is one split; without any, it is the data that the
     run was trained on.
     """
-    from glowkit.cli.common import split_batches
+    from glowkit.cli.opened import split_batches
 
     if names and not (len(names) == 1 and names_data(names[0])):
         images, context = named_images(opened, names, label)
@@ -135,7 +136,7 @@ def _named(opened: Opened, name: str, label: str | None) -> "tuple[Tensor, Tenso
 def _of_own_data(
     opened: Opened, name: str, split: str, first: str, last: str | None
 ) -> "tuple[Tensor, Tensor | None]":
-    from glowkit.cli.common import prepared
+    from glowkit.cli.opened import prepared
 
     data = open_images(opened, None)
     images = data.splits[split]

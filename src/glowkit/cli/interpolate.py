@@ -13,13 +13,12 @@ from glowkit.cli.common import (
     OWN,
     RUN,
     SEED,
-    Opened,
-    open_image_model,
     refuse_given,
     say_broken,
     show_json,
 )
 from glowkit.cli.images import LABEL, NAMES, name_each, named_images
+from glowkit.cli.opened import Opened, open_image_model
 from glowkit.cli.speech import QUIET, say
 from glowkit.system.errors import GlowkitError
 

@@ -12,15 +12,14 @@ from glowkit.cli.common import (
     NO_KERNELS,
     OWN,
     RUN,
-    Opened,
     bar,
     check_dtype,
-    open_image_model,
     refuse_given,
     say_broken,
     show_json,
 )
 from glowkit.cli.images import KINDS, LABEL, NAMES, image_batches, names_data
+from glowkit.cli.opened import Opened, open_image_model
 from glowkit.cli.speech import QUIET, say
 from glowkit.system.errors import GlowkitError
 

@@ -7,15 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from glowkit.cli.common import (
-    JSON,
-    OWN,
-    Opened,
-    open_image_model,
-    refuse_given,
-    show_json,
-)
+from glowkit.cli.common import JSON, OWN, refuse_given, show_json
 from glowkit.cli.images import KINDS, LABEL, NAMES, image_batches
+from glowkit.cli.opened import Opened, open_image_model
 from glowkit.cli.speech import QUIET, moving_bar, say, show, warn
 from glowkit.system.errors import GlowkitError
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from glowkit.cli.common import JSON, OWN, bar, open_image_model, show_json
+from glowkit.cli.common import JSON, OWN, bar, show_json
 from glowkit.cli.images import NAMES, check_png
 from glowkit.cli.lossy import read, unit_for
+from glowkit.cli.opened import open_image_model
 from glowkit.cli.speech import QUIET, say, show
 from glowkit.system.errors import GlowkitError
 

@@ -12,13 +12,11 @@ from glowkit.cli.common import (
     NO_KERNELS,
     OWN,
     SEED,
-    Opened,
-    open_image_model,
-    prepared,
     refuse_given,
     show_json,
 )
 from glowkit.cli.lossy import COARSEST, FINEST, SHOWN_IMAGES
+from glowkit.cli.opened import Opened, open_image_model, prepared
 from glowkit.cli.speech import QUIET, hint, show, warn
 from glowkit.system.errors import GlowkitError
 

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glowkit.cli.common import JSON, OWN, Opened, open_model, show_json
+from glowkit.cli.common import JSON, OWN, show_json
+from glowkit.cli.opened import Opened, open_model
 from glowkit.cli.speech import QUIET, hint, say, warn
 from glowkit.system.errors import GlowkitError
 

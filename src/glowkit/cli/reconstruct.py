@@ -11,13 +11,12 @@ from glowkit.cli.common import (
     NO_KERNELS,
     OWN,
     RUN,
-    Opened,
-    open_image_model,
     refuse_given,
     say_broken,
     show_json,
 )
 from glowkit.cli.images import check_png, check_sheet, image_batches, named_images, names_data
+from glowkit.cli.opened import Opened, open_image_model
 from glowkit.cli.speech import QUIET, say
 from glowkit.system.errors import GlowkitError
 

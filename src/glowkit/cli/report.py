@@ -15,10 +15,9 @@ from glowkit.cli.common import (
     OWN,
     SEED,
     SPLIT,
-    open_image_model,
-    open_images,
     show_json,
 )
+from glowkit.cli.opened import open_image_model, open_images
 from glowkit.cli.speech import QUIET, say, show, warn
 from glowkit.system.errors import GlowkitError
 
@@ -44,9 +43,9 @@ def report(
 
     Example: `glowkit report runs/digits-glow-tiny --importance 16`
     """
-    from glowkit.cli.common import split_batches
     from glowkit.cli.evaluate import baseline_figures, figures_text, say_figures
     from glowkit.cli.gallery import gallery
+    from glowkit.cli.opened import split_batches
     from glowkit.cli.reporting import report_of
     from glowkit.models.hub import address_of
     from glowkit.tasks.likelihood import check_draws

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glowkit.cli.common import Opened
+from glowkit.cli.opened import Opened
 from glowkit.system.files import write_atomically
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from glowkit.cli.common import Opened, bar
+from glowkit.cli.common import bar
+from glowkit.cli.opened import Opened
 from glowkit.system.errors import GlowkitError
 
 if TYPE_CHECKING:

@@ -14,14 +14,13 @@ from glowkit.cli.common import (
     OWN,
     RUN,
     SEED,
-    Opened,
     bar,
-    open_model,
     refuse_given,
     say_broken,
     show_json,
 )
 from glowkit.cli.images import KINDS
+from glowkit.cli.opened import Opened, open_model
 from glowkit.cli.speech import QUIET, say
 from glowkit.system.errors import GlowkitError
 

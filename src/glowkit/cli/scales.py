@@ -12,12 +12,11 @@ from glowkit.cli.common import (
     OWN,
     RUN,
     SEED,
-    open_image_model,
-    open_images,
     say_broken,
     show_json,
 )
 from glowkit.cli.images import LABEL, NAMES, name_each, named_images
+from glowkit.cli.opened import open_image_model, open_images
 from glowkit.cli.speech import QUIET, say
 
 

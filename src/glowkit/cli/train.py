@@ -135,8 +135,8 @@ def train(
     """
     options = locals()  # those of training are called as the fields of TrainConfig
 
-    from glowkit.cli.common import open_model
     from glowkit.cli.evaluate import assess, baseline_figures, figures_text
+    from glowkit.cli.opened import open_model
     from glowkit.cli.plan import Request, free_folder, plan
     from glowkit.cli.reporting import report_of
     from glowkit.data import open_source

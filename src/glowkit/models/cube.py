@@ -21,7 +21,7 @@ from glowkit.core.chain import MEMORY_MODES
 from glowkit.densities import Then, Uniform
 from glowkit.models.checks import check_at_least, check_choice, check_no_classes, check_untouched
 from glowkit.models.families import family
-from glowkit.models.glow import MOST_BINS
+from glowkit.models.steps import MOST_BINS
 from glowkit.nets import MLP, Constant, OneBlob
 
 BOUND = 1.0

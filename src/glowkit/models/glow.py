@@ -2,34 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
-
-import torch
-from torch import nn
 
 from glowkit.bijections import (
-    Actnorm,
-    ActnormConv1x1,
-    Additive,
-    Affine,
-    BoundedAffine,
-    Conv1x1,
-    Coupling,
-    GlowStep,
     Inverse,
-    LogisticMixture,
     Logit,
-    LUMatrix,
-    PlainMatrix,
-    RationalQuadraticSpline,
     Shift,
     Sigmoid,
     Squeeze,
-    TanhAffine,
-    Transformer,
-    reverse,
-    shuffle,
-    swap_halves,
 )
 from glowkit.core import Bijection, Chain, Density, GlowkitError
 from glowkit.core.chain import MEMORY_MODES
@@ -59,7 +38,15 @@ from glowkit.models.checks import (
 )
 from glowkit.models.families import family
 from glowkit.models.realnvp import LOGIT_ALPHA
-from glowkit.nets import PRECISIONS, GlowNet, HalfSizeNet, Preactivation, ZeroConv2d, ZeroLinear
+from glowkit.models.steps import (
+    ENTRIES,
+    GLOW_COUPLINGS,
+    HALVES,
+    PERMUTATIONS,
+    check_transformer,
+    step,
+)
+from glowkit.nets import PRECISIONS, HalfSizeNet, ZeroConv2d, ZeroLinear
 
 
 @dataclass(frozen=True)
@@ -243,83 +230,6 @@ def _top(config: GlowConfig, shape: tuple[int, int, int]) -> Density:
     if not config.classifier_weight:
         return prior
     return Classified(prior, ZeroLinear(shape[0], config.classes), config.classifier_weight)
-
-
-SPLINE_BOUND = 4.0
-"""Where splines become the identity; actnorm keeps nearly all activations within."""
-
-MOST_BINS = 500
-"""Of a spline: each takes at least a thousandth of its interval, and half of it stays to learn."""
-
-COUPLINGS: dict[str, Callable[[Any, tuple[int, ...]], Transformer]] = {
-    "affine": lambda config, shape: Affine(),
-    "bounded-affine": lambda config, shape: BoundedAffine(),
-    "additive": lambda config, shape: Additive(),
-    "mixture": lambda config, shape: LogisticMixture(config.components),
-    "spline": lambda config, shape: RationalQuadraticSpline(config.bins, SPLINE_BOUND),
-    "tanh-affine": lambda config, shape: TanhAffine(1, shape),
-}
-"""Of a config with components and bins, and the shape of one number a channel."""
-
-GLOW_COUPLINGS = ("affine", "additive", "mixture", "spline", "tanh-affine")
-
-PERMUTATIONS: dict[str, Callable[[int], Bijection]] = {
-    "conv1x1": lambda channels: Conv1x1(LUMatrix(channels)),
-    "conv1x1-plain": lambda channels: Conv1x1(PlainMatrix(channels)),
-    "shuffle": shuffle,
-    "reverse": reverse,
-}
-
-
-ENTRIES: dict[str, Callable[[int], nn.Module | None]] = {
-    "none": lambda channels: None,
-    "preactivation": Preactivation,
-}
-"""What the conditioners begin with."""
-
-HALVES: dict[str, Callable[[Coupling, int], Bijection]] = {
-    "first": lambda coupling, channels: coupling,
-    "second": lambda coupling, channels: Chain(
-        [swap_halves(channels), coupling, swap_halves(channels)]
-    ),
-}
-"""Which half a coupling keeps."""
-
-
-def check_transformer(config: Any) -> None:
-    """Refuse settings of a coupling that cannot be, and those that the coupling chosen ignores."""
-    if config.bins > MOST_BINS:
-        raise GlowkitError(f"bins is {config.bins}; it must be at most {MOST_BINS}")
-    for coupling, setting in (("mixture", "components"), ("spline", "bins")):
-        if config.coupling != coupling:
-            check_untouched(config, f"coupling {coupling!r}", setting)
-
-
-def step(config: "GlowConfig", channels: int, width: int, context_features: int) -> Chain:
-    """Actnorm, permutation, coupling; the conditioner has this width, and sees a context."""
-    half = channels // 2
-    transformer = COUPLINGS[config.coupling](config, (half, 1, 1))
-    net = GlowNet(
-        half,
-        half * transformer.parameters_per_channel,
-        width,
-        context_features,
-        config.precision,
-        config.last_kernel,
-        ENTRIES[config.entry](half),
-    )
-    with torch.no_grad():
-        net.last.bias.copy_(transformer.start().repeat(half))
-    actnorm, permutation = Actnorm(channels), PERMUTATIONS[config.permutation](channels)
-    coupling = HALVES[config.kept_half](Coupling(half, net, transformer), channels)
-    if isinstance(permutation, Conv1x1):
-        mixing = ActnormConv1x1(actnorm, permutation)
-        return (
-            GlowStep(mixing, coupling)
-            if isinstance(coupling, Coupling)
-            else Chain([mixing, coupling])
-        )
-    return Chain([actnorm, permutation, coupling])
 
 
 def variational(config: "GlowConfig") -> Density:

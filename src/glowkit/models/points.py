@@ -30,8 +30,8 @@ from glowkit.models.checks import (
     check_untouched,
 )
 from glowkit.models.families import family
-from glowkit.models.glow import COUPLINGS, PERMUTATIONS, check_transformer
 from glowkit.models.nice import PRIORS
+from glowkit.models.steps import COUPLINGS, PERMUTATIONS, check_transformer
 from glowkit.nets import MADE, MLP
 
 

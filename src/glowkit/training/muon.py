@@ -44,6 +44,10 @@ class Muon(torch.optim.Optimizer):
     convolutions and all other parameters follow AdamW. Source: Jordan et al. 2024, with the scaling
     of Liu et al. 2025, section 2.2.
 
+    `torch.optim.Muon` with `adjust_lr_fn="match_rms_adamw"` is the same rule for the matrices, but
+    multiplies in bfloat16 always. Where a processor has no such products, with AVX2 alone, a step
+    of a matrix of 192 by 768 takes it 24 times as long as this one in float32 (251 and 10.6 ms).
+
     Args:
         parameters: to be trained.
         lr, weight_decay, betas: as in AdamW; the decay is AdamW's for matrices too.
@@ -72,17 +76,17 @@ class Muon(torch.optim.Optimizer):
         matrices, others = self.param_groups
         for p in matrices["params"]:
             if p.grad is not None:
-                self._step_of_matrix(p, matrices)
+                self._step_of_matrix(p, p.grad, matrices)
         given = [p for p in others["params"] if p.grad is not None]
         if given:
             self._step_of_others(given, others)
 
-    def _step_of_matrix(self, p: Tensor, group: dict[str, Any]) -> None:
+    def _step_of_matrix(self, p: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         state = self.state[p]
         if not state:
             state["momentum"] = torch.zeros_like(p)
-        momentum = state["momentum"].lerp_(p.grad, 1 - MOMENTUM)
-        update = orthogonal(p.grad.lerp(momentum, MOMENTUM), self.dtype)
+        momentum = state["momentum"].lerp_(gradient, 1 - MOMENTUM)
+        update = orthogonal(gradient.lerp(momentum, MOMENTUM), self.dtype)
         p.mul_(1 - group["lr"] * group["weight_decay"])
         p.add_(update, alpha=-group["lr"] * SIZE * math.sqrt(max(p.shape)))
 
@@ -94,7 +98,7 @@ class Muon(torch.optim.Optimizer):
         held = [self.state[p] for p in given]
         adamw(
             given,
-            [p.grad for p in given],
+            [p.grad for p in given if p.grad is not None],
             [state["exp_avg"] for state in held],
             [state["exp_avg_sq"] for state in held],
             [],
