@@ -49,7 +49,7 @@ def measure_drift(case: Case, depths: list[int]) -> Iterator[dict[str, Any]]:
 
 
 def _trained(model: Flow, images: Tensor) -> dict[str, Tensor]:
-    optimizer = make_optimizer("adamw", model.parameters(), LEARNING_RATE, 0.0)
+    optimizer = make_optimizer("adamw", model, LEARNING_RATE, 0.0)
     for _ in range(TRAINED):
         optimizer.zero_grad()
         (-model.log_prob(images).mean()).backward()

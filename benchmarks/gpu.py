@@ -69,7 +69,7 @@ def _finished(run: Callable[[], object]) -> Callable[[], None]:
 
 def captured_step(model: Flow, images: Tensor) -> Callable[[], object]:
     """The training step as one CUDA graph: kernels are launched without Python."""
-    optimizer = make_optimizer("adamw", model.parameters(), 1e-5, 0.0)
+    optimizer = make_optimizer("adamw", model, 1e-5, 0.0)
     for group in optimizer.param_groups:
         group["capturable"] = True
     model.train()

@@ -27,7 +27,7 @@ STORED, RECOMPUTING, REVERSIBLE = (PREFIX + m for m in ("store", "recompute", "r
 
 def training(model: Flow, images: Tensor) -> Callable[[], object]:
     """Forward, backward and optimiser step; every subject has glowkit's optimiser."""
-    optimizer = make_optimizer("adamw", model.parameters(), 1e-5, 0.0)
+    optimizer = make_optimizer("adamw", model, 1e-5, 0.0)
     model.train()
 
     def run() -> None:

@@ -33,7 +33,9 @@ def test_a_table_from_training_to_samples(cli: Cli, tmp_path: Path, preset: str)
     integrates = preset != "residual-points"
     assert ("nll_nats_at_twice_the_steps" in figures) == integrates
     read = cli("evaluate", run).out
-    assert ("by integration" in read) == ("steps x 2" in read) == integrates
+    assert ("by integration" in read) == ("steps x 2" in read) == ("≈" in read) == integrates
+    assert ("≈" in trained.out) == ("≈" in trained.err) == integrates
+    assert figures["kind"] == "exact"
     sampled = cli("sample", run, "-n", 5, "--out", tmp_path / "samples.npy")
     assert sampled.code == 0, sampled.err
     assert np.isfinite(np.load(tmp_path / "samples.npy")).all()

@@ -102,7 +102,7 @@ def _use(folder: Path) -> None:
 
 def _checkpoint(root: Path) -> list[Path]:
     folder, model = RunFolder(root), glowkit.build(GLOW)
-    optimizer = make_optimizer("adamw", model.parameters(), 1e-3, 0.0)
+    optimizer = make_optimizer("adamw", model, 1e-3, 0.0)
     for parameter in model.parameters():
         parameter.grad = torch.ones_like(parameter)
     optimizer.step()
@@ -119,7 +119,7 @@ def _resume(path: Path) -> None:
     checkpoint = resume_point(folder, plan, model)
     if checkpoint is not None:
         Ema(model, 0.9).load_state_dict(checkpoint.ema)
-        optimizer = make_optimizer("adamw", model.parameters(), 1e-3, 0.0)
+        optimizer = make_optimizer("adamw", model, 1e-3, 0.0)
         fit_optimizer(optimizer, checkpoint.optimizer, path)
         for parameter in model.parameters():
             parameter.grad = torch.ones_like(parameter)

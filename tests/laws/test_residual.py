@@ -83,6 +83,41 @@ def test_a_constant_that_is_none_of_a_contraction_is_refused(constant: float) ->
         ResidualConfig(lipschitz=constant)
 
 
+@pytest.mark.parametrize("double", [False, True])
+@torch.no_grad()
+def test_a_constant_near_one_is_inverted_by_more_steps(double: bool) -> None:
+    """A linear map by almost 0.99, which 1,000 steps do not undo."""
+    model = glowkit.build(ResidualConfig(blocks=1, depth=0, lipschitz=0.99))
+    (layer,) = (module for module in model.modules() if isinstance(module, Residual))
+    layer.net.layers[0].weight.copy_(torch.tensor([[0.0, -1.0], [1.0, 0.0]]))
+    model, x = (model.double(), points()[:, :2]) if double else (model, points()[:, :2].float())
+    glowkit.initialize(model, x)
+    again, _ = model.decode(model.encode(x)[0])
+    assert torch.allclose(again, x, atol=1e-12 if double else 1e-4)
+    layer.bound = None
+    with pytest.raises(GlowkitError, match="in 1000 steps: its network does not contract, or too"):
+        model.decode(model.encode(x)[0])
+
+
+@pytest.mark.parametrize("bound", [0.0, 1.0, 1.5])
+def test_a_bound_that_is_none_of_a_contraction_is_refused(bound: float) -> None:
+    with pytest.raises(GlowkitError, match="block's bound is"):
+        Residual(block(0.5).net, ExactLogDet(), bound)
+
+
+def test_a_preprocessing_of_other_families_is_refused() -> None:
+    with pytest.raises(GlowkitError, match="absolute"):
+        ResidualConfig(preprocessing="absolute")
+
+
+@pytest.mark.parametrize("p", [0.0, 1.0, -0.5, float("nan")])
+def test_a_roulette_that_never_or_always_stops_is_refused(p: float) -> None:
+    with pytest.raises(GlowkitError, match="the probability to stop"):
+        RussianRoulette(p=p)
+    with pytest.raises(GlowkitError, match="give 0 or more"):
+        RussianRoulette(exact_terms=-1)
+
+
 def test_points_are_exact_and_a_context_moves_them() -> None:
     model = glowkit.build(ResidualConfig(2, blocks=2, width=8, depth=1, context_features=1))
     assert model.log_p_kind == "exact"

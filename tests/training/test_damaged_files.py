@@ -26,7 +26,7 @@ MODEL = GlowConfig((1, 4, 4), levels=1, steps=1, width=4, pixel_levels=8)
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     model = build(MODEL)
-    optimizer = make_optimizer("adamw", model.parameters(), 1e-3, 0.0)
+    optimizer = make_optimizer("adamw", model, 1e-3, 0.0)
     for parameter in model.parameters():
         parameter.grad = torch.ones_like(parameter)
     optimizer.step()
@@ -105,7 +105,7 @@ def test_a_state_of_another_optimizer_is_damage(path: Path, change: str) -> None
             held["param_groups"] = []
         case "parameters":
             held["param_groups"][0]["params"].append(99)
-    optimizer = make_optimizer("adamw", build(MODEL).parameters(), 1e-3, 0.0)
+    optimizer = make_optimizer("adamw", build(MODEL), 1e-3, 0.0)
     with pytest.raises(GlowkitError, match="damaged"):
         fit_optimizer(optimizer, held, path)
 
@@ -113,7 +113,7 @@ def test_a_state_of_another_optimizer_is_damage(path: Path, change: str) -> None
 def test_the_optimizer_itself_follows_from_the_config(path: Path) -> None:
     held = read_checkpoint(path).optimizer
     held["param_groups"][0] |= {"differentiable": True, "lr": 0.5, "of another torch": 1}
-    optimizer = make_optimizer("adamw", build(MODEL).parameters(), 1e-3, 0.0)
+    optimizer = make_optimizer("adamw", build(MODEL), 1e-3, 0.0)
     fit_optimizer(optimizer, held, path)
     group = optimizer.param_groups[0]
     assert (group["differentiable"], group["lr"], "of another torch" in group) == (False, 0.5, 0)

@@ -1,7 +1,13 @@
 """Floor 3: invertible maps."""
 
 from glowkit.bijections.autoregressive import Autoregressive
-from glowkit.bijections.continuous import Divergence, ExactDivergence, Integrate, refined
+from glowkit.bijections.continuous import (
+    Divergence,
+    ExactDivergence,
+    Integrate,
+    integrates,
+    refined,
+)
 from glowkit.bijections.coupling import (
     Additive,
     Affine,
@@ -119,6 +125,7 @@ __all__ = [
     "checkerboard",
     "diagonals_first",
     "even_first",
+    "integrates",
     "noisy_identity",
     "refined",
     "reverse",

@@ -1,5 +1,6 @@
 """Residual flows: y = x + g(x), where g contracts."""
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,7 +12,10 @@ from glowkit.core.bijection import transformed, whole
 from glowkit.nets.linearized import LinearizedNet, Product
 
 MOST_ITERATIONS = 1000
-"""Of the inverse; some 20 are usual, and g that does not contract never ends."""
+"""Of the inverse, at least; some 20 are usual, and g that does not contract never ends."""
+
+FARTHEST = 1e3
+"""How much longer than 1 + |y| a first step is reckoned to be, where the most are derived."""
 
 MOST_ELIMINATED = 4
 ROUNDINGS = 4
@@ -52,8 +56,9 @@ class PowerSeries:
     """The first terms of ln det(I + J) = Σ_k (−1)^(k+1)/k · tr J^k, with exact traces.
 
     Cost: D products a term. It is off by at most −D [ln(1 − c) + Σ_{k≤terms} c^k/k], where c is the
-    Lipschitz constant of g. Shapes: x (N, ...) of D numbers each, to (N,), nats. Source: Behrmann
-    et al. 2019, section 3.2 and theorem 3.
+    Lipschitz constant of g: a density made with it says that its log p is "exact", of which it is
+    the first terms, biased by as much at most. Shapes: x (N, ...) of D numbers each, to (N,), nats.
+    Source: Behrmann et al. 2019, section 3.2 and theorem 3.
     """
 
     terms: int
@@ -84,10 +89,11 @@ class Residual(Bijection):
     Args:
         net: g, with Lip(g) < 1, such as `glowkit.nets.lipschitz_mlp` makes. Nothing checks that.
         log_det: `ExactLogDet()` or `PowerSeries(terms)`.
+        bound: c, if known; where it is so near 1 that 1,000 iterations may not do, more are made.
 
     Raises:
-        GlowkitError: in the inverse, where no fixed point is reached. Where iterations leave all
-            numbers, x is not finite.
+        GlowkitError: for a bound outside (0, 1); in the inverse, where no fixed point is reached.
+            Where iterations leave all numbers, x is not finite.
 
     >>> from glowkit.nets import lipschitz_mlp
     >>> layer, x = Residual(lipschitz_mlp(2, 8, 2, bound=0.9), ExactLogDet()), torch.randn(3, 2)
@@ -98,10 +104,16 @@ class Residual(Bijection):
 
     not_rebuilt_in_training = "iterates its network to find each input"
 
-    def __init__(self, net: LinearizedNet, log_det: LogDet) -> None:
+    def __init__(self, net: LinearizedNet, log_det: LogDet, bound: float | None = None) -> None:
         super().__init__()
+        if bound is not None and not 0 < bound < 1:
+            raise GlowkitError(
+                f"a residual block's bound is {bound}; it must be more than 0 and less than 1, or"
+                " the block could not be inverted"
+            )
         self.net = net
         self.log_det = log_det
+        self.bound = bound
 
     @property
     def reads_context(self) -> bool:
@@ -138,16 +150,24 @@ class Residual(Bijection):
         rounding = ROUNDINGS * torch.finfo(y.dtype).eps
         x, scale = y, 1 + y.abs().flatten(1).amax(1)
         with frozen(self.net):
-            for _ in range(MOST_ITERATIONS):
+            most = self._most_iterations(rounding)
+            for _ in range(most):
                 before, x = x, (y - self.net(x, given)).detach()
                 # What is not a number never compares, and does not hold up the others.
                 moves = (x - before).abs().flatten(1).amax(1) > rounding * scale
                 if not whole(moves).any():
                     return x
         raise GlowkitError(
-            f"the inverse of a residual block reached no fixed point in {MOST_ITERATIONS} steps:"
-            " its network does not contract; its spectral norms must multiply to less than 1"
+            f"the inverse of a residual block reached no fixed point in {most} steps: its network"
+            " does not contract, or too slowly; its spectral norms must multiply to less than 1,"
+            " and where that is near 1, give it as the block's bound"
         )
+
+    def _most_iterations(self, rounding: float) -> int:
+        """After which steps that shrink by `bound` each are below rounding; else 1,000."""
+        if self.bound is None:
+            return MOST_ITERATIONS
+        return max(MOST_ITERATIONS, math.ceil(math.log(rounding / FARTHEST) / math.log(self.bound)))
 
     def _newton_step(self, x: Tensor, y: Tensor, context: Tensor | None) -> Tensor:
         value, product = self.net.linearized(x, context)

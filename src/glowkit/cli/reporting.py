@@ -257,12 +257,12 @@ def _attributes(opened: Opened, weights: str) -> "list[Section]":
 
 def _other(opened: Opened, part: "Part", weights: str) -> tuple[str, str]:
     """What an evaluation is of, and its figure."""
-    from glowkit.tasks.likelihood import SIGNS
+    from glowkit.tasks.likelihood import sign_of
 
     found, about, objective = part.content, part.about, opened.objective
     value = found[objective.figure]
     name = f"{about.get('split')} split of {about.get('data')}: {objective.basis(found)}"
-    sign = SIGNS[opened.model.log_p_kind]
+    sign = sign_of(opened.model)
     return _note(name, part, weights), f"{sign} {value:.4f} ± {found['standard_error']:.4f}"
 
 

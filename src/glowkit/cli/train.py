@@ -238,9 +238,9 @@ def train(
             }
         )
         return
-    from glowkit.tasks.likelihood import SIGNS
+    from glowkit.tasks.likelihood import sign_of
 
-    sign = SIGNS[opened.model.log_p_kind]
+    sign = sign_of(opened.model)
     trained = {
         "trained": f"{result.step} steps, {result.epochs:.1f} epochs,"
         f" {result.elapsed_seconds / 60:.1f} minutes,"

@@ -13,7 +13,9 @@ from glowkit.core.noise import Generator, NoiseSpec, draw
 
 LogPKind = Literal["exact", "bound", "estimate"]
 """What `encode` says of log p, from the strongest to the weakest: the number itself; a lower bound
-on it, E[log p̂] ≤ log p where E[p̂] = p; or an estimate of it, E[log p̂] = log p."""
+on it, E[log p̂] ≤ log p where E[p̂] = p; or an estimate of it, E[log p̂] = log p. An estimate that
+holds a bound too, as of a dequantized density whose log p is estimated, estimates that bound:
+E[log p̂] ≤ log p."""
 
 
 def weakest(*kinds: LogPKind) -> LogPKind:

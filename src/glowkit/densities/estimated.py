@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from glowkit.core import Density, Generator, LogPKind, NoiseSpec, nan_where_broken
+from glowkit.core import Density, Generator, GlowkitError, LogPKind, NoiseSpec, nan_where_broken
 from glowkit.core.checking import check_context, check_examples, check_noises
 from glowkit.core.noise import MIDPOINT, OfEach, Portion, draw
 
@@ -42,10 +42,24 @@ class RussianRoulette:
     Args:
         exact_terms: that are never left out, beside the first of the random ones.
         p: the probability to stop after each term, in (0, 1).
+
+    Raises:
+        GlowkitError: for another p, or a negative number of terms.
     """
 
     exact_terms: int = 2
     p: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 < self.p < 1:
+            raise GlowkitError(
+                f"p is {self.p}, the probability to stop after each term of a Russian roulette; it"
+                " must be more than 0 and less than 1"
+            )
+        if self.exact_terms < 0:
+            raise GlowkitError(
+                f"exact_terms is {self.exact_terms}, terms that are never left out; give 0 or more"
+            )
 
     def drawn(self, x: Tensor, generator: Generator) -> Drawn:
         probe = signs(x, generator)

@@ -147,7 +147,7 @@ def build_autoregressive(config: AutoregressiveConfig) -> Density:
 
     Departures from TarFlow: the first token of a block is transformed too, by learned parameters;
     a fresh model is the identity; |α| ≤ 5; the log-determinant is a sum, where the reference has a
-    mean. What makes its samples sharp is not in the density: see `glowkit.tasks.guidance`.
+    mean; no guidance, which makes the reference's samples sharp and is not in the density.
     """
     return HEADS[config.head](config)
 

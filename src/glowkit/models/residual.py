@@ -1,5 +1,6 @@
 """Residual flows of vectors, such as points and rows of tables."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from glowkit.bijections import Actnorm, ContextMoments, ExactLogDet, Residual, Standardize
@@ -8,8 +9,13 @@ from glowkit.core.chain import MEMORY_MODES
 from glowkit.densities import StandardNormal, Then, WithContext, WithVectors
 from glowkit.models.checks import check_at_least, check_choice, check_no_classes
 from glowkit.models.families import family
-from glowkit.models.points import PREPROCESSINGS
 from glowkit.nets import lipschitz_mlp
+
+PREPROCESSINGS: dict[str, Callable[[int], list[Bijection]]] = {
+    "none": lambda size: [],
+    "standardize": lambda size: [Standardize(size)],
+}
+"""What stands before all blocks, whose own first actnorm scales what is not standardised."""
 
 
 @dataclass(frozen=True)
@@ -78,14 +84,13 @@ def build_residual(config: ResidualConfig) -> Density:
         net = lipschitz_mlp(
             size, config.width, config.depth, config.lipschitz, config.context_features
         )
-        layers += [Residual(net, ExactLogDet()), Actnorm(size)]
+        layers += [Residual(net, ExactLogDet(), config.lipschitz), Actnorm(size)]
     chain = Chain(layers, config.memory)
-    standardized = config.preprocessing == "standardize"
-    if standardized:
-        chain = Chain([Standardize(size), chain])
+    if before := PREPROCESSINGS[config.preprocessing](size):
+        chain = Chain([*before, chain])
     density: Density = Then(chain, StandardNormal((size,)), config.shape)
     if not (features := config.context_features):
         return density
-    if standardized:
+    if config.preprocessing == "standardize":
         density = WithContext(ContextMoments(features), density)
     return WithVectors(features, density)

@@ -63,4 +63,4 @@ def following(model: nn.Module) -> Iterator[None]:
 
 
 following_moments = following
-"""The name from when running moments alone followed."""
+"""The name from when running moments alone followed; it is public, so code that has it may stay."""

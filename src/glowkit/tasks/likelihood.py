@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from glowkit.bijections import integrates
 from glowkit.core import Density, Generator, GlowkitError, LogPKind
 from glowkit.core.checking import check_count
 from glowkit.densities import Classified
@@ -33,8 +34,15 @@ SIGNS: dict[LogPKind, str] = {"exact": "=", "bound": "≤", "estimate": "≈"}
 IN_WORDS: dict[LogPKind, str] = {
     "exact": "exact",
     "bound": "an upper bound",
-    "estimate": "an unbiased estimate",
+    "estimate": "an estimate",
 }
+"""Without "unbiased": what is estimated may be a bound."""
+
+
+def sign_of(model: Density) -> str:
+    """What stands before figures of a model: of one that integrates ≈, whatever its kind."""
+    return "≈" if integrates(model) else SIGNS[model.log_p_kind]
+
 
 ONE_DRAW: dict[LogPKind, str] = {
     "exact": "",

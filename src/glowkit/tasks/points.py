@@ -27,7 +27,12 @@ def nll(
 def nll_at_twice_the_steps(
     model: Density, points: Tensor, context: Tensor | None = None, generator: Generator = None
 ) -> Tensor | None:
-    """`nll` where a flow that integrates takes twice its steps; None of one that does not."""
+    """`nll` where a flow that integrates takes twice its steps; None of one that does not.
+
+    None of an estimate too: drawn anew, it would differ by chance as well as by the integration.
+    """
+    if model.log_p_kind == "estimate":
+        return None
     with refined(model) as integrates:
         return nll(model, points, context, generator) if integrates else None
 
@@ -43,7 +48,7 @@ class PointsEvaluation:
     largest_error: of decode(encode(x)), in any coordinate; NaN where a point could not be decoded.
     broken_points: how many could not. not_finite_points: how many have a log q that is not finite,
     so that the means are not either. nll_nats_at_twice_the_steps: of a flow that integrates, whose
-    own nll_nats is off by about their difference; else None.
+    own nll_nats is off by about their difference; else None, and of an estimate.
     kind: what the figures are, "exact", "bound"s from above or "estimate"s; importance_samples
     tighten a bound, and draws of an estimate are averaged.
     """

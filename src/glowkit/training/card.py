@@ -16,9 +16,9 @@ import yaml
 from glowkit.core.density import Density
 from glowkit.models.families import family_of, to_settings
 from glowkit.system.errors import GlowkitError
-from glowkit.tasks.likelihood import IN_WORDS, SIGNS
 from glowkit.training.objective import Objective
 from glowkit.training.run import RunSettings, parse_yaml
+from glowkit.training.subject import exactness, sign
 
 CARD = "model-card.md"
 """Its name in a run, and not README.md, which is a person's own: the card is written anew with each
@@ -193,11 +193,11 @@ def _about(model: Density, family: str, objective: Objective) -> str:
 def _figures(
     model: Density, objective: Objective, learned: Learned | None, measured: Measured
 ) -> str:
-    kind, figures = model.log_p_kind, measured.figures
+    figures = measured.figures
     where = f"the {measured.split} split" + (f" of {public(learned.data)}" if learned else "")
     first = (
-        f"**{SIGNS[kind]} {figures[objective.figure]:.4f} ± {figures['standard_error']:.4f}"
-        f" {objective.unit}**: {IN_WORDS[kind]}; lower is better."
+        f"**{sign(figures)} {figures[objective.figure]:.4f} ± {figures['standard_error']:.4f}"
+        f" {objective.unit}**: {exactness(figures)}; lower is better."
     )
     rows = dict(list(objective.text(figures).items())[1:])  # the first is that figure again
     rows |= {f"{name}, {objective.unit}": f"{v:.4f}" for name, v in measured.baselines.items()}

@@ -1,9 +1,8 @@
 """Settings of a training run, its optimisers and its schedule of learning rates."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, fields
-from functools import partial
 from numbers import Integral, Real
 from typing import Any
 
@@ -14,30 +13,34 @@ from glowkit.nets.fast import PRECISIONS
 from glowkit.system.errors import GlowkitError, shown
 from glowkit.training.muon import Muon
 
+
+def _of_parameters(
+    make: Callable[..., torch.optim.Optimizer], **how: bool
+) -> Callable[..., torch.optim.Optimizer]:
+    def of_model(model: nn.Module, **settings: Any) -> torch.optim.Optimizer:
+        return make([p for p in model.parameters() if p.requires_grad], **how, **settings)
+
+    return of_model
+
+
 # One kernel for all tensors of a model, which halves the time of a step on small models; torch has
 # no fused Adamax.
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    "adamax": partial(torch.optim.Adamax, foreach=True),
-    "adamw": partial(torch.optim.AdamW, fused=True),
+    "adamax": _of_parameters(torch.optim.Adamax, foreach=True),
+    "adamw": _of_parameters(torch.optim.AdamW, fused=True),
     "muon": Muon,
 }
 
 
 def make_optimizer(
     name: str,
-    parameters: Iterable[nn.Parameter],
+    model: nn.Module,
     learning_rate: float,
     weight_decay: float,
     beta2: float = 0.999,
-    precision: str | None = None,
 ) -> torch.optim.Optimizer:
-    """The named optimizer over these parameters."""
-    optimizer = OPTIMIZERS[name](
-        parameters, lr=learning_rate, weight_decay=weight_decay, betas=(0.9, beta2)
-    )
-    if isinstance(optimizer, Muon):
-        optimizer.dtype = PRECISIONS[precision or "float32"]
-    return optimizer
+    """The named optimizer over the parameters of a model that require gradients."""
+    return OPTIMIZERS[name](model, lr=learning_rate, weight_decay=weight_decay, betas=(0.9, beta2))
 
 
 LONGEST_WARMUP = 0.1  # of the budget

@@ -89,11 +89,10 @@ class Training:
         self.trained = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = make_optimizer(
             config.optimizer,
-            self.trained,
+            model,
             config.learning_rate,
             config.weight_decay,
             config.beta2,
-            config.precision,
         )
         self.fresh = resumed is None
         if resumed is not None:

@@ -16,7 +16,6 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 
-from glowkit.core.density import LogPKind
 from glowkit.system.errors import GlowkitError
 from glowkit.system.files import write_atomically
 from glowkit.tasks.likelihood import SIGNS
@@ -195,10 +194,10 @@ class Report:
     """
 
     def __init__(
-        self, console: Console, subject: Objective = IMAGES, kind: LogPKind = "bound"
+        self, console: Console, subject: Objective = IMAGES, sign: str = SIGNS["bound"]
     ) -> None:
         self.subject = subject
-        self.sign = SIGNS[kind]
+        self.sign = sign
         self.console = console
         self._bar: Progress | None = None
         self._shown = -math.inf

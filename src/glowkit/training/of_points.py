@@ -18,7 +18,6 @@ from glowkit.pictures.plots import density_panel, plane_image, save_gif
 from glowkit.system.errors import GlowkitError
 from glowkit.tasks import points
 from glowkit.tasks.latent import sampled
-from glowkit.tasks.likelihood import SIGNS
 from glowkit.training.allowance import number_of
 from glowkit.training.batches import SAMPLE_NOISE, Batch, Preparation, mixed_seed, take_points
 from glowkit.training.run import RunFolder
@@ -28,6 +27,7 @@ from glowkit.training.subject import (
     exactness,
     not_in_the_plane,
     samples_text,
+    sign,
     steps_text,
     told,
 )
@@ -101,17 +101,17 @@ class Points(Objective):
 
     def text(self, figures: Mapping[str, Any]) -> dict[str, str]:
         error, lost = f"± {figures['standard_error']:.4f}", figures["broken_points"]
-        sign = SIGNS[figures["kind"]]
+        before = sign(figures)
         paired = f"{figures['paired_kl_nats']:.4f} ± {figures['paired_standard_error']:.4f}"
         broken = f"; {lost} points could not be" if lost else ""
         return {
-            "NLL": f"{sign} {figures['nll_nats']:.4f} {error} nats (mean and standard error;"
+            "NLL": f"{before} {figures['nll_nats']:.4f} {error} nats (mean and standard error;"
             f" {exactness(figures)})",
             **steps_text(figures),
             **samples_text(figures),
             "entropy": f"= {figures['entropy_nats']:.4f} nats, of the density itself",
-            "KL": f"{sign} {figures['kl_nats']:.4f} {error} nats (NLL less the entropy)",
-            "KL, paired": f"{sign} {paired} nats (mean of ln p/q)",
+            "KL": f"{before} {figures['kl_nats']:.4f} {error} nats (NLL less the entropy)",
+            "KL, paired": f"{before} {paired} nats (mean of ln p/q)",
             "points": number_of(figures, self.things),
             "largest error": f"{figures['largest_error']:.1e}, of decode(encode(x)){broken}",
         }

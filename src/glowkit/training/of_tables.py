@@ -17,7 +17,6 @@ from glowkit.pictures.pairs import MOST_DRAWN, pairs_image, with_context
 from glowkit.system.errors import GlowkitError
 from glowkit.tasks import tables
 from glowkit.tasks.latent import sampled
-from glowkit.tasks.likelihood import SIGNS
 from glowkit.training.allowance import number_of
 from glowkit.training.batches import SAMPLE_NOISE, Batch, Preparation, mixed_seed, take_rows
 from glowkit.training.subject import (
@@ -26,6 +25,7 @@ from glowkit.training.subject import (
     drawn_text,
     exactness,
     samples_text,
+    sign,
     steps_text,
     told,
 )
@@ -101,11 +101,11 @@ class Tables(Objective):
         lost, again = figures["broken_rows"], figures["round_trip_rows"]
         broken = f"; {lost} rows could not be" if lost else ""
         of = f" of {again:,} rows" if again < figures["rows"] else ""
-        sign = SIGNS[figures["kind"]]
+        before = sign(figures)
         return {
-            "NLL": f"{sign} {figures['nll_nats']:.4f} ± {figures['standard_error']:.4f} nats (mean"
+            "NLL": f"{before} {figures['nll_nats']:.4f} ± {figures['standard_error']:.4f} nats (mean"
             f" and standard error; {exactness(figures)}, in the columns' own units)",
-            "log-likelihood": f"{sign.replace('≤', '≥')} {-figures['nll_nats']:.4f} nats",
+            "log-likelihood": f"{before.replace('≤', '≥')} {-figures['nll_nats']:.4f} nats",
             **steps_text(figures),
             **samples_text(figures),
             "rows": number_of(figures, self.things),

@@ -17,10 +17,11 @@ from glowkit.pictures.plots import figure_png
 from glowkit.pictures.sheet import inline
 from glowkit.system.errors import GlowkitError
 from glowkit.system.files import write_atomically
-from glowkit.tasks.likelihood import IN_WORDS, SIGNS
+from glowkit.tasks.likelihood import IN_WORDS
 from glowkit.training.allowance import number_of, some_again
 from glowkit.training.metrics import read_rows
 from glowkit.training.objective import IMAGES, Objective
+from glowkit.training.subject import exactness, sign
 
 KINDS = ("figures", "baselines", "classification", "section", "validation")
 _FORMAT = 1
@@ -189,16 +190,14 @@ def write_report(
     Raises:
         GlowkitError: when a sheet cannot be read or the report cannot be written.
     """
-    # Parts of earlier versions do not say: of images they were bounds, and of others exact.
-    kind = figures.get("kind", "bound" if "bits_per_dim" in figures else "exact")
     steps = read_rows(curves)
     validation = _series(steps, f"validation_{objective.figure}")
     evaluations = sum(bool(row.get(f"validation_{objective.figure}")) for row in steps)
     page = page_template(objective.report).render(
         title=run.resolve().name,
         figures=figures,
-        sign=SIGNS[kind],
-        kind=IN_WORDS[kind],
+        sign=sign(figures),
+        kind=exactness(figures),
         error_known=math.isfinite(figures["standard_error"]),
         unit=objective.unit,
         things=objective.things,

@@ -136,9 +136,20 @@ def told(evaluation: Any) -> dict[str, Any]:
     return {name: value for name, value in asdict(evaluation).items() if value is not None}
 
 
+def kind_of(figures: Mapping[str, Any]) -> LogPKind:
+    """Parts of reports of earlier versions do not say: of images bounds, and of others exact."""
+    kind: LogPKind = figures.get("kind", "bound" if "bits_per_dim" in figures else "exact")
+    return kind
+
+
+def sign(figures: Mapping[str, Any]) -> str:
+    """What stands before a likelihood: ≈ where it is integrated, else as its kind says."""
+    return "≈" if "nll_nats_at_twice_the_steps" in figures else SIGNS[kind_of(figures)]
+
+
 def exactness(figures: Mapping[str, Any]) -> str:
-    """What a likelihood of continuous values is, in a word or two."""
-    kind: LogPKind = figures["kind"]
+    """What a likelihood is, in a word or two."""
+    kind = kind_of(figures)
     if "nll_nats_at_twice_the_steps" not in figures:
         return IN_WORDS[kind]
     return "by integration" if kind == "exact" else f"{IN_WORDS[kind]}, by integration"
@@ -149,10 +160,8 @@ def steps_text(figures: Mapping[str, Any]) -> dict[str, str]:
     finer = figures.get("nll_nats_at_twice_the_steps")
     if finer is None:
         return {}
-    # Drawn anew, so that of an estimate the difference is by chance too.
-    chance = ", and what the draws differ by" if figures["kind"] == "estimate" else ""
-    difference = f"the difference is the error of the integration{chance}"
-    return {"NLL, steps x 2": f"{SIGNS[figures['kind']]} {finer:.4f} nats; {difference}"}
+    difference = "the difference is the error of the integration"
+    return {"NLL, steps x 2": f"{sign(figures)} {finer:.4f} nats; {difference}"}
 
 
 def by(shape: Iterable[int]) -> str:
