@@ -42,11 +42,9 @@ def _added(features: int, **settings: Any) -> glowkit.PointsConfig:
 SUBJECTS: dict[str, dict[str, Any]] = {
     "augmented": {
         "nothing added": Points(**AFFINE),
-        "VFlow + 2": _added(2, augmentation="variational"),
-        "ANF + 2": _added(2, permutation="reverse"),
-        "CIF + 1": _added(1, **INDEXED),
-        "VFlow + 1": _added(1, augmentation="variational"),
-        "normal + 2": _added(2),
+        **{f"VFlow + {n}": _added(n, augmentation="variational") for n in (1, 2)},
+        **{f"ANF + {n}": _added(n, permutation="reverse") for n in (1, 2)},
+        **{f"CIF + {n}": _added(n, **INDEXED) for n in (1, 2)},
     },
     "symmetric": {
         "glow-points": "glow-points",

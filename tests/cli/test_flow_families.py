@@ -10,7 +10,7 @@ import torch
 import glowkit
 from cli.conftest import Cli
 
-TINY = ["--set", "width=8", "--set", "depth=1", "--epochs", "2"]
+TINY = ["--set", "width=8", "--set", "depth=1", "--epochs", "1"]
 FAMILIES = {
     "residual-points": ["--set", "blocks=2"],
     "ffjord-points": ["--set", "steps=2"],
@@ -20,7 +20,7 @@ FAMILIES = {
 
 @pytest.mark.parametrize("preset", FAMILIES)
 def test_a_table_from_training_to_samples(cli: Cli, tmp_path: Path, preset: str) -> None:
-    rows = np.random.default_rng(0).normal(size=(400, 3)) * [1.0, 10.0, 100.0] + [0, 5, -300]
+    rows = np.random.default_rng(0).normal(size=(200, 3)) * [1.0, 10.0, 100.0] + [0, 5, -300]
     np.save(tmp_path / "table.npy", rows)
     run = tmp_path / "run"
     trained = cli(

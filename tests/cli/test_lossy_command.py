@@ -108,3 +108,16 @@ def test_a_run_of_likelihood_is_warned_of(cli: Cli, master: Path, tmp_path: Path
     outcome = cli("lossy", "compress", master, *words)
     assert outcome.code == 0, outcome.err
     assert "train it on with glowkit lossy train" in outcome.err
+
+
+def test_a_model_without_its_run_is_not_said_to_be_of_likelihood(
+    cli: Cli, tuned: Path, tmp_path: Path
+) -> None:
+    """As of a model of the Hub, where no run says how it was trained."""
+    picture, file = tmp_path / "a.png", tmp_path / "a.glwl"
+    Image.new("L", (8, 8), 128).save(picture)
+    outcome = cli("lossy", "compress", tuned / "model", picture, "--out", file)
+    assert outcome.code == 0, outcome.err
+    assert "which alone says whether it was trained for coding with loss" in outcome.err
+    assert "for its likelihood" not in outcome.err
+    assert cli("lossy", "decompress", tuned / "model", file, "--out", tmp_path / "b.png").code == 0

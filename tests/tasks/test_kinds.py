@@ -2,23 +2,29 @@
 
 import math
 import re
+from dataclasses import asdict
 
 import pytest
 import torch
 from torch import Tensor
 
 import glowkit
-from glowkit.bijections import ElementwiseAffine
+from glowkit.bijections import ElementwiseAffine, ExactDivergence, ExactLogDet, Integrate, Residual
 from glowkit.core import MIDPOINT, Generator, GlowkitError, LogPKind, weakest
 from glowkit.core.noise import NoiseSpec, OfEach, draw
+from glowkit.data import open_source
 from glowkit.densities import (
     Dequantize,
+    Hutchinson,
+    RussianRoulette,
     Split,
     StandardNormal,
     Then,
+    ThenEstimated,
     Uniform,
     WithVectors,
 )
+from glowkit.nets import lipschitz_mlp, velocity_mlp
 from glowkit.tasks.anomalies.statistics import Reading, costs
 from glowkit.tasks.evaluation import evaluate
 from glowkit.tasks.likelihood import drawn_log_p, mean_of_draws
@@ -178,3 +184,39 @@ def test_figures_are_printed_by_kind(kind: LogPKind, sign: str) -> None:
             assert re.match(rf"{sign} \d\.\d+ ± 0\.1", text[name])
         assert {"importance samples", "draws"} & text.keys() == ({drawn} if drawn else set())
     assert told[2]["log-likelihood"].startswith("≥ -2" if kind == "bound" else f"{sign} -2")
+
+
+ESTIMATED = {
+    "residual": lambda: ThenEstimated(
+        Residual(lipschitz_mlp(2, 8, 1, bound=0.5), ExactLogDet()),
+        StandardNormal((2,)),
+        RussianRoulette(),
+        shape=(2,),
+    ),
+    "integral": lambda: ThenEstimated(
+        Integrate(velocity_mlp(2, 8, 1, 5), 2, ExactDivergence()),
+        StandardNormal((2,)),
+        Hutchinson(),
+        shape=(2,),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ESTIMATED)
+def test_an_estimated_log_determinant_is_printed_as_an_estimate(name: str) -> None:
+    """From a density made by hand to what a person reads of it."""
+    model, source = ESTIMATED[name](), open_source("points:moons")
+    points = source.splits["test"].__getitems__(slice(64))
+    batches = [(points, None)]
+    text = objective.POINTS.text(
+        objective.POINTS.evaluate(model, source, batches, 1, seeded(0), draws=2)
+    )
+    for line in ("NLL", "KL", "KL, paired"):
+        assert text[line].startswith("≈ "), line
+    assert "an unbiased estimate" in text["NLL"]
+    assert text["draws"].startswith("2, averaged")
+    integrates = name == "integral"
+    assert ("by integration" in text["NLL"]) == ("NLL, steps x 2" in text) == integrates
+    rows = objective.TABLES.text(asdict(evaluate_rows(model, batches, torch.ones(2))))
+    assert rows["NLL"].startswith("≈ ")
+    assert rows["log-likelihood"].startswith("≈ ")

@@ -137,7 +137,7 @@ def decompress(
 
 
 def unit_for(opened: Opened) -> float:
-    """Units of a latent a pixel level; of a run that was not trained for this, of its samples."""
+    """Units of a latent a pixel level; where no run says it, those of the model's samples."""
     import torch
 
     from glowkit.tasks.latent import classes_in_turn
@@ -147,10 +147,17 @@ def unit_for(opened: Opened) -> float:
     known = None if opened.run is None else opened.run.lossy
     if known is not None:
         return known.unit
-    warn(
-        f"note: {opened.name} was trained for its likelihood, which makes a poor codec with loss;"
-        " train it on with glowkit lossy train"
-    )
+    if opened.run is None:
+        warn(
+            f"note: {opened.name} is a model without its run, which alone says whether it was"
+            " trained for coding with loss: the unit of steps is measured on the model's samples,"
+            " so that --step may mean something else than with the run"
+        )
+    else:
+        warn(
+            f"note: {opened.name} was trained for its likelihood, which makes a poor codec with"
+            " loss; train it on with glowkit lossy train"
+        )
     context = classes_in_turn(opened.model, SHOWN_IMAGES)
     noise = torch.Generator().manual_seed(0)
     drawn = opened.model.sample(SHOWN_IMAGES, 0.7, context, noise)

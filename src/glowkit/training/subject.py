@@ -16,13 +16,15 @@ from glowkit.core.noise import Generator
 from glowkit.data.table import AnySource
 from glowkit.densities import matching_loss
 from glowkit.system.errors import GlowkitError
-from glowkit.tasks.likelihood import IN_WORDS
+from glowkit.tasks.likelihood import IN_WORDS, SIGNS
 from glowkit.tasks.points import nll
 from glowkit.training.batches import Batch, Preparation
 from glowkit.training.run import RunFolder
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from glowkit.core.density import LogPKind
 
 Batches = Callable[[str], Iterable[Batch]]
 """The batches of a split, by its name."""
@@ -136,8 +138,10 @@ def told(evaluation: Any) -> dict[str, Any]:
 
 def exactness(figures: Mapping[str, Any]) -> str:
     """What a likelihood of continuous values is, in a word or two."""
-    integrated = "nll_nats_at_twice_the_steps" in figures
-    return "by integration" if integrated else IN_WORDS[figures["kind"]]
+    kind: LogPKind = figures["kind"]
+    if "nll_nats_at_twice_the_steps" not in figures:
+        return IN_WORDS[kind]
+    return "by integration" if kind == "exact" else f"{IN_WORDS[kind]}, by integration"
 
 
 def steps_text(figures: Mapping[str, Any]) -> dict[str, str]:
@@ -145,7 +149,10 @@ def steps_text(figures: Mapping[str, Any]) -> dict[str, str]:
     finer = figures.get("nll_nats_at_twice_the_steps")
     if finer is None:
         return {}
-    return {"NLL, steps x 2": f"{finer:.4f} nats; the difference is the error of the integration"}
+    # Drawn anew, so that of an estimate the difference is by chance too.
+    chance = ", and what the draws differ by" if figures["kind"] == "estimate" else ""
+    difference = f"the difference is the error of the integration{chance}"
+    return {"NLL, steps x 2": f"{SIGNS[figures['kind']]} {finer:.4f} nats; {difference}"}
 
 
 def by(shape: Iterable[int]) -> str:

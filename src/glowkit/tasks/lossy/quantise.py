@@ -106,8 +106,8 @@ def check_lossy(model: Density) -> None:
     """Refuse a model whose latents cannot be rounded to good effect.
 
     Raises:
-        GlowkitError: for a model that does not dequantize images, and for one whose priors know nothing of what is
-            decoded.
+        GlowkitError: for a model that does not dequantize images, and for one whose priors know
+            nothing of what is decoded.
     """
     if not isinstance(model, of.Dequantize) or len(model.shape) != 3:
         raise GlowkitError(
