@@ -106,9 +106,14 @@ def check_lossy(model: Density) -> None:
     """Refuse a model whose latents cannot be rounded to good effect.
 
     Raises:
-        GlowkitError: for a model of points, and for one whose priors know nothing of what is
-            decoded.
+        GlowkitError: for a model of points, one without latents, and one whose priors know nothing
+            of what is decoded.
     """
+    if any(isinstance(part, of.Ordinal) for part in model.modules()):
+        raise GlowkitError(
+            "an autoregressive model with an ordinal head has no latents, whose rounding is the"
+            " loss; code with another family, such as Glow"
+        )
     if not isinstance(model, of.Dequantize) or len(model.shape) != 3:
         raise GlowkitError("only a model of images, whole numbers, can code with loss")
     if not any(isinstance(part, of.ConditionalNormal | of.TopPrior) for part in model.modules()):
