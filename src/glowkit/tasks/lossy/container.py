@@ -189,7 +189,7 @@ def compressed(
             symbols.push(stack, latent, step)
     except Unfit:
         raise GlowkitError(
-            f"a latent is millions of steps of {step:g} from its mean; give a coarser step"
+            "a latent is millions of steps from its mean; give a coarser step"
         ) from None
     push_context(stack, codec, kind, given)
     decoded = np.concatenate(made)

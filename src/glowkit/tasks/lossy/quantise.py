@@ -106,9 +106,14 @@ def check_lossy(model: Density) -> None:
     """Refuse a model whose latents cannot be rounded to good effect.
 
     Raises:
-        GlowkitError: for a model that does not dequantize images, and for one whose priors know
-            nothing of what is decoded.
+        GlowkitError: for a model that does not dequantize images, such as one of points or one
+            without latents, and for one whose priors know nothing of what is decoded.
     """
+    if any(isinstance(part, of.Ordinal) for part in model.modules()):
+        raise GlowkitError(
+            "an autoregressive model with an ordinal head has no latents, whose rounding is the"
+            " loss; code with another family, such as Glow"
+        )
     if not isinstance(model, of.Dequantize) or len(model.shape) != 3:
         raise GlowkitError(
             "coding with loss needs a flow that dequantizes images, and this model is not one;"
