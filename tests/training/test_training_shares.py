@@ -18,6 +18,7 @@ from glowkit.nets.batchnorm import BatchShare, RunningMoments
 from glowkit.nets.gated import Dropout
 from glowkit.training import TrainConfig, fit, loop
 from glowkit.training.metrics import read_rows
+from glowkit.training.of_points import Points
 
 IMAGE = {"image_shape": (1, 4, 4), "pixel_levels": 8}
 MODELS: dict[str, Any] = {
@@ -61,7 +62,7 @@ def train_in_double(run: Path, name: str, batch: int) -> None:
     source: Any = tiny_source(labels=True)
     if isinstance(model, PointsConfig):
         source = few_points()
-        fit.preparation = lambda *_: lambda points: (points.double(), None)
+        Points.prepare = lambda *_: lambda points: (points.double(), None)  # type: ignore[method-assign]
     steps_an_epoch = 100 // batch
     config = TrainConfig(batch_size=batch, epochs=20 / steps_an_epoch, warmup_steps=5, seed=3)
     fit.train(source, model, config, run, accelerator="cpu", quiet=True)
