@@ -39,7 +39,8 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
 }
 REASONS = {
     "no learned prior": "needs a Split with a learned prior",
-    "added channels": "channels",
+    "added channels": "adds channels of noise",
+    "no mean of latents": "no mean and deviation of its latents",
     "no semantic latent": "not a semantic latent",
     "no exact form": "no exact form",
     "not dequantized": "needs a flow that dequantizes",
