@@ -76,7 +76,9 @@ def test_a_curve(cli: Cli, tuned: Path, tmp_path: Path) -> None:
     assert out.read_bytes()[1:4] == b"PNG"
     assert len(figures["curves"]["glowkit"]) == 8
     assert len(figures["generations"]["glowkit"]["psnr"]) == 3
-    assert "take 256 levels" in cli("lossy", "curve", tuned, "--codecs", "jpeg").err
+    assert "--codecs none" in cli("lossy", "curve", tuned, "--codecs", "jpeg").err
+    said = cli("lossy", "curve", tuned, "test:0-1", "--out", out)
+    assert (said.code, "they are left out" in said.err) == (0, True), said.err
     assert "is not there" in cli("lossy", "curve", tuned, "--codecs", "gif").err
 
 
@@ -89,7 +91,11 @@ def test_a_curve(cli: Cli, tuned: Path, tmp_path: Path) -> None:
         (["train", "--resume", "--out", "{run}"], "is no run of glowkit lossy train"),
         (["train", "{run}", "--finest", "9", "--out", "{new}"], "coarser than the coarsest"),
         (["train", "{run}/model", "--out", "{new}"], "without data to train on"),
-        (["compress", "{run}", "test:0", "--step", "0", "--out", "{new}"], "step is 0"),
+        (["compress", "{run}", "test:0", "--step", "0", "--out", "{new}"], "--step 0 is no"),
+        (["compress", "{run}", "a.png", "test:0", "--out", "{new}"], "a file of their own"),
+        (["curve", "nowhere", "--step", "-1"], "--step -1 is no"),
+        (["train", "{run}", "--out", "hf:a/b"], "is on the Hub"),
+        (["train", "nowhere", "--resume", "--out", "{run}"], "leave nowhere out"),
         (["decompress", "{run}", "nothing.glwl"], "no such file"),
         (["nothing"], "No such command"),
     ],
