@@ -103,8 +103,8 @@ class Tables(Objective):
         of = f" of {again:,} rows" if again < figures["rows"] else ""
         before = sign(figures)
         return {
-            "NLL": f"{before} {figures['nll_nats']:.4f} ± {figures['standard_error']:.4f} nats (mean"
-            f" and standard error; {exactness(figures)}, in the columns' own units)",
+            "NLL": f"{before} {figures['nll_nats']:.4f} ± {figures['standard_error']:.4f} nats"
+            f" (mean and standard error; {exactness(figures)}, in the columns' own units)",
             "log-likelihood": f"{before.replace('≤', '≥')} {-figures['nll_nats']:.4f} nats",
             **steps_text(figures),
             **samples_text(figures),
