@@ -2,7 +2,7 @@
 
     python -m benchmarks.points augmented --data checkerboard,8gaussians --seconds 10
     python -m benchmarks.points symmetric --data 8gaussians --steps 300
-    python -m benchmarks.points planar --data moons --steps 1500 --picture planar.png
+    python -m benchmarks.points planar --data moons --steps 500 --rate 0.02 --picture planar.png
 
 One thread; AdamW, 512 points a step, a warm-up of 50 steps, a cosine, averaged weights. The clock
 is the processor time of the process, so that a busy machine takes longer and gets as far.
@@ -42,11 +42,9 @@ def _added(features: int, **settings: Any) -> glowkit.PointsConfig:
 SUBJECTS: dict[str, dict[str, Any]] = {
     "augmented": {
         "nothing added": Points(**AFFINE),
-        "VFlow + 2": _added(2, augmentation="variational"),
-        "ANF + 2": _added(2, permutation="reverse"),
-        "CIF + 1": _added(1, **INDEXED),
-        "VFlow + 1": _added(1, augmentation="variational"),
-        "normal + 2": _added(2),
+        **{f"VFlow + {n}": _added(n, augmentation="variational") for n in (1, 2)},
+        **{f"ANF + {n}": _added(n, permutation="reverse") for n in (1, 2)},
+        **{f"CIF + {n}": _added(n, **INDEXED) for n in (1, 2)},
     },
     "symmetric": {
         "glow-points": "glow-points",

@@ -35,6 +35,7 @@ def write_families(
         _INTRODUCTION,
         _what(),
         _costs(),
+        _commands(),
         _measured(cells, seeds, seconds),
         _fashion(fashion),
     ]
@@ -89,6 +90,31 @@ def _kind(subject: Subject, data: str) -> str:
     if data == DIGITS:
         return outline(preset(subject.digits)).log_p_kind if subject.digits else ""
     return outline(from_settings(subject.points)).log_p_kind if subject.points else ""
+
+
+def _commands() -> str:
+    columns = [
+        "presets",
+        "evaluate, sample, anomalies",
+        "reconstruct, attributes, compare, report",
+        "interpolate, edit, scales",
+        "compress",
+        "lossy compress",
+    ]
+    points = "glow-points, cif-points, residual-points, ffjord-points, matching-points"
+    flat, exact = "no semantic latent", "no exact form"
+    rows = [
+        ["glow-tiny", *["yes"] * 5],
+        ["flowpp-tiny, nice-tiny", *["yes"] * 4, "no learned prior"],
+        ["vflow-tiny", *["yes"] * 3, *["added channels"] * 2],
+        ["ar-tiny", "yes", "yes", flat, exact, "not dequantized"],
+        ["tarflow-tiny", "yes", "yes", flat, exact, "no learned prior"],
+        [points, "yes", *["of images"] * 4],
+    ]
+    return (
+        "## Which commands take them\n\nWhat is not *yes* is refused in a sentence that says why; a"
+        " test runs every command on every preset\nhere.\n\n" + _table(columns, rows)
+    )
 
 
 def _measured(cells: Cells, seeds: int, seconds: Mapping[str, float]) -> str:

@@ -49,7 +49,7 @@ def test_figures_say_what_they_are_of(cli: Cli, no_time: None, tmp_path: Path) -
 
 def test_the_terminal_says_it_too(cli: Cli, no_time: None, tmp_path: Path) -> None:
     outcome = cli("train", "digits", *SHORT, "--out", tmp_path / "run")
-    assert re.search(r"validation bits/dim +\d\.\d+ \(best, kept\), of 64 of 2\d\d", outcome.out)
+    assert re.search(r"validation bits/dim +≤ \d\.\d+ \(best, kept\), of 64 of 2\d\d", outcome.out)
     assert re.search(r"images +64 of 300\n", outcome.out)
     assert "decode(encode(x)) of 16 images" in outcome.out
     noted = re.sub(r"\s+", " ", outcome.err)

@@ -59,10 +59,14 @@ def image_model(name: str) -> Density:
     return model
 
 
+SIZES = ("steps", "blocks", "width")
+
+
 def points_model(name: str) -> Density:
     torch.manual_seed(0)
-    small = {"steps": 2, "width": 4}
-    config = type(PRESETS[name])(**{**vars(PRESETS[name]), **small})
+    preset = PRESETS[name]
+    small = {key: 2 if key != "width" else 4 for key in vars(preset) if key in SIZES}
+    config = type(preset)(**{**vars(preset), **small})
     model = build(config)
     glowkit.initialize(model, torch.randn(8, 2))
     return model

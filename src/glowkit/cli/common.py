@@ -71,6 +71,14 @@ def check_dtype(name: str) -> None:
         raise GlowkitError(f"dtype {name!r} does not exist; choose one of {', '.join(DTYPES)}")
 
 
+def check_run_out(out: Path | None) -> None:
+    """Refuse an address on the Hub for the folder of a new run."""
+    from glowkit.models.hub import PREFIX
+
+    if str(out).startswith(PREFIX):
+        raise GlowkitError(f"{out} is on the Hub, and a run is a folder: train, then glowkit push")
+
+
 def check_page(out: Path) -> None:
     """Refuse a name that browsers do not take for a page's."""
     if out.suffix.lower() not in (".html", ".htm"):

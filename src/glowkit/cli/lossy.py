@@ -22,6 +22,9 @@ SHOWN_IMAGES = 64
 FINEST, USUAL, COARSEST = 1 / 256, 1 / 64, 1 / 8
 """Of the levels: the step of files, and those between which training draws."""
 
+STEPS = 1e-9, 1e9
+"""In pixel levels, the finest and the coarsest that a person can mean."""
+
 
 def compress(
     run: Annotated[Path, typer.Argument(metavar="RUN2", help="A run of `glowkit lossy train`.")],
@@ -55,6 +58,7 @@ def compress(
     """
     if out.exists():
         raise GlowkitError(f"{out} exists already; give another name with --out")
+    check_step(step)
     opened = open_image_model(run, "cpu")
 
     from glowkit.system.files import write_atomically
@@ -136,6 +140,15 @@ def decompress(
         say(f"{count} image(s): {out}")
 
 
+def check_step(step: float | None) -> None:
+    """Refuse a step in pixel levels that is none."""
+    least, most = STEPS
+    if step is not None and not least <= step <= most:
+        raise GlowkitError(
+            f"--step {step:g} is no step in pixel levels; give one above 0, for example 4"
+        )
+
+
 def unit_for(opened: Opened) -> float:
     """Units of a latent a pixel level; where no run says it, those of the model's samples."""
     import torch
@@ -172,6 +185,11 @@ def read(
 
     files = _files(names)
     if not files:
+        if any(map(_is_file, names)):
+            raise GlowkitError(
+                "image files keep their size, and images of a split or a folder may have another:"
+                " code them into a file of their own"
+            )
         _, batches = image_batches(opened, names, split or "test", READ_AT_ONCE, label)
         parts, contexts = zip(*batches, strict=True)
         return torch.cat(parts), None if contexts[0] is None else torch.cat(contexts)
@@ -207,11 +225,18 @@ def read(
 
 def _files(names: Sequence[str]) -> list[Path]:
     """The image files among names, where they are nothing else; those of a folder too."""
-    from glowkit.data.folder import SUFFIXES, list_images
+    from glowkit.data.folder import list_images
 
     paths = [Path(os.path.expanduser(name)) for name in names]
     if len(paths) == 1 and os.path.isdir(paths[0]):
         return [paths[0] / each for each in list_images(paths[0]).paths]
-    if all(path.suffix.lower() in SUFFIXES for path in paths):
-        return paths
-    return []
+    return paths if all(map(_is_file, names)) else []
+
+
+def _is_file(name: str) -> bool:
+    """Whether a name is of an image file, rather than of a split, a folder or an array."""
+    from glowkit.data.folder import SUFFIXES
+
+    path = Path(os.path.expanduser(name))
+    suffix = path.suffix.lower()
+    return suffix in SUFFIXES or (os.path.isfile(path) and suffix not in (".npy", ".npz"))

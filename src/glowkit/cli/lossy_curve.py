@@ -9,9 +9,9 @@ import typer
 
 from glowkit.cli.common import JSON, OWN, bar, show_json
 from glowkit.cli.images import NAMES, check_png
-from glowkit.cli.lossy import read, unit_for
-from glowkit.cli.opened import open_image_model
-from glowkit.cli.speech import QUIET, say, show
+from glowkit.cli.lossy import check_step, read, unit_for
+from glowkit.cli.opened import Opened, open_image_model
+from glowkit.cli.speech import QUIET, say, show, warn
 from glowkit.system.errors import GlowkitError
 
 if TYPE_CHECKING:
@@ -53,27 +53,26 @@ def curve(
     Example: `glowkit lossy curve runs/photos-lossy --generations 50 --out curve.png`
     """
     check_png(out)
+    check_step(step)
     opened = open_image_model(run, "cpu")
 
     from glowkit.cli.lossy import USUAL
     from glowkit.pictures.lossy import curve_image
     from glowkit.system.files import write_atomically
-    from glowkit.tasks.lossy.classical import check_images, measured
+    from glowkit.tasks.lossy.classical import measured
     from glowkit.tasks.lossy.coder import LossyCodec
     from glowkit.tasks.lossy.container import psnr
     from glowkit.tasks.lossy.generations import generations as over_generations
     from glowkit.tasks.lossy.generations import rate_points
     from glowkit.tasks.lossy.tiles import tiled
 
-    chosen = _chosen(codecs)
+    chosen = _fitting(_chosen(codecs), codecs, opened)
     batch, context = read(opened, images or [], None, None)
     if context is not None:
         raise GlowkitError("curves are of models without classes or vectors")
     levels, unit = opened.pixel_levels, unit_for(opened)
     _, *sides = opened.image_shape
     batch = tiled(batch, (sides[0], sides[1]))[:count]
-    if chosen:
-        check_images(batch, levels)
     pixels = sides[0] * sides[1]
     codec = LossyCodec.compile(opened.model)
     points: list[Point] = []
@@ -136,6 +135,22 @@ def _chosen(names: str) -> "Mapping[str, Codec]":
                 + ("" if "jxl" in known else "; pip install 'glowkit[codec]' adds jxl")
             )
     return {name: known[name] for name in names.split(",")}
+
+
+def _fitting(chosen: "Mapping[str, Codec]", names: str, opened: Opened) -> "Mapping[str, Codec]":
+    """Those that take the model's images: none of `all`. GlowkitError where one was named."""
+    from glowkit.tasks.lossy.classical import check_images
+
+    if not chosen:
+        return chosen
+    try:
+        check_images(opened.image_shape[0], opened.pixel_levels)
+    except GlowkitError as error:
+        if names != ALL:
+            raise GlowkitError(f"{error}: give --codecs none") from error
+        warn(f"note: {error}: they are left out")
+        return {}
+    return chosen
 
 
 def _steps(opened: Any, levels: int) -> list[float]:

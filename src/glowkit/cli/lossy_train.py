@@ -12,6 +12,7 @@ from glowkit.cli.common import (
     NO_KERNELS,
     OWN,
     SEED,
+    check_run_out,
     refuse_given,
     show_json,
 )
@@ -68,7 +69,10 @@ def train(
     """
     if out is None:
         raise GlowkitError("name the folder of the new run with --out")
+    check_run_out(out)
     if resume:
+        if run is not None:
+            raise GlowkitError(f"a resumed run keeps its model: leave {run} out")
         kept: dict[str, object] = {"finest": finest, "coarsest": coarsest, "seed": seed}
         kept |= {"batch_size": batch_size, "learning_rate": learning_rate}
         refuse_given("a resumed run keeps its settings", **kept)
@@ -79,10 +83,9 @@ def train(
     from glowkit.training import train as run_training
 
     budget: dict[str, Any] = {"minutes": minutes, "epochs": epochs}
-    if minutes is None and epochs is None:
-        budget["minutes"] = MINUTES
+    asked = minutes is not None or epochs is not None
     if resume:
-        opened, settings, config = _resumed(out, budget if minutes or epochs else {})
+        opened, settings, config = _resumed(out, budget if asked else {})
     else:
         assert run is not None
         opened = open_image_model(run, "cpu")
@@ -90,6 +93,7 @@ def train(
             raise GlowkitError(f"{run} is a model without a run, and so without data to train on")
         given = {"batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
         given = {name: value for name, value in given.items() if value is not None}
+        budget = budget if asked else {"minutes": MINUTES}
         config = TrainConfig(**{**USUAL, **budget, **given})
         settings = _settings(opened, finest, coarsest)
     source = opened.own_data

@@ -135,13 +135,13 @@ def train(
     """
     options = locals()  # those of training are called as the fields of TrainConfig
 
+    from glowkit.cli.common import check_run_out
     from glowkit.cli.evaluate import assess, baseline_figures, figures_text
     from glowkit.cli.opened import open_model
     from glowkit.cli.plan import Request, free_folder, plan
     from glowkit.cli.reporting import report_of
     from glowkit.data import open_source
     from glowkit.models import count_parameters
-    from glowkit.models.hub import PREFIX
     from glowkit.training import TrainConfig, read_run
     from glowkit.training import train as run_training
     from glowkit.training.allowance import allowance, number_of
@@ -152,8 +152,7 @@ def train(
     request = Request(source, preset, own, config, settings or [], conditional, changes, data)
     if resume and out is None:
         raise GlowkitError("--resume needs to know which run: give its folder with --out")
-    if str(out).startswith(PREFIX):
-        raise GlowkitError(f"{out} is on the Hub, and a run is a folder: train, then glowkit push")
+    check_run_out(out)
     launched = int(os.environ.get("WORLD_SIZE", "1"))
     if "TORCHELASTIC_RUN_ID" in os.environ and (devices or nodes):
         raise GlowkitError(

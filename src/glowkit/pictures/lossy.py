@@ -16,6 +16,8 @@ def curve_image(lines: Mapping[str, Line], again: Mapping[str, Sequence[float]])
 
     >>> curve_image({"glowkit": [(1.0, 50.0, 4.0, 3.5), (4.0, 44.0, 2.0, 1.6)]}, {})[1:4]
     b'PNG'
+
+    Points without an error, whose PSNR is infinite, are left out.
     """
     from matplotlib.figure import Figure
 
@@ -27,6 +29,8 @@ def curve_image(lines: Mapping[str, Line], again: Mapping[str, Sequence[float]])
     colours[OURS] = "black"
     for name, line in lines.items():
         rows = [row for row in sorted(line, key=lambda row: row[2]) if row[1] < float("inf")]
+        if not rows:  # lossless at every step
+            continue
         _, error, files, bare = zip(*rows, strict=True)
         places[0].plot(files, error, color=colours[name], label=name, marker=".")
         places[0].plot(bare, error, color=colours[name], linestyle=":")
@@ -36,7 +40,8 @@ def curve_image(lines: Mapping[str, Line], again: Mapping[str, Sequence[float]])
     if again:
         places[1].set(xlabel="generation", ylabel="PSNR, dB", xscale="log")
     for place in places:
-        place.legend(frameon=False, fontsize=8)
+        if place.get_legend_handles_labels()[0]:
+            place.legend(frameon=False, fontsize=8)
         place.grid(color="0.93")
         place.spines[["top", "right"]].set_visible(False)
     return figure_png(figure)

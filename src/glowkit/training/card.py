@@ -7,13 +7,14 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import torch
 import yaml
 
 from glowkit.core.density import Density
+from glowkit.densities import WithVectors
 from glowkit.models.families import family_of, to_settings
 from glowkit.system.errors import GlowkitError
 from glowkit.training.objective import Objective
@@ -83,7 +84,7 @@ def model_card(
         parts.append(f"![Samples]({picture})")
     if measured is not None:
         parts.append(_figures(model, objective, learned, measured))
-    parts.append(_loading(model, objective))
+    parts.append(_loading(model, objective, learned.settings.context_columns if learned else ()))
     if learned is not None:
         parts.append(_training(learned))
     return "\n\n".join([*parts, "## Limits", _LIMITS]) + "\n"
@@ -128,10 +129,37 @@ def machine_of(device: torch.device) -> str:
 def public(name: str) -> str:
     """The name of data without the folders of this machine.
 
-    >>> public("/home/someone/photos"), public("fashion-mnist:/data/fashion"), public("hf:a/b")
+    >>> public("/home/someone/photos/"), public("fashion-mnist:/data/fashion"), public("hf:a/b")
     ('photos', 'fashion-mnist:fashion', 'hf:a/b')
     """
-    return re.sub(r"(^|:)[/~][^:]*/", r"\1", name)
+    kind, colon, rest = name.partition(":")
+    if kind in ("digits", "points") or (kind == "hf" and hub_data(name)):
+        return name
+    if kind in ("fashion-mnist", "emoji", "hf"):
+        return kind + (colon and f":{_last(rest)}")
+    if kind == "table":
+        known, colon, folder = rest.partition(":")
+        return f"table:{known}" + (colon and f":{_last(folder)}")
+    return _last(name)
+
+
+def hub_data(spec: str) -> str | None:
+    """The data set of the Hub that a spec of data names; None for all else, local folders too.
+
+    >>> hub_data("hf:someone/cats:small"), hub_data("hf:../cats"), hub_data("digits")
+    ('someone/cats', None, None)
+    """
+    kind, _, rest = spec.partition(":")
+    name = rest.partition(":")[0]
+    if kind != "hf" or os.path.exists(os.path.expanduser(name)):
+        return None
+    return name if re.fullmatch(r"(?:\w[\w.-]*/)?\w[\w.-]*", name) else None
+
+
+def _last(path: str) -> str:
+    """The last part of a path, which is all that a card says of it."""
+    name = PurePath(path).name
+    return name if name not in ("", "..", "~") else "data"
 
 
 def _yaml(head: Mapping[str, Any]) -> str:
@@ -153,8 +181,8 @@ def _head(
     if task != "other":
         head["pipeline_tag"] = task
     spec = learned.settings.data["spec"] if learned else ""
-    if spec.startswith("hf:"):
-        head["datasets"] = [spec.removeprefix("hf:").partition(":")[0]]
+    if (data_set := hub_data(spec)) is not None:
+        head["datasets"] = [data_set]
     value = measured.figures[objective.figure] if measured else math.nan
     if learned and measured and math.isfinite(value):
         name = public(learned.data)
@@ -205,21 +233,37 @@ def _figures(
     return "\n".join([f"## On {where}", "", first, "", *table])
 
 
-def _loading(model: Density, objective: Objective) -> str:
+def _loading(model: Density, objective: Objective, columns: Sequence[str]) -> str:
+    """How to sample. columns: the names of a table's context."""
     file = Path(family_of(model.config).file).name
     own = f"The model is defined in `{file}`, which is to be imported first.\n\n" if file else ""
     option = f" --model {file}" if file else ""
     out = {"images": "samples.png", "points": "samples.npy"}.get(objective.things, "rows.csv")
+    features = sum(part.features for part in model.modules() if isinstance(part, WithVectors))
+    imported, context, given, told = "", "", "", ""
+    if model.classes:
+        imported = "import torch\n"
+        context = f"labels = torch.arange(16) % {model.classes}\n"
+        given = ", context=labels"
+    elif features:
+        imported = "import torch\n"
+        context = f"context = torch.zeros(16, {features})\n"
+        given = ", context=context"
+        option = f" --context={','.join(['0'] * features)}{option}"
+        named = f", {', '.join(columns)} in this order" if columns else ""
+        told = f"Put your own values of the context in the place of 0{named}.\n\n"
+    command = f"\n    glowkit sample hf:{PLACE} --out {out}{option}"
+    if features and objective.things != "rows":
+        command = ""  # it gives vectors to rows alone
     return f"""## Use
 
-    pip install 'glowkit[hf]'
-    glowkit sample hf:{PLACE} --out {out}{option}
+    pip install 'glowkit[hf]'{command}
 
-{own}```python
+{told}{own}```python
 import glowkit
-
+{imported}
 model = glowkit.load("hf:{PLACE}")
-samples = model.sample(16)
+{context}samples = model.sample(16{given})
 ```"""
 
 

@@ -75,7 +75,7 @@ class Muon(torch.optim.Optimizer):
         every = [p for p in model.parameters() if p.requires_grad]
         linear = {id(m.weight) for m in model.modules() if isinstance(m, nn.Linear)}
         # Torch reads "fused" when a state is loaded: a count of steps then goes to the device.
-        groups = [
+        groups: list[dict[str, Any]] = [
             {"params": [p for p in every if id(p) in linear]},
             {"params": [p for p in every if id(p) not in linear], "fused": True},
         ]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from glowkit.bijections import LogisticMixture, Logit, RationalQuadraticSpline
 from glowkit.core import Density, GlowkitError
-from glowkit.densities import Dequantize, Ordinal, Uniform, WithLabels, WithVectors
+from glowkit.densities import Augmented, Dequantize, Ordinal, Uniform, WithLabels, WithVectors
 from glowkit.tasks.coding.functions import Integers, rounded
 from glowkit.tasks.coding.grid import FRACTION, Book, Grid
 from glowkit.tasks.coding.leaves import IntegerDensity, density_of
@@ -68,7 +68,8 @@ class Codec:
                 and 10 for curves, where fewer would lose something.
 
         Raises:
-            GlowkitError: for a model of points, a layer without an exact form, bits out of range.
+            GlowkitError: for a model of points, channels that are added, a layer without an exact
+                form, bits out of range.
         """
         if any(isinstance(part, Ordinal) for part in model.modules()):
             raise GlowkitError(
@@ -80,6 +81,12 @@ class Codec:
             raise GlowkitError(
                 "only a model of images, whole numbers, can compress; this one is of continuous"
                 " values, such as points"
+            )
+        if any(isinstance(part, Augmented) for part in model.modules()):
+            raise GlowkitError(
+                "a model that adds channels of noise to an image cannot compress yet: getting the"
+                " bits of those channels back is not written; compress with a model that adds none,"
+                " such as Glow without augmented_channels"
             )
         if bits is None:
             curves = (LogisticMixture, RationalQuadraticSpline, Logit)

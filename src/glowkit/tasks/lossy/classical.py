@@ -98,12 +98,12 @@ def nearest_quality(codec: Codec, images: Tensor, bytes: float, bare: bool) -> f
     return min(codec.qualities, key=distance)
 
 
-def check_images(images: Tensor, levels: int) -> None:
-    """Refuse what these codecs do not take."""
-    if levels != 256 or images.shape[1] not in (1, 3):
+def check_images(channels: int, levels: int) -> None:
+    """Refuse what these codecs do not take. GlowkitError."""
+    if levels != 256 or channels not in (1, 3):
         raise GlowkitError(
-            f"other codecs take 256 levels and 1 or 3 channels, and these images have {levels} and"
-            f" {images.shape[1]}: leave out --codecs"
+            "other codecs take 256 levels and 1 or 3 channels, and the model's images have"
+            f" {levels} and {channels}"
         )
 
 

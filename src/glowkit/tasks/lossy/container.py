@@ -93,7 +93,7 @@ def compress(
     >>> config = glowkit.GlowConfig((1, 4, 4), levels=1, steps=1, width=4)
     >>> images = torch.randint(256, (3, 1, 4, 4), dtype=torch.uint8)
     >>> model = glowkit.build(config)
-    >>> glowkit.initialize(model, images)
+    >>> _ = glowkit.initialize(model, images)
     >>> data = compress(model, images, step=0.01)
     >>> again, _ = decompress(model, data)
     >>> again.shape
@@ -189,7 +189,7 @@ def compressed(
             symbols.push(stack, latent, step)
     except Unfit:
         raise GlowkitError(
-            f"a latent is millions of steps of {step:g} from its mean; give a coarser step"
+            "a latent is millions of steps from its mean; give a coarser step"
         ) from None
     push_context(stack, codec, kind, given)
     decoded = np.concatenate(made)

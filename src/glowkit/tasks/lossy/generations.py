@@ -8,14 +8,12 @@ import torch
 from torch import Tensor
 
 from glowkit.tasks.coding.functions import Integers
+from glowkit.tasks.coding.header import numbers_bytes
 from glowkit.tasks.coding.stack import Stack
 from glowkit.tasks.lossy import symbols
 from glowkit.tasks.lossy.coder import LossyCodec
 from glowkit.tasks.lossy.container import CHECK, HEADER, coded_once, ideal_bits, psnr
 from glowkit.tasks.lossy.symbols import Coded
-
-COUNTS = 4
-"""Bytes of the numbers in a header: one image, of sides below 128, and whether it is fixed."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,8 @@ def rate_points(
     for step in steps:
         coded, again = codec.code(values, step * unit)
         made = torch.from_numpy(again)
-        size = 8 * sum(_file_bytes(coded, row, step * unit) for row in range(len(values)))
+        sides = values.shape[2], values.shape[3]
+        size = 8 * sum(_file_bytes(coded, row, step * unit, sides) for row in range(len(values)))
         bare = sum(ideal_bits(latent, step * unit) for latent in coded)
         error = psnr(images, made, codec.levels)
         points.append(Point(step, error, size / pixels, bare / pixels, made))
@@ -107,9 +106,10 @@ def _integers(images: Tensor) -> Integers:
     return images.cpu().numpy().astype(np.int64)
 
 
-def _file_bytes(coded: Sequence[Coded], row: int, step: float) -> int:
+def _file_bytes(coded: Sequence[Coded], row: int, step: float, sides: tuple[int, int]) -> int:
     """Of a file of this image alone."""
     stack = Stack()
     for latent in reversed(coded):
         symbols.push(stack, latent[row : row + 1], step)
-    return HEADER.size + COUNTS + 4 * len(stack.coder.words()) + CHECK.size
+    numbers = len(numbers_bytes([1, *sides, 0]))
+    return HEADER.size + numbers + 4 * len(stack.coder.words()) + CHECK.size
