@@ -93,7 +93,7 @@ def test_a_constant_near_one_is_inverted_by_more_steps(double: bool) -> None:
     model, x = (model.double(), points()[:, :2]) if double else (model, points()[:, :2].float())
     glowkit.initialize(model, x)
     again, _ = model.decode(model.encode(x)[0])
-    assert torch.allclose(again, x, atol=1e-12 if double else 1e-4)
+    assert torch.allclose(again, x, atol=1e-11 if double else 1e-3)
     layer.bound = None
     with pytest.raises(GlowkitError, match="in 1000 steps: its network does not contract, or too"):
         model.decode(model.encode(x)[0])

@@ -154,9 +154,12 @@ class Residual(Bijection):
             for _ in range(most):
                 before, x = x, (y - self.net(x, given)).detach()
                 # What is not a number never compares, and does not hold up the others.
-                moves = (x - before).abs().flatten(1).amax(1) > rounding * scale
-                if not whole(moves).any():
+                moves = (x - before).abs().flatten(1).amax(1) / scale
+                if not whole(moves > rounding).any():
                     return x
+        # Near 1 the roundings of many steps add up, to 1/(1 − c) of one: no step comes nearer.
+        if self.bound is not None and not whole(moves > rounding / (1 - self.bound)).any():
+            return x
         raise GlowkitError(
             f"the inverse of a residual block reached no fixed point in {most} steps: its network"
             " does not contract, or too slowly; its spectral norms must multiply to less than 1,"
