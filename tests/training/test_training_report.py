@@ -21,4 +21,4 @@ def test_bar_shows_figures_and_time_left() -> None:
         report.evaluation(plan, state, 3.5)
     text = shown.getvalue()
     assert "epoch 2.0, step 12: ≤ 4.000 bits/dim, 80 images/s, 0:30 left, 2 skipped steps" in text
-    assert "bits/dim train 4.0000, validation 3.5000, 80 images/s" in text
+    assert "bits/dim train ≤ 4.0000, validation ≤ 3.5000, 80 images/s" in text
