@@ -107,7 +107,7 @@ def _commands() -> str:
         ["glow-tiny", *["yes"] * 5],
         ["flowpp-tiny, nice-tiny", *["yes"] * 4, "no learned prior"],
         ["vflow-tiny", *["yes"] * 3, "added channels", "no mean of latents"],
-        ["ar-tiny", "yes", "yes", flat, exact, "not dequantized"],
+        ["ar-tiny", "yes", "yes", flat, exact, "no latents"],
         ["tarflow-tiny", "yes", "yes", flat, exact, "no learned prior"],
         [points, "yes", *["of images"] * 4],
     ]

@@ -43,7 +43,7 @@ REASONS = {
     "no mean of latents": "no mean and deviation of its latents",
     "no semantic latent": "not a semantic latent",
     "no exact form": "no exact form",
-    "not dequantized": "needs a flow that dequantizes",
+    "no latents": "has no latents, whose rounding is the loss",
     "of images": "this command is for images",
 }
 """In a sentence of a refusal, by what the table says in short."""
