@@ -186,7 +186,6 @@ def test_both_coders_write_and_read_one_file(monkeypatch: pytest.MonkeyPatch) ->
     model, images = trained(glow(coupling="mixture")), digits(24)[0]
     fast = compress(model, images)
     monkeypatch.setattr("glowkit.tasks.coding.stack.fast_coder", lambda: False)
-    monkeypatch.setattr("glowkit.tasks.coding.container.fast_coder", lambda: False)
     assert isinstance(Stack().coder, Words)
     assert compress(model, images) == fast
     assert torch.equal(decompress(model, fast)[0], images)

@@ -130,6 +130,13 @@ class WithVectors(_Given):
         return f"{self.features} features"
 
 
+def context_sizes(model: nn.Module) -> tuple[int, int]:
+    """How many class labels, and how many numbers of vectors, a model is given; 0 for none."""
+    parts = list(model.modules())
+    classes = sum(part.classes for part in parts if isinstance(part, WithLabels))
+    return classes, sum(part.features for part in parts if isinstance(part, WithVectors))
+
+
 class WithContext(_Given):
     """Give everything inside net(context) as its context: p(x | net(context)).
 

@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from glowkit.core.density import Density
-from glowkit.densities import WithVectors
+from glowkit.densities.context import context_sizes
 from glowkit.models.families import family_of, to_settings
 from glowkit.system.errors import GlowkitError
 from glowkit.training.objective import Objective
@@ -239,7 +239,7 @@ def _loading(model: Density, objective: Objective, columns: Sequence[str]) -> st
     own = f"The model is defined in `{file}`, which is to be imported first.\n\n" if file else ""
     option = f" --model {file}" if file else ""
     out = {"images": "samples.png", "points": "samples.npy"}.get(objective.things, "rows.csv")
-    features = sum(part.features for part in model.modules() if isinstance(part, WithVectors))
+    _, features = context_sizes(model)
     imported, context, given, told = "", "", "", ""
     if model.classes:
         imported = "import torch\n"

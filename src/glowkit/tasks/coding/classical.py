@@ -4,6 +4,7 @@ import io
 import math
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +44,7 @@ def file_bits(images: Tensor, levels: int) -> dict[str, float]:
     if rows is None:
         return {}
     return {
-        name: 8 * sum(size(_squeezed(row)) for row in rows) / rows.size
+        name: 8 * sum(size(squeezed(row)) for row in rows) / rows.size
         for name, size in codecs().items()
     }
 
@@ -56,7 +57,7 @@ def sheet_bits(images: Tensor, levels: int) -> dict[str, float | None]:
     whole = sheet(rows)
     fits = max(whole.shape[:2]) <= LARGEST_SIDE
     return {
-        name: 8 * size(_squeezed(whole)) / rows.size if fits else None
+        name: 8 * size(squeezed(whole)) / rows.size if fits else None
         for name, size in codecs().items()
     }
 
@@ -79,7 +80,8 @@ def sheet(rows: Pixels) -> Pixels:
     return laid.reshape(lines * height, columns * width, channels)
 
 
-def _squeezed(picture: Pixels) -> Pixels:
+def squeezed(picture: Pixels) -> Pixels:
+    """(H, W, C) as codecs take it: (H, W) of one channel."""
     return np.ascontiguousarray(picture[..., 0] if picture.shape[-1] == 1 else picture)
 
 
@@ -93,11 +95,16 @@ def _webp(picture: Pixels) -> int:
 
 def bytes_of(picture: Pixels, kind: str, **options: object) -> int:
     """Of a file that Pillow writes."""
+    return len(saved(picture, kind, **options))
+
+
+def saved(picture: Pixels, kind: str, **options: Any) -> bytes:
+    """A file that Pillow writes."""
     from PIL import Image
 
     file = io.BytesIO()
     Image.fromarray(picture).save(file, kind, **options)
-    return file.tell()
+    return file.getvalue()
 
 
 def _jpeg_xl(picture: Pixels) -> int:

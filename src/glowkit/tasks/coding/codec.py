@@ -1,6 +1,8 @@
 """Codec: a model of images as an exact bijection between images and bits on a stack."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +11,8 @@ from torch import Tensor
 
 from glowkit.bijections import LogisticMixture, Logit, RationalQuadraticSpline
 from glowkit.core import Density, GlowkitError
-from glowkit.densities import Augmented, Dequantize, Ordinal, Uniform, WithLabels, WithVectors
+from glowkit.densities import Augmented, Dequantize, Ordinal, Uniform
+from glowkit.densities.context import context_sizes
 from glowkit.tasks.coding.functions import Integers, rounded
 from glowkit.tasks.coding.grid import FRACTION, Book, Grid
 from glowkit.tasks.coding.leaves import IntegerDensity, density_of
@@ -24,6 +27,19 @@ NOISE_BITS = 20
 
 PARTS = 8
 """In how many parts a tensor is scaled, so that one part pays for the next."""
+
+
+@contextmanager
+def compiling() -> Iterator[None]:
+    """Within, coefficients are made whole numbers. GlowkitError for what is too large for them."""
+    try:
+        with torch.no_grad():
+            yield
+    except Unfit:
+        raise GlowkitError(
+            "this model scales or shifts by millions, or by what is no number, and cannot compress;"
+            " train it longer, or with a lower learning rate"
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -99,18 +115,11 @@ class Codec:
         book = Book()
         book.note("images", model.shape, [model.levels, bits])
         noise = None
-        try:
-            with torch.no_grad():
-                density = density_of(model.density, Grid(model.levels << bits), book)
-                if type(model.noise) is not Uniform:
-                    noise = density_of(model.noise, Grid(1 << NOISE_BITS), book)
-        except Unfit:
-            raise GlowkitError(
-                "this model scales or shifts by millions, or by what is no number, and cannot"
-                " compress; train it longer, or with a lower learning rate"
-            ) from None
-        features = sum(part.features for part in model.modules() if isinstance(part, WithVectors))
-        classes = sum(part.classes for part in model.modules() if isinstance(part, WithLabels))
+        with compiling():
+            density = density_of(model.density, Grid(model.levels << bits), book)
+            if type(model.noise) is not Uniform:
+                noise = density_of(model.noise, Grid(1 << NOISE_BITS), book)
+        classes, features = context_sizes(model)
         identity = book.digest.digest()[:16]
         shape = tuple(model.shape)
         return cls(shape, model.levels, bits, classes, features, identity, noise, density)

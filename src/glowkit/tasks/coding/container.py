@@ -28,7 +28,7 @@ from glowkit.tasks.coding.header import (
     parsed,
 )
 from glowkit.tasks.coding.mixing import ContextMixing
-from glowkit.tasks.coding.stack import Constriction, Stack, Unfit, Words, fast_coder
+from glowkit.tasks.coding.stack import Stack, Unfit, coder_of
 
 ELEMENTS, MOST_AT_ONCE = 1 << 15, 256
 MOST_ELEMENTS = 1 << 27
@@ -104,7 +104,7 @@ def decompress(model: Density, data: bytes) -> tuple[Tensor, Tensor | None]:
     if max(size for size, _ in plan) * codec.size > MOST_ELEMENTS:
         raise GlowkitError(DAMAGED.format("its batches are too large"))
     try:
-        stack = Stack(Constriction(words) if fast_coder() else Words(words.tolist()))
+        stack = Stack(coder_of(words))
         _check_bits(stack, header.count // LONGEST_RUN)
         given = pop_context(stack, codec, header.kind, header.count)
         images = np.concatenate(list(_parts(stack, codec, header, plan, given))[::-1])
@@ -112,8 +112,6 @@ def decompress(model: Density, data: bytes) -> tuple[Tensor, Tensor | None]:
         raise
     except (Unfit, ValueError, IndexError, OverflowError, MemoryError) as error:
         raise GlowkitError(DAMAGED.format("it does not decode")) from error
-    wide = torch.from_numpy(images)
-    made = wide.to(torch.uint8 if codec.levels <= 256 else torch.int32)
     sum_of_them = checksum(images)
     if header.checksum is None:
         right = stack.place() == stack_over(sum_of_them).place()
@@ -124,7 +122,12 @@ def decompress(model: Density, data: bytes) -> tuple[Tensor, Tensor | None]:
             "the images decoded are not those that were compressed: the file was made by another"
             " version of glowkit or is damaged; use the version that made it, or another copy"
         )
-    return made, context_of(given, header.kind)
+    return pixels_of(images, codec.levels), context_of(given, header.kind)
+
+
+def pixels_of(images: Integers, levels: int) -> Tensor:
+    """Whole numbers as images are given: uint8 up to 256 levels, and int32 beyond."""
+    return torch.from_numpy(images).to(torch.uint8 if levels <= 256 else torch.int32)
 
 
 def _parts(

@@ -8,7 +8,7 @@ from glowkit.tasks.coding.codec import Codec
 from glowkit.tasks.coding.functions import Integers
 from glowkit.tasks.coding.header import Plan, size_beside
 from glowkit.tasks.coding.mixing import Coded, ContextMixing
-from glowkit.tasks.coding.stack import Constriction, Stack, TooFewBits, Unfit, Words, fast_coder
+from glowkit.tasks.coding.stack import Stack, TooFewBits, Unfit, coder_of
 
 HEADROOM = 6
 """Bits a dimension that coding takes beside those of dequantization, before any was seen."""
@@ -28,7 +28,7 @@ def stack_over(checksum: int, careful: bool = False) -> Stack:
     What is on it is never less than 33 bits: a decoder that finds less has read what is no file.
     """
     words = np.array([checksum, 1], np.uint32)
-    return Stack(Constriction(words) if fast_coder() else Words(words.tolist()), careful)
+    return Stack(coder_of(words), careful)
 
 
 class Encoder:
@@ -108,7 +108,7 @@ class Encoder:
         late, contexts = np.stack(self.seen[half:]), self.contexts[half:]
         raw = np.random.PCG64(0).random_raw(late.size * LENT // 64)
         words = np.ascontiguousarray(raw).astype("<u8").view("<u4").astype(np.uint32) | np.uint32(1)
-        stack = Stack(Constriction(words) if fast_coder() else Words(words.tolist()), careful=True)
+        stack = Stack(coder_of(words), careful=True)
         before, given = stack.bits(), None
         if contexts[0] is not None:
             given = np.concatenate([own for own in contexts if own is not None])

@@ -85,13 +85,7 @@ def plan_bytes(plan: Plan) -> bytes:
 
 def parsed(data: bytes) -> tuple[Header, Plan, NDArray[np.uint32]]:
     """Header, plan and words of a file. Raises GlowkitError for one that is none, or damaged."""
-    if not isinstance(data, bytes | bytearray | memoryview):
-        raise GlowkitError(
-            f"compressed images are bytes, not a {type(data).__name__}; read the file first"
-        )
-    data = bytes(data)
-    if data[:4] != MAGIC:
-        raise GlowkitError("this is no file of glowkit compress: it does not begin with GLWK")
+    data = bytes_of_file(data, MAGIC, "glowkit compress")
     if len(data) < BEFORE.size:
         raise GlowkitError(DAMAGED.format("it ends in its header"))
     _, version = BEFORE.unpack_from(data)
@@ -108,6 +102,18 @@ def parsed(data: bytes) -> tuple[Header, Plan, NDArray[np.uint32]]:
     if not plan or (version == 1 and len(rest) % 4):
         raise GlowkitError(DAMAGED.format("its parts do not fit together"))
     return header, plan, np.frombuffer(rest + bytes(-len(rest) % 4), "<u4").astype(np.uint32)
+
+
+def bytes_of_file(data: object, magic: bytes, command: str) -> bytes:
+    """The bytes of a file that a command wrote. GlowkitError for what is none."""
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise GlowkitError(
+            f"compressed images are bytes, not a {type(data).__name__}; read the file first"
+        )
+    data = bytes(data)
+    if not data.startswith(magic):
+        raise GlowkitError(f"this is no file of {command}: it does not begin with {magic.decode()}")
+    return data
 
 
 def _first(data: bytes) -> tuple[Header, int, bytes]:

@@ -199,6 +199,11 @@ def fast_coder() -> bool:
     return find_spec("constriction") is not None
 
 
+def coder_of(words: NDArray[np.uint32]) -> Coder:
+    """The fastest coder that there is, holding these words."""
+    return Constriction(words) if fast_coder() else Words(words.tolist())
+
+
 class Stack:
     """Whole numbers are pushed onto it and popped, arrays at a time.
 

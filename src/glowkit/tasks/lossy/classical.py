@@ -3,16 +3,15 @@
 import io
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from glowkit.core import GlowkitError
+from glowkit.tasks.coding.classical import Pixels, saved, squeezed
 
-Pixels = NDArray[np.uint8]
 GREY = 128
 
 
@@ -39,12 +38,12 @@ def codecs() -> Mapping[str, Codec]:
     found = {
         "jpeg": Codec(
             (1, 2, 5, 10, 15, 20, 30, 40, 50, 60, 70, 80, 85, 90, 93, 95, 97, 98, 99, 100),
-            lambda p, q: _saved(p, "JPEG", quality=int(q), optimize=True),
+            lambda p, q: saved(p, "JPEG", quality=int(q), optimize=True),
             _opened,
         ),
         "webp": Codec(
             (0, 5, 10, 20, 30, 40, 50, 60, 70, 80, 85, 90, 95, 98, 100),
-            lambda p, q: _saved(p, "WEBP", quality=int(q), method=6),
+            lambda p, q: saved(p, "WEBP", quality=int(q), method=6),
             _opened,
         ),
     }
@@ -53,7 +52,7 @@ def codecs() -> Mapping[str, Codec]:
     if features.check("avif"):
         found["avif"] = Codec(
             (5, 10, 20, 30, 40, 50, 60, 70, 80, 85, 90, 93, 95, 97, 98, 99),
-            lambda p, q: _saved(p, "AVIF", quality=int(q), speed=6),
+            lambda p, q: saved(p, "AVIF", quality=int(q), speed=6),
             _opened,
         )
     if find_spec("imagecodecs"):
@@ -75,10 +74,10 @@ def measured(codec: Codec, quality: float, images: Tensor) -> Measured:
     are read by.
     """
     rows = np.moveaxis(images.cpu().numpy().astype(np.uint8), 1, -1)
-    blank = len(codec.encode(_squeezed(np.full_like(rows[0], GREY)), quality))
+    blank = len(codec.encode(squeezed(np.full_like(rows[0], GREY)), quality))
     made, sizes, bare = [], 0, 0
     for row in rows:
-        data = bytes(codec.encode(_squeezed(row), quality))
+        data = bytes(codec.encode(squeezed(row), quality))
         made.append(np.asarray(codec.decode(data)).reshape(*row.shape[:2], -1))
         sizes += len(data)
         bare += _scan(data) if data[:2] == b"\xff\xd8" else max(0, len(data) - blank)
@@ -116,7 +115,7 @@ def _scan(data: bytes) -> int:
 def _jpeg_2000(picture: Pixels, decibels: float) -> bytes:
     smallest = min(picture.shape[:2])
     levels = max(1, min(6, smallest.bit_length() - 2))
-    return _saved(
+    return saved(
         picture,
         "JPEG2000",
         quality_mode="dB",
@@ -127,19 +126,7 @@ def _jpeg_2000(picture: Pixels, decibels: float) -> bytes:
     )
 
 
-def _saved(picture: Pixels, kind: str, **options: Any) -> bytes:
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.fromarray(picture).save(file, kind, **options)
-    return file.getvalue()
-
-
 def _opened(data: bytes) -> Pixels:
     from PIL import Image
 
     return np.asarray(Image.open(io.BytesIO(data)))
-
-
-def _squeezed(picture: Pixels) -> Pixels:
-    return np.ascontiguousarray(picture[..., 0] if picture.shape[-1] == 1 else picture)

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from glowkit.core import Density, GlowkitError
-from glowkit.densities import Dequantize, WithLabels, WithVectors
+from glowkit.densities import Dequantize
+from glowkit.densities.context import context_sizes
+from glowkit.tasks.coding.codec import compiling
 from glowkit.tasks.coding.functions import Integers, Reals, rounded
 from glowkit.tasks.coding.grid import Book, Grid
 from glowkit.tasks.coding.leaves import (
@@ -99,16 +101,9 @@ class LossyCodec:
         bits = max(1, UNIT_BITS + 1 - model.levels.bit_length())
         grid, book = Grid(model.levels << bits), Book()
         book.note("lossy images", model.shape, [model.levels, bits])
-        try:
-            with torch.no_grad():
-                density = density_of(model.density, grid, book)
-        except Unfit:
-            raise GlowkitError(
-                "this model scales or shifts by millions, or by what is no number, and cannot"
-                " compress; train it longer, or with a lower learning rate"
-            ) from None
-        features = sum(part.features for part in model.modules() if isinstance(part, WithVectors))
-        classes = sum(part.classes for part in model.modules() if isinstance(part, WithLabels))
+        with compiling():
+            density = density_of(model.density, grid, book)
+        classes, features = context_sizes(model)
         identity = book.digest.digest()[:16]
         return cls(tuple(model.shape), model.levels, classes, features, identity, grid, density)
 

@@ -14,10 +14,24 @@ from glowkit.core import Density, GlowkitError
 from glowkit.core.checking import check_context
 from glowkit.densities import Dequantize
 from glowkit.densities.dequantize import check_images
-from glowkit.tasks.coding.container import context_of, pop_context, push_context, whole_context
+from glowkit.tasks.coding.container import (
+    context_of,
+    pixels_of,
+    pop_context,
+    push_context,
+    whole_context,
+)
+from glowkit.tasks.coding.encoder import checksum
 from glowkit.tasks.coding.functions import Integers
-from glowkit.tasks.coding.header import LABELS, NONE, VECTORS, number_at, numbers_bytes
-from glowkit.tasks.coding.stack import Constriction, Stack, Unfit, Words, fast_coder
+from glowkit.tasks.coding.header import (
+    LABELS,
+    NONE,
+    VECTORS,
+    bytes_of_file,
+    number_at,
+    numbers_bytes,
+)
+from glowkit.tasks.coding.stack import Stack, Unfit, coder_of
 from glowkit.tasks.lossy import symbols
 from glowkit.tasks.lossy.coder import LossyCodec
 from glowkit.tasks.lossy.quantise import Latent, bits, check_lossy
@@ -113,7 +127,7 @@ def decompress(model: Density, data: bytes) -> tuple[Tensor, Tensor | None]:
     """
     check_lossy(model)
     body = _checked(data)
-    _, _, kind, identity, step, checksum = HEADER.unpack_from(body)
+    _, _, kind, identity, step, right = HEADER.unpack_from(body)
     count, at = number_at(body, HEADER.size)
     height, at = number_at(body, at)
     width, at = number_at(body, at)
@@ -133,17 +147,17 @@ def decompress(model: Density, data: bytes) -> tuple[Tensor, Tensor | None]:
     if count * per_image > MOST_IMAGES:
         raise GlowkitError(DAMAGED.format("its header holds what cannot be"))
     try:
-        stack = Stack(Constriction(words) if fast_coder() else Words(words.tolist()))
+        stack = Stack(coder_of(words))
         given = pop_context(stack, codec, known, count)
         tiles = _decoded(codec, stack, count * per_image, step, _of_tiles(given, per_image))
     except (Unfit, ValueError, IndexError, OverflowError, MemoryError) as error:
         raise GlowkitError(DAMAGED.format("it does not decode")) from error
-    if _checksum(tiles) != checksum or stack.bits():
+    if checksum(tiles) != right or stack.bits():
         raise GlowkitError(
             "the images decoded are not those that were coded: the file was made by another version"
             " of glowkit or is damaged; use the version that made it, or another copy"
         )
-    return joined(_pixels(tiles, codec.levels), height, width), context_of(given, known)
+    return joined(pixels_of(tiles, codec.levels), height, width), context_of(given, known)
 
 
 def compressed(
@@ -194,10 +208,10 @@ def compressed(
     push_context(stack, codec, kind, given)
     decoded = np.concatenate(made)
     kind |= WHOLE * whole
-    head = HEADER.pack(MAGIC, VERSION, kind, codec.identity[:8], step, _checksum(decoded))
+    head = HEADER.pack(MAGIC, VERSION, kind, codec.identity[:8], step, checksum(decoded))
     head += numbers_bytes([len(images), height, width, fixed])
     body = head + stack.coder.words().astype("<u4").tobytes()
-    pixels = joined(_pixels(decoded, codec.levels), height, width)
+    pixels = joined(pixels_of(decoded, codec.levels), height, width)
     return Lossy(body + CHECK.pack(zlib.crc32(body)), pixels, fixed, len(values), ideal)
 
 
@@ -270,13 +284,7 @@ def _decoded(
 
 def _checked(data: bytes) -> bytes:
     """A file without its checksum. GlowkitError for one that is none, or damaged."""
-    if not isinstance(data, bytes | bytearray | memoryview):
-        raise GlowkitError(
-            f"compressed images are bytes, not a {type(data).__name__}; read the file first"
-        )
-    data = bytes(data)
-    if data[:4] != MAGIC:
-        raise GlowkitError("this is no file of glowkit lossy compress: it does not begin with GLWL")
+    data = bytes_of_file(data, MAGIC, "glowkit lossy compress")
     if len(data) < HEADER.size + CHECK.size:
         raise GlowkitError(DAMAGED.format("it ends in its header"))
     body, check = data[: -CHECK.size], data[-CHECK.size :]
@@ -292,14 +300,6 @@ def _checked(data: bytes) -> bytes:
 
 def _of_tiles(given: Integers | None, tiles: int) -> Integers | None:
     return None if given is None else np.repeat(given, tiles, 0)
-
-
-def _pixels(images: Integers, levels: int) -> Tensor:
-    return torch.from_numpy(images).to(torch.uint8 if levels <= 256 else torch.int32)
-
-
-def _checksum(images: Integers) -> int:
-    return zlib.crc32(images.astype("<u2").tobytes())
 
 
 def _error(images: Integers, others: Integers) -> "np.ndarray":
