@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from glowkit.cli.common import JSON, OWN, RUN, refuse_given, show_json
-from glowkit.cli.images import KINDS, LABEL, NAMES, image_batches, names_data
+from glowkit.cli.images import (
+    KINDS,
+    LABEL,
+    NAMES,
+    image_batches,
+    names_data,
+    open_for,
+    write_whole,
+)
 from glowkit.cli.opened import open_image_model
 from glowkit.cli.speech import QUIET, moving_bar, say, show, warn
 from glowkit.system.errors import GlowkitError
@@ -115,35 +123,13 @@ def decompress(
 
     Example: `glowkit decompress runs/digits-glow-tiny digits.glwk --out digits.npz`
     """
-    from glowkit.cli.images import (
-        OFF_A_SHEET,
-        check_out,
-        check_sheet,
-        is_sheet,
-        write_images,
-        write_sheet,
-    )
-
-    check_out(out)
-    if not file.is_file():
-        raise GlowkitError(f"no such file: {file}")
-    opened = open_image_model(run, "cpu")
-
-    import torch
+    opened = open_for(run, file, out)
 
     from glowkit.tasks.coding import decompress as undo
 
     images, context = undo(opened.model, file.read_bytes())
     count, levels = len(images), opened.pixel_levels
-    batch = iter([(images, torch.zeros(count, dtype=torch.bool))])
-    if is_sheet(out):
-        check_sheet(count, OFF_A_SHEET)
-        write_sheet(batch, out, levels)
-    else:
-        others: dict[str, Any] = {}
-        if context is not None:
-            others["context" if context.dim() > 1 else "labels"] = context.numpy()
-        write_images(batch, out, count, opened.image_shape, levels, others=others)
+    write_whole(out, images, context, levels)
     if as_json:
         show_json({"run": str(run), "images": count, "levels": levels, "path": str(out)})
     else:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from glowkit.cli.common import say_broken
-from glowkit.cli.opened import MOST_NAMED, Opened, open_images
+from glowkit.cli.opened import MOST_NAMED, Opened, open_image_model, open_images
 from glowkit.cli.speech import warn
 from glowkit.system.errors import GlowkitError
 
@@ -229,6 +229,30 @@ def write_images(
     named = ", ".join(map(str, indices[:MOST_NAMED])) + ", ..." * (len(indices) > MOST_NAMED)
     said = say_broken([torch.tensor(broken)], remedy, f"{shown}: {named}")
     return {**said, "broken_indices": indices}
+
+
+def open_for(run: Path, file: Path, out: Path) -> Opened:
+    """The model that a file of images is to be decompressed with, once both files are checked."""
+    check_out(out)
+    if not file.is_file():
+        raise GlowkitError(f"no such file: {file}")
+    return open_image_model(run, "cpu")
+
+
+def write_whole(out: Path, images: "Tensor", context: "Tensor | None", levels: int) -> None:
+    """Write images (N, C, H, W), all of which are known, and in an array their context."""
+    import torch
+
+    count = len(images)
+    batch = iter([(images, torch.zeros(count, dtype=torch.bool))])
+    if is_sheet(out):
+        check_sheet(count, OFF_A_SHEET)
+        write_sheet(batch, out, levels)
+        return
+    others: dict[str, Any] = {}
+    if context is not None:
+        others["context" if context.dim() > 1 else "labels"] = context.numpy()
+    write_images(batch, out, count, tuple(images.shape[1:]), levels, others=others)
 
 
 def write_sheet(

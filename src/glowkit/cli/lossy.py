@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from glowkit.cli.common import JSON, OWN, refuse_given, show_json
-from glowkit.cli.images import KINDS, LABEL, NAMES, image_batches
+from glowkit.cli.images import KINDS, LABEL, NAMES, image_batches, is_sheet, open_for, write_whole
 from glowkit.cli.opened import Opened, open_image_model
 from glowkit.cli.speech import QUIET, moving_bar, say, show, warn
 from glowkit.system.errors import GlowkitError
@@ -108,32 +108,17 @@ def decompress(
 
     Example: `glowkit lossy decompress runs/photos-lossy photo.glwl --out photo.png`
     """
-    from glowkit.cli.images import OFF_A_SHEET, check_out, check_sheet, is_sheet, write_images
+    opened = open_for(run, file, out)
 
-    check_out(out)
-    if not file.is_file():
-        raise GlowkitError(f"no such file: {file}")
-    opened = open_image_model(run, "cpu")
-
-    import torch
-
-    from glowkit.cli.images import write_sheet
     from glowkit.pictures.sheet import save_png, to_pil
     from glowkit.tasks.lossy import decompress as undo
 
     images, context = undo(opened.model, file.read_bytes())
     count, levels = len(images), opened.pixel_levels
-    batch = iter([(images, torch.zeros(count, dtype=torch.bool))])
     if is_sheet(out) and count == 1:
         save_png(to_pil(images[0], levels), out)
-    elif is_sheet(out):
-        check_sheet(count, OFF_A_SHEET)
-        write_sheet(batch, out, levels)
     else:
-        others: dict[str, Any] = {}
-        if context is not None:
-            others["context" if context.dim() > 1 else "labels"] = context.numpy()
-        write_images(batch, out, count, tuple(images.shape[1:]), levels, others=others)
+        write_whole(out, images, context, levels)
     if as_json:
         show_json({"run": str(run), "images": count, "levels": levels, "path": str(out)})
     else:
