@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from glowkit.core import Bijection
-from glowkit.nets.linearized import LinearizedNet, Product
+from glowkit.nets.linearized import LinearizedNet, Product, traces, units_of
 
 TIME_FEATURES = 5
 
@@ -26,9 +26,7 @@ class ExactDivergence:
     """tr J by D products. Shapes: x (N, ...) of D numbers each, to (N,)."""
 
     def __call__(self, product: Product, x: Tensor) -> Tensor:
-        units = torch.eye(x[0].numel(), dtype=x.dtype, device=x.device).expand(len(x), -1, -1)
-        columns = product(units.unflatten(2, x.shape[1:])).flatten(2)
-        return columns.diagonal(dim1=1, dim2=2).sum(1)
+        return traces(product(units_of(x)))
 
 
 def _no_divergence(product: Product, x: Tensor) -> Tensor:

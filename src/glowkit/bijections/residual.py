@@ -9,7 +9,7 @@ from torch import Tensor
 
 from glowkit.core import Bijection, GlowkitError, frozen
 from glowkit.core.bijection import transformed, whole
-from glowkit.nets.linearized import LinearizedNet, Product
+from glowkit.nets.linearized import LinearizedNet, Product, identity_of, traces, units_of
 
 MOST_ITERATIONS = 1000
 """Of the inverse, at least; some 20 are usual, and g that does not contract never ends."""
@@ -36,7 +36,7 @@ class ExactLogDet:
     """
 
     def __call__(self, product: Product, x: Tensor) -> Tensor:
-        matrix = _jacobian(product, x) + _identity(x)
+        matrix = _jacobian(product, x) + identity_of(x)
         if matrix.shape[1] > MOST_ELIMINATED:
             # `torch.linalg.slogdet` forgets, differentiated forward, that its factors change too.
             factors = torch.linalg.lu_factor_ex(matrix).LU
@@ -64,12 +64,11 @@ class PowerSeries:
     terms: int
 
     def __call__(self, product: Product, x: Tensor) -> Tensor:
-        power = _identity(x).expand(len(x), -1, -1).unflatten(2, x.shape[1:])
+        power = units_of(x)
         total = x.new_zeros(len(x))
         for k in range(1, self.terms + 1):
             power = product(power)
-            trace = power.flatten(2).diagonal(dim1=1, dim2=2).sum(1)
-            total = total - (-1) ** k / k * trace
+            total = total - (-1) ** k / k * traces(power)
         return total
 
 
@@ -175,15 +174,10 @@ class Residual(Bijection):
     def _newton_step(self, x: Tensor, y: Tensor, context: Tensor | None) -> Tensor:
         value, product = self.net.linearized(x, context)
         # As does `torch.linalg.solve`; the matrix is well-conditioned, and its inverse will do.
-        inverse = torch.linalg.inv_ex(_jacobian(product, x) + _identity(x)).inverse
+        inverse = torch.linalg.inv_ex(_jacobian(product, x) + identity_of(x)).inverse
         return x - (inverse @ (x + value - y).flatten(1).unsqueeze(2)).squeeze(2).view_as(x)
-
-
-def _identity(x: Tensor) -> Tensor:
-    return torch.eye(x[0].numel(), dtype=x.dtype, device=x.device)
 
 
 def _jacobian(product: Product, x: Tensor) -> Tensor:
     """Of each example, (N, D, D), by the products with all D unit vectors."""
-    units = _identity(x).expand(len(x), -1, -1).unflatten(2, x.shape[1:])
-    return product(units).flatten(2).transpose(1, 2)
+    return product(units_of(x)).flatten(2).transpose(1, 2)

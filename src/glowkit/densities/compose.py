@@ -65,7 +65,7 @@ class Then(Density):
         if self.shape is not None:
             check_examples(x, self.shape, self.anchor)
             check_context(self, context)
-        y, ladj = self.bijection(x, context)
+        y, ladj = self._forward(x, context, generator)
         noises, log_p = self.density.encode(y, context, generator)
         return noises, log_p + ladj
 
@@ -76,8 +76,16 @@ class Then(Density):
             check_noises(noises, self.noise_specs(), self.anchor)
             check_context(self, context)
         y, log_p = self.density.decode(noises, context)
-        x, ladj = self.bijection.inverse(y, context)
+        x, ladj = self._inverse(y, context)
         return x, nan_where_broken(x, log_p - ladj)
+
+    def _forward(
+        self, x: Tensor, context: Tensor | None, generator: Generator
+    ) -> tuple[Tensor, Tensor]:
+        return self.bijection(x, context)
+
+    def _inverse(self, y: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        return self.bijection.inverse(y, context)
 
     def noise_specs(self) -> list[NoiseSpec]:
         return self.density.noise_specs()

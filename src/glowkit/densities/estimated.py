@@ -3,14 +3,14 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor
 
-from glowkit.core import Density, Generator, GlowkitError, LogPKind, NoiseSpec, nan_where_broken
-from glowkit.core.checking import check_context, check_examples, check_noises
+from glowkit.core import Bijection, Density, Generator, GlowkitError, LogPKind, NoiseSpec
 from glowkit.core.noise import MIDPOINT, OfEach, Portion, draw
+from glowkit.densities.compose import Then
 
 Product = Callable[[Tensor], Tensor]
 Drawn = Callable[[Product, Tensor], Tensor]
@@ -172,7 +172,7 @@ class Estimable(Protocol):
     ) -> tuple[Tensor, Tensor]: ...
 
 
-class ThenEstimated(Density):
+class ThenEstimated(Then):
     """`Then` with an estimated log-determinant: E[log p̂(x)] = log p(y) + ladj, y = bijection(x).
 
     The noises are those of `density`, and exact. `decode`, which takes no generator, estimates as
@@ -197,8 +197,6 @@ class ThenEstimated(Density):
     (torch.Size([2]), 'estimate')
     """
 
-    bijection: Estimable
-
     def __init__(
         self,
         bijection: Estimable,
@@ -207,42 +205,21 @@ class ThenEstimated(Density):
         in_training: Estimator | None = None,
         shape: Sequence[int] | None = None,
     ) -> None:
-        super().__init__()
-        self.bijection = bijection
-        self.density = density
+        super().__init__(cast(Bijection, bijection), density, shape)
         self.estimator = estimator
         self.in_training = in_training or estimator
-        self.shape = None if shape is None else tuple(shape)
-        self.classes = density.classes
-
-    @property
-    def reads_context(self) -> bool:
-        return self.density.reads_context or getattr(self.bijection, "reads_context", True)
 
     @property
     def log_p_kind(self) -> LogPKind:
         return "estimate"
 
-    def encode(
-        self, x: Tensor, context: Tensor | None = None, generator: Generator = None
-    ) -> tuple[list[Tensor], Tensor]:
-        if self.shape is not None:
-            check_examples(x, self.shape, self.anchor)
-            check_context(self, context)
-        estimator = self.in_training if self.training else self.estimator
-        y, ladj = self.bijection.forward_by(estimator.drawn(x, generator), x, context)
-        noises, log_p = self.density.encode(y, context, generator)
-        return noises, log_p + ladj
-
-    def decode(
-        self, noises: Sequence[Tensor], context: Tensor | None = None
+    def _forward(
+        self, x: Tensor, context: Tensor | None, generator: Generator
     ) -> tuple[Tensor, Tensor]:
-        if self.shape is not None:
-            check_noises(noises, self.noise_specs(), self.anchor)
-            check_context(self, context)
-        y, log_p = self.density.decode(noises, context)
-        x, ladj = self.bijection.inverse_by(self.estimator.drawn(y, MIDPOINT), y, context)
-        return x, nan_where_broken(x, log_p - ladj)
+        estimator = self.in_training if self.training else self.estimator
+        bijection = cast(Estimable, self.bijection)
+        return bijection.forward_by(estimator.drawn(x, generator), x, context)
 
-    def noise_specs(self) -> list[NoiseSpec]:
-        return self.density.noise_specs()
+    def _inverse(self, y: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        bijection = cast(Estimable, self.bijection)
+        return bijection.inverse_by(self.estimator.drawn(y, MIDPOINT), y, context)

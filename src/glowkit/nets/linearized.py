@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,21 @@ class Linearized(Protocol):
 
     def linearized(self, x: Tensor) -> tuple[Tensor, Product]:
         """What the layer makes of x, and J of the layer at x."""
+
+
+def identity_of(x: Tensor) -> Tensor:
+    """The D unit vectors of an example of x, (N, ...) of D numbers each, as rows: (D, D)."""
+    return torch.eye(x[0].numel(), dtype=x.dtype, device=x.device)
+
+
+def units_of(x: Tensor) -> Tensor:
+    """The same for each example and in its shape, (N, D, ...): what a `Product` multiplies."""
+    return identity_of(x).expand(len(x), -1, -1).unflatten(2, x.shape[1:])
+
+
+def traces(products: Tensor) -> Tensor:
+    """tr M of each example, (N,), from the products of M with all units, (N, D, ...)."""
+    return products.flatten(2).diagonal(dim1=1, dim2=2).sum(1)
 
 
 class LinearizedNet(nn.Module):
@@ -57,7 +72,7 @@ class LinearizedNet(nn.Module):
         """g(x, context), and the function v -> (∂g/∂x) v."""
         products: list[Product] = []
         for number, layer in enumerate(self.layers):
-            x, product = layer.linearized(x)  # type: ignore[operator]
+            x, product = cast(Linearized, layer).linearized(x)
             products.append(product)
             if number == 0:
                 x = self._given(x, context)
