@@ -24,7 +24,6 @@ from glowkit.data.table import AnySource, TableSource
 from glowkit.models.families import Config, build
 from glowkit.nets.fast import multiply_exactly, precision_nets
 from glowkit.system.errors import GlowkitError
-from glowkit.tasks.likelihood import SIGNS, sign_of
 from glowkit.tasks.lossy import LossySettings
 from glowkit.training.allowance import allowance, for_initialization
 from glowkit.training.batches import (
@@ -281,7 +280,7 @@ def train(
         rows = open_loggers(folder, state, subject.columns)
         loggers = held.enter_context(rows) if first else []
         console = Console(stderr=True) if first and not quiet else Console(file=io.StringIO())
-        report = Report(console, subject, SIGNS["exact"] if lossy else sign_of(model))
+        report = Report(console, subject, subject.sign(model))
         for reason in fall_back(model.train()):
             report.note(f"note: {reason}")
         if lock is not None and not lock.kept:

@@ -11,7 +11,7 @@ from glowkit.core import Density, Generator
 from glowkit.data.table import AnySource
 from glowkit.pictures.sheet import image_sheet
 from glowkit.system.errors import GlowkitError
-from glowkit.tasks.likelihood import levels_of
+from glowkit.tasks.likelihood import SIGNS, levels_of
 from glowkit.tasks.lossy import LossySettings, at_step, check_lossy
 from glowkit.tasks.lossy.loss import draws, rate_distortion
 from glowkit.training.batches import Preparation
@@ -57,6 +57,10 @@ class LossyImages(Images):
     ) -> Tensor:
         drawn = draws(model, len(x), self.settings, generator)
         return rate_distortion(model, x, self.settings.unit, drawn, context)
+
+    def sign(self, model: Density) -> str:
+        """What is minimised is itself, and no bound of a likelihood."""
+        return SIGNS["exact"]
 
     @torch.no_grad()
     def draw(self, model: Density, device: torch.device, shown: Any) -> tuple[Image, str]:

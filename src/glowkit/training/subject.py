@@ -16,7 +16,7 @@ from glowkit.core.noise import Generator
 from glowkit.data.table import AnySource
 from glowkit.densities import matching_loss
 from glowkit.system.errors import GlowkitError
-from glowkit.tasks.likelihood import IN_WORDS, SIGNS
+from glowkit.tasks.likelihood import IN_WORDS, SIGNS, sign_of
 from glowkit.tasks.points import nll
 from glowkit.training.batches import Batch, Preparation
 from glowkit.training.run import RunFolder
@@ -81,6 +81,10 @@ class Objective(ABC):
     ) -> Tensor:
         """The figure of every example, (N,); by default in nats."""
         return nll(model, x, context, generator)
+
+    def sign(self, model: Density) -> str:
+        """What stands before the figure of a model in training."""
+        return sign_of(model)
 
     @abstractmethod
     def draw(self, model: Density, device: torch.device, shown: Any) -> tuple[Image, str]:
@@ -181,7 +185,7 @@ def samples_text(figures: Mapping[str, Any]) -> dict[str, str]:
 
 def drawn_text(figures: Mapping[str, Any]) -> str:
     """The same, as the end of a list."""
-    kind = figures.get("kind", "bound" if "importance_samples" in figures else "exact")
+    kind = kind_of(figures)
     if kind == "estimate":
         return f", {figures['draws']} draw(s)"
     return f", {figures['importance_samples']} importance sample(s)" if kind == "bound" else ""
