@@ -9,7 +9,6 @@ is the processor time of the process, so that a busy machine takes longer and ge
 """
 
 import math
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +18,7 @@ import typer
 from torch import Tensor
 
 import glowkit
+from benchmarks.budgeted import descend
 from examples.surjections import FoldedConfig
 from glowkit.data import open_source
 from glowkit.data.toy import GaussianMixture, PointSource
@@ -26,7 +26,7 @@ from glowkit.pictures.plots import density_panel, plane_image
 from glowkit.pictures.sheet import save_png
 from glowkit.tasks import share_between_modes
 
-BATCH, WARM_UP, AVERAGED, DECAY = 512, 50, 0.995, 1e-4
+BATCH, WARM_UP, AVERAGED, DECAY, CLIP = 512, 50, 0.995, 1e-4, 5.0
 DRAWS, POINTS, SAMPLES = 32, 2048, 20_000
 MODES = 8  # more are those of a curve
 
@@ -74,29 +74,19 @@ def fit(
     torch.manual_seed(seed)
     model = glowkit.build(config)
     glowkit.initialize(model, points[:4096])
-    parameters = list(model.train().parameters())
-    optimizer = torch.optim.AdamW(parameters, rate, weight_decay=DECAY)
-    averages = [parameter.detach().clone() for parameter in parameters]
-    order, begun, step = torch.Generator().manual_seed(seed), time.process_time(), 0
-    while (done := budget.spent(step, time.process_time() - begun)) < 1:
-        for group in optimizer.param_groups:
-            falling = 0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2
-            group["lr"] = rate * min(1, (step + 1) / WARM_UP) * falling
-        batch = points[torch.randint(len(points), (BATCH,), generator=order)]
-        loss = -model.log_prob(batch).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 5.0)
-        optimizer.step()
-        step += 1
-        decay = min(AVERAGED, (1 + step) / (10 + step))
-        for average, parameter in zip(averages, parameters, strict=True):
-            average.lerp_(parameter.detach(), 1 - decay)
-    used = time.process_time() - begun
-    with torch.no_grad():
-        for average, parameter in zip(averages, parameters, strict=True):
-            parameter.copy_(average)
-    return model.eval(), step, used
+    optimizer = torch.optim.AdamW(model.train().parameters(), rate, weight_decay=DECAY)
+    order = torch.Generator().manual_seed(seed)
+
+    def loss() -> Tensor:
+        rows = torch.randint(len(points), (BATCH,), generator=order)
+        return -model.log_prob(points[rows]).mean()
+
+    def rate_at(step: int, done: float) -> float:
+        falling = 0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2
+        return rate * min(1, (step + 1) / WARM_UP) * falling
+
+    steps, used = descend(model, optimizer, loss, rate_at, budget.spent, CLIP, AVERAGED)
+    return model.eval(), steps, used
 
 
 @torch.no_grad()

@@ -1,7 +1,6 @@
 """Cells of the table: a family, some data and a seed, trained for some processor time."""
 
 import json
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.budgeted import descend
 from benchmarks.families.subjects import SUBJECTS, Subject
 from glowkit import Density, build, frozen, initialize
 from glowkit.data import open_source
@@ -76,26 +76,17 @@ def trained(
     loss_of, noise = Loss(model, subject), torch.Generator().manual_seed(seed)
     taken = batches(x, BATCHES[subject.things], seed)
     initialize(model, next(taken), generator=noise)
-    optimiser = torch.optim.Adam(model.parameters(), RATE)
-    average = [p.detach().clone() for p in model.parameters()]
-    step, begun = 0, time.process_time()
-    while (progress := (time.process_time() - begun) / seconds) < 1:
-        for group in optimiser.param_groups:
-            group["lr"] = RATE * learning_rate_factor(step, progress, WARM_UP)
-        optimiser.zero_grad()
-        loss, _ = loss_of(next(taken), None, noise)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
-        if norm.isfinite():
-            optimiser.step()
-        step += 1
-        with torch.no_grad():
-            for mean, parameter in zip(average, model.parameters(), strict=True):
-                mean.lerp_(parameter, 1 - min(DECAY, (1 + step) / (10 + step)))
-    with torch.no_grad():
-        for mean, parameter in zip(average, model.parameters(), strict=True):
-            parameter.copy_(mean)
-    return model.eval(), step
+    optimizer = torch.optim.Adam(model.parameters(), RATE)
+    steps, _ = descend(
+        model,
+        optimizer,
+        lambda: loss_of(next(taken), None, noise)[0],
+        lambda step, done: RATE * learning_rate_factor(step, done, WARM_UP),
+        lambda step, used: used / seconds,
+        CLIP,
+        DECAY,
+    )
+    return model.eval(), steps
 
 
 def measured(subject: Subject, data: str, seed: int, seconds: float) -> dict[str, Any] | None:
