@@ -1,7 +1,7 @@
 """The laws every density keeps; those of the ones that draw are in `test_kinds.py`."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from torch.autograd.functional import jacobian
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from glowkit.core import Density
+from glowkit.core import Density, Generator
 from laws.table import BATCH, DENSITIES, Row, example, make
 
 every = pytest.mark.parametrize("row", DENSITIES, ids=str)
@@ -72,16 +72,7 @@ def test_log_p_is_that_of_the_noise_times_the_jacobian(row: Row) -> None:
 
 @every
 def test_shapes(row: Row, dtype: torch.dtype) -> None:
-    density, (x, context) = make(row, dtype), example(row, dtype)
-    noises, log_p = density.encode(x, context)
-    assert [tuple(noise.shape[1:]) for noise in noises] == [
-        spec.shape for spec in density.noise_specs()
-    ]
-    assert log_p.shape == (BATCH,)
-    assert log_p.dtype == dtype
-    sample = density.sample(BATCH, context=context)
-    assert sample.shape == x.shape
-    assert sample.dtype == dtype
+    check_shapes(row, dtype, lambda: None)
 
 
 @every
@@ -103,26 +94,50 @@ def test_sampling_is_seeded_and_temperature_scales_the_noise(row: Row, dtype: to
     assert torch.allclose(mixed[1], draw(1.0)[1], atol=tolerance)
 
 
-@every
-def test_gradients_against_finite_differences(row: Row) -> None:
-    density, (x, context) = make(row), example(row)
+def gradients_are_differences(
+    density: Density, x: Tensor, context: Tensor | None, generator: Callable[[], Generator]
+) -> bool:
+    """Of log p by what is not whole numbers of x and the context, and by all parameters.
+
+    generator: makes the one of each evaluation.
+    """
     parameters = dict(density.named_parameters())
     # A difference for every parameter takes minutes; eight bundles of them hide nothing.
     bundles = [bundle for i in range(8) if (bundle := list(parameters)[i::8])]
     values = [flat(parameters[name] for name in names) for names in bundles]
-    inputs = [x.requires_grad_(), *([] if context is None else [context.requires_grad_()])]
+    given = [t for t in (x, context) if t is not None]
+    inputs = [t.requires_grad_() for t in given if t.is_floating_point()]
 
     def log_prob(*arguments: Tensor) -> Tensor:
-        given, state = arguments[: len(inputs)], {}
+        moved, state = iter(arguments[: len(inputs)]), {}
         for names, value in zip(bundles, arguments[len(inputs) :], strict=True):
             parts = value.split([parameters[name].numel() for name in names])
             for name, part in zip(names, parts, strict=True):
                 state[name] = part.view_as(parameters[name])
-        return functional_call(density, state, given)
+        now = [next(moved) if t.is_floating_point() else t for t in given]
+        return functional_call(density, state, tuple(now), {"generator": generator()})
 
     # `functional_call` needs a forward; the law is about log_prob.
-    density.forward = lambda *given: density.log_prob(*given)
-    assert gradcheck(log_prob, (*inputs, *values), eps=1e-7, atol=1e-4, rtol=1e-3, fast_mode=True)
+    density.forward = lambda *given, **named: density.log_prob(*given, **named)
+    return gradcheck(log_prob, (*inputs, *values), eps=1e-7, atol=1e-4, rtol=1e-3, fast_mode=True)
+
+
+def check_shapes(row: Row, dtype: torch.dtype, generator: Callable[[], Generator]) -> None:
+    density, (x, context) = make(row, dtype), example(row, dtype)
+    noises, log_p = density.encode(x, context, generator())
+    assert [tuple(noise.shape[1:]) for noise in noises] == [
+        spec.shape for spec in density.noise_specs()
+    ]
+    assert log_p.shape == (BATCH,)
+    assert {log_p.dtype, *(noise.dtype for noise in noises)} == {dtype}
+    sample = density.sample(BATCH, context=context, generator=generator())
+    assert sample.shape == x.shape
+    assert sample.dtype == x.dtype
+
+
+@every
+def test_gradients_against_finite_differences(row: Row) -> None:
+    assert gradients_are_differences(make(row), *example(row), lambda: None)
 
 
 @every

@@ -10,15 +10,13 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor
-from torch.autograd import gradcheck
 from torch.autograd.functional import jacobian
-from torch.func import functional_call
 
 from glowkit.core import MIDPOINT, Density, Generator
 from glowkit.core.noise import Portion
 from glowkit.densities import Dequantize
 from laws.table import BATCH, DRAWN, Row, example, make
-from laws.test_densities import flat, log_standard
+from laws.test_densities import check_shapes, gradients_are_differences, log_standard
 
 SIGMAS = 4.5
 MOST_IMAGES = 10_000  # whose probabilities a law sums
@@ -89,16 +87,7 @@ def test_round_trip_in_float32(row: Row, single: torch.dtype) -> None:
 
 @every
 def test_shapes(row: Row, dtype: torch.dtype) -> None:
-    density, (x, context) = make(row, dtype), example(row, dtype)
-    noises, log_p = density.encode(x, context, seeded())
-    assert [tuple(noise.shape[1:]) for noise in noises] == [
-        spec.shape for spec in density.noise_specs()
-    ]
-    assert log_p.shape == (BATCH,)
-    assert {log_p.dtype, *(noise.dtype for noise in noises)} == {dtype}
-    sample = density.sample(BATCH, context=context, generator=seeded())
-    assert sample.shape == x.shape
-    assert sample.dtype == x.dtype
+    check_shapes(row, dtype, seeded)
 
 
 @every
@@ -168,24 +157,7 @@ def test_context_matters_and_stays_with_its_example(row: Row, dtype: torch.dtype
 @every
 def test_gradients_against_finite_differences(row: Row) -> None:
     """Of an estimate, whose gradient may be drawn as well, where its draw is settled."""
-    density, (x, context) = make(row), example(row)
-    parameters = dict(density.named_parameters())
-    bundles = [bundle for i in range(8) if (bundle := list(parameters)[i::8])]
-    values = [flat(parameters[name] for name in names) for names in bundles]
-    given = [t for t in (x, context) if t is not None]
-    inputs = [t.requires_grad_() for t in given if t.is_floating_point()]
-
-    def log_prob(*arguments: Tensor) -> Tensor:
-        state = {}
-        for names, value in zip(bundles, arguments[len(inputs) :], strict=True):
-            parts = value.split([parameters[name].numel() for name in names])
-            for name, part in zip(names, parts, strict=True):
-                state[name] = part.view_as(parameters[name])
-        moved = [*arguments[: len(inputs)]]
-        now = [moved.pop(0) if t.is_floating_point() else t for t in given]
-        return functional_call(density, state, tuple(now), {"generator": settled(row)()})
-
-    assert gradcheck(log_prob, (*inputs, *values), eps=1e-7, atol=1e-4, rtol=1e-3, fast_mode=True)
+    assert gradients_are_differences(make(row), *example(row), settled(row))
 
 
 @every
