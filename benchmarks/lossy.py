@@ -22,13 +22,13 @@ import glowkit
 from glowkit.data import Source, open_source
 from glowkit.pictures.lossy import curve_image
 from glowkit.tasks.lossy import LossySettings, unit_of
-from glowkit.tasks.lossy.classical import Codec, codecs, measured, nearest_quality
+from glowkit.tasks.lossy.classical import Codec, codecs
 from glowkit.tasks.lossy.coder import LossyCodec
-from glowkit.tasks.lossy.container import psnr
 from glowkit.tasks.lossy.generations import (
     Generations,
     generations,
-    generations_of,
+    generations_beside,
+    points_of,
     rate_points,
 )
 from glowkit.training import read_run
@@ -55,16 +55,13 @@ def main(before: str, after: str, out: str, images: int, steps: Sequence[float])
     except glowkit.GlowkitError as error:
         print(f"{before}: {error}")
     others = codecs() if batch.shape[1] in (1, 3) and glowkit.load(after).levels == 256 else {}
-    pixels = batch.shape[2] * batch.shape[3]
     for name, codec in others.items():
         lines[name] = []
-        for quality in codec.qualities:
-            found = measured(codec, quality, batch)
-            rates = found.bytes * 8 / pixels, found.bare * 8 / pixels
-            lines[name].append((quality, psnr(batch, found.images, 256), *rates))
+        for quality, decibels, files, bare in points_of(codec, batch, 256):
+            lines[name].append((quality, decibels, files, bare))
             print(
-                f"{name} {quality:g}: {lines[name][-1][1]:.2f} dB, {rates[0]:.3f} bits/pixel,"
-                f" {rates[1]:.3f} without headers",
+                f"{name} {quality:g}: {decibels:.2f} dB, {files:.3f} bits/pixel,"
+                f" {bare:.3f} without headers",
                 flush=True,
             )
     again: dict[str, Generations] = {}
@@ -104,16 +101,8 @@ def of_generations(
         "glowkit, no search": generations(codec, batch, step * settings.unit, AGAIN, False),
     }
     (point,) = rate_points(codec, batch, settings.unit, [step])
-    for name, other in others.items():
-        quality = nearest_quality(other, batch, point.files * pixels / 8, False)
-
-        def once(x: Tensor, other: Codec = other, quality: float = quality) -> Tensor:
-            return measured(other, quality, x).images
-
-        found[name] = generations_of(once, batch, AGAIN, codec.levels)
-        if name == "jpeg":
-            found["jpeg, shifted"] = generations_of(once, batch, AGAIN, codec.levels, 1)
-    return found
+    size = point.files * pixels / 8
+    return found | generations_beside(others, batch, size, AGAIN, codec.levels)
 
 
 def show(name: str, found: Generations) -> None:

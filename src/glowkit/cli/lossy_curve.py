@@ -15,8 +15,6 @@ from glowkit.cli.speech import QUIET, say, show, warn
 from glowkit.system.errors import GlowkitError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from glowkit.tasks.lossy.classical import Codec
     from glowkit.tasks.lossy.generations import Generations, Point
 
@@ -59,11 +57,9 @@ def curve(
     from glowkit.cli.lossy import USUAL
     from glowkit.pictures.lossy import curve_image
     from glowkit.system.files import write_atomically
-    from glowkit.tasks.lossy.classical import measured
     from glowkit.tasks.lossy.coder import LossyCodec
-    from glowkit.tasks.lossy.container import psnr
     from glowkit.tasks.lossy.generations import generations as over_generations
-    from glowkit.tasks.lossy.generations import rate_points
+    from glowkit.tasks.lossy.generations import generations_beside, points_of, rate_points
     from glowkit.tasks.lossy.tiles import tiled
 
     chosen = _fitting(_chosen(codecs), codecs, opened)
@@ -78,24 +74,13 @@ def curve(
     points: list[Point] = []
     for one in bar(_steps(opened, levels), "steps"):
         points += rate_points(codec, batch, unit, [one])
-    others = {
-        name: [
-            (
-                quality,
-                psnr(batch, found.images, levels),
-                found.bytes * 8 / pixels,
-                found.bare * 8 / pixels,
-            )
-            for quality, found in ((q, measured(each, q, batch)) for q in each.qualities)
-        ]
-        for name, each in chosen.items()
-    }
+    others = {name: list(points_of(each, batch, levels)) for name, each in chosen.items()}
     again: dict[str, Generations] = {}
     if generations:
         step = levels * USUAL if step is None else step
         again["glowkit"] = over_generations(codec, batch, step * unit, generations)
         (at,) = rate_points(codec, batch, unit, [step])
-        again |= _of_others(chosen, batch, at.files * pixels / 8, generations, levels)
+        again |= generations_beside(chosen, batch, at.files * pixels / 8, generations, levels)
     lines = {"glowkit": [(p.step, p.psnr, p.files, p.bare) for p in points], **others}
     write_atomically(out, curve_image(lines, {n: g.psnr for n, g in again.items()}))
     if as_json:
@@ -161,23 +146,3 @@ def _steps(opened: Any, levels: int) -> list[float]:
     coarsest = known.coarsest if known else levels * COARSEST
     ratio = coarsest / finest
     return [finest * ratio ** (number / (STEPS - 1)) for number in range(STEPS)]
-
-
-def _of_others(
-    chosen: "Mapping[str, Codec]", batch: "Tensor", bytes: float, count: int, levels: int
-) -> "dict[str, Generations]":
-    """Of each codec at the quality whose files are nearest to so many bytes."""
-    from glowkit.tasks.lossy.classical import measured, nearest_quality
-    from glowkit.tasks.lossy.generations import generations_of
-
-    found = {}
-    for name, codec in chosen.items():
-        quality = nearest_quality(codec, batch, bytes, False)
-
-        def again(x: "Tensor", codec: "Codec" = codec, quality: float = quality) -> "Tensor":
-            return measured(codec, quality, x).images
-
-        found[name] = generations_of(again, batch, count, levels)
-        if name == "jpeg":
-            found["jpeg, shifted"] = generations_of(again, batch, count, levels, 1)
-    return found

@@ -1,6 +1,6 @@
 """Rates and errors of a codec over its steps, and of images that are coded again and again."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,6 +11,7 @@ from glowkit.tasks.coding.functions import Integers
 from glowkit.tasks.coding.header import numbers_bytes
 from glowkit.tasks.coding.stack import Stack
 from glowkit.tasks.lossy import symbols
+from glowkit.tasks.lossy.classical import Codec, measured, nearest_quality
 from glowkit.tasks.lossy.coder import LossyCodec
 from glowkit.tasks.lossy.container import CHECK, HEADER, coded_once, ideal_bits, psnr
 from glowkit.tasks.lossy.symbols import Coded
@@ -99,6 +100,39 @@ def generations_of(
             unchanged = (after == current).flatten(1).all(1)
             found.same_images.append(float(unchanged.double().mean()))
         current = after
+    return found
+
+
+def points_of(
+    codec: Codec, images: Tensor, levels: int
+) -> Iterator[tuple[float, float, float, float]]:
+    """Of another codec at each of its qualities: that, PSNR, and bits/pixel of files and without
+    headers.
+    """
+    pixels = images.shape[2] * images.shape[3]
+    for quality in codec.qualities:
+        found = measured(codec, quality, images)
+        error = psnr(images, found.images, levels)
+        yield quality, error, found.bytes * 8 / pixels, found.bare * 8 / pixels
+
+
+def generations_beside(
+    codecs: Mapping[str, Codec], images: Tensor, bytes: float, count: int, levels: int
+) -> dict[str, Generations]:
+    """Generations of other codecs, at the quality of each whose files are nearest to so many bytes.
+
+    JPEG also with images that are shifted by a pixel in between.
+    """
+    found = {}
+    for name, codec in codecs.items():
+        quality = nearest_quality(codec, images, bytes, False)
+
+        def again(x: Tensor, codec: Codec = codec, quality: float = quality) -> Tensor:
+            return measured(codec, quality, x).images
+
+        found[name] = generations_of(again, images, count, levels)
+        if name == "jpeg":
+            found["jpeg, shifted"] = generations_of(again, images, count, levels, 1)
     return found
 
 
