@@ -171,7 +171,7 @@ BIJECTIONS = [
     Row("logit", b.Logit, IMAGE, unit_interval=True, tolerance=2e-7),
     Row("sigmoid", lambda: b.Sigmoid(1e-4), IMAGE, tolerance=2e-5),
     Row("inverse", lambda: b.Inverse(b.Logit()), IMAGE),
-    Row("inverse-squeeze", lambda: b.Inverse(b.Squeeze()), IMAGE, tolerance=0),
+    Row("inverse-squeeze", lambda: b.Inverse(b.Squeeze(3)), (9, 2, 2), tolerance=0),
     Row("inverse-coupling", lambda: b.Inverse(_coupling(b.Affine(), 3)), IMAGE, (3,)),
     Row("coupling-additive", lambda: _coupling(b.Additive()), IMAGE, tolerance=5e-7),
     Row("coupling-affine", lambda: _coupling(b.Affine()), IMAGE, tolerance=3e-6),

@@ -8,11 +8,10 @@ from glowkit.bijections import (
     Coupling,
     Halves,
     Inverse,
-    Patches,
-    Reshape,
     RowStripes,
     Scale,
     Shift,
+    Squeeze,
     Stripes,
     shuffle,
     swap_halves,
@@ -124,13 +123,11 @@ def build_jet(config: JetConfig) -> Dequantize:
         else:
             there, back = _halves_of_patches(spatial, grid[0]), _halves_of_patches(spatial, grid[0])
             steps.append(Chain([there, _coupling(config), Inverse(back)]))
-    channels, rows, columns = grid
     flow = Chain(
         [
             Shift(-0.5),
             Scale(2.0),
-            Patches(config.image_shape, config.patch),
-            Reshape((channels, rows * columns), grid),
+            Squeeze(config.patch),
             Chain(steps, config.memory),
         ]
     )

@@ -195,7 +195,6 @@ MAPS |= {
     of.GlowStep: _chain,
     of.Inverse: lambda layer, grid, book: Turned(map_of(layer.bijection, grid, book)),
     of.Scale: _factor,
-    of.Patches: _moved,
     of.Squeeze: _moved,
     of.Permute: _moved,
     of.Reshape: _moved,
