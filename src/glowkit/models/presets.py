@@ -159,7 +159,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "jet-tiny": {
         "family": "jet",
         "image_shape": (1, 8, 8),
-        "patch": 2,
         "couplings": 10,
         "layers": 1,
         "width": 36,
@@ -172,7 +171,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "patch": 2,
         "couplings": 10,
         "layers": 1,
-        "width": 48,
+        "width": 40,
         "heads": 4,
     },
     "jet-imagenet64": {"family": "jet", "image_shape": (3, 64, 64)},
