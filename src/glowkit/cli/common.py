@@ -64,6 +64,15 @@ DTYPES = ("float32", "float64")
 
 T = TypeVar("T")
 
+_line: list[str] = []
+
+
+def given_line(line: Sequence[str] | None = None) -> list[str]:
+    """The words after `glowkit` that this process was given; kept when `main` hands them over."""
+    if line is not None:
+        _line[:] = line
+    return list(_line)
+
 
 def check_dtype(name: str) -> None:
     """Refuse the name of a dtype that models are not computed in."""

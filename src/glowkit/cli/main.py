@@ -23,6 +23,7 @@ from glowkit.cli import lossy, lossy_curve, lossy_train
 from glowkit.cli.anomalies import anomalies
 from glowkit.cli.app import app
 from glowkit.cli.attributes import attributes
+from glowkit.cli.common import given_line
 from glowkit.cli.compare import compare
 from glowkit.cli.compress import compress, decompress
 from glowkit.cli.doctor import doctor
@@ -268,6 +269,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     keep_freed_memory()
     be_quiet(False)
+    given_line(sys.argv[1:] if arguments is None else arguments)
     with _Interrupt() as interrupt:
         try:
             check_surroundings()

@@ -211,7 +211,9 @@ def train(
     figures = assess(opened, images, "test", 1, batch, 0, left)
     things = objective.things
     validated = {things: result.validation_examples, f"{things}_in_split": result.validation_split}
-    report = report_of(opened, images.name, "test", figures, fitted, validated=validated)
+    report = report_of(
+        opened, images.name, "test", figures, fitted, validated=validated, resumed=resume
+    )
     if as_json:
         show_json(
             figures
