@@ -101,7 +101,7 @@ def curve_chart(
     drawn += _names({name: float(frame.up(levels[name])) for name in in_frame(levels, (low, high))})
     if rate:
         strip = _Frame(x, (0, max(value for _, value in rate)), bottom + 18, HEIGHT - BOTTOM)
-        drawn += _grid(strip, [0, strip.y[1]], "%.0e")
+        drawn += _grid(strip, [0, strip.y[1]], "%.1g")
         drawn.append(f'<path class="line rate" d="{strip.path(thinned(rate))}"/>')
         drawn.append(_text(WIDTH - RIGHT - 2, bottom + 28, "learning rate", "end", "name"))
     drawn += _below(frame, "step", [t for t in ticks(*x) if t == round(t)])
