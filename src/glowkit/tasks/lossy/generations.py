@@ -13,7 +13,8 @@ from glowkit.tasks.coding.stack import Stack
 from glowkit.tasks.lossy import symbols
 from glowkit.tasks.lossy.classical import Codec, measured, nearest_quality
 from glowkit.tasks.lossy.coder import LossyCodec
-from glowkit.tasks.lossy.container import CHECK, HEADER, coded_once, ideal_bits, psnr
+from glowkit.tasks.lossy.container import CHECK, HEADER, ideal_bits, psnr
+from glowkit.tasks.lossy.search import coded_once, searched
 from glowkit.tasks.lossy.symbols import Coded
 
 
@@ -69,9 +70,11 @@ def generations(
     for _ in range(count):
         again, codes = current.copy(), [each.copy() for each in before]
         if len(live):
-            coded, again[live], _ = coded_once(codec, current[live], step, None, search)
-            codes = codes or [np.empty((len(images), *c.steps.shape[1:]), np.int64) for c in coded]
-            for each, latent in zip(codes, coded, strict=True):
+            made = (searched if search else coded_once)(codec, current[live], step)
+            again[live] = made.images
+            shapes = [(len(images), *latent.steps.shape[1:]) for latent in made.coded]
+            codes = codes or [np.empty(shape, np.int64) for shape in shapes]
+            for each, latent in zip(codes, made.coded, strict=True):
                 each[live] = latent.steps
         found.psnr.append(psnr(images, torch.from_numpy(again), codec.levels))
         changed = (again != current).reshape(len(again), -1).any(1)
