@@ -25,6 +25,9 @@ images which were never decoded stays."""
 ROUNDS = 8
 """Codes near an image, for which one is looked for that what they decode to has as its own."""
 
+GENERATIONS = 3
+"""Of each of them."""
+
 LOST = 0.3
 """Decibels that a fixed point may lose."""
 
@@ -58,8 +61,9 @@ def searched(
     """Codes of images that are fixed points, where such are found at most 0.3 dB worse.
 
     An image's own code, if it has one. Else the own code of what its nearest code decodes to, which
-    costs nothing; of what another code near it decodes to, up to eight; and else the nearest code.
-    The others are those of values v ← v + (P(g(v)) − g(v)) / 2, as in `own_codes`.
+    costs nothing, or of one of the two generations after that; else of what another code near it
+    decodes to, up to eight, and so on; and else the nearest code. The others are those of values
+    v ← v + (P(g(v)) − g(v)) / 2, as in `own_codes`.
     """
     best = own_codes(codec, images, step, given)
     allowed = 10 ** (LOST / 10) * np.maximum(_error(images, best.images), 1e-12)
@@ -71,12 +75,14 @@ def searched(
         _, made = codec.code_values(values[rows], step, None if given is None else given[rows])
         values[rows] += (codec.nearest(images[rows], made) - made) // 2
         again = codec.pixels(made)
-        near = _error(images[rows], again) <= allowed[rows]
-        rows, again = rows[near], again[near]
-        if not len(rows):
-            continue
-        own = own_codes(codec, again, step, None if given is None else given[rows])
-        best.put(rows[own.fixed], own, own.fixed)
+        for _ in range(GENERATIONS):
+            near = ~best.fixed[rows] & (_error(images[rows], again) <= allowed[rows])
+            rows, again = rows[near], again[near]
+            if not len(rows):
+                break
+            own = own_codes(codec, again, step, None if given is None else given[rows])
+            best.put(rows[own.fixed], own, own.fixed)
+            again = own.images
     return best
 
 
