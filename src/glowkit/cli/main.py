@@ -28,6 +28,7 @@ from glowkit.cli.compress import compress, decompress
 from glowkit.cli.doctor import doctor
 from glowkit.cli.edit import edit
 from glowkit.cli.evaluate import evaluate
+from glowkit.cli.export import export
 from glowkit.cli.import_ import import_
 from glowkit.cli.integrate import integrate
 from glowkit.cli.interpolate import interpolate
@@ -206,6 +207,7 @@ COMMANDS = (
     decompress,
     import_,
     push,
+    export,
     integrate,
     app,
     presets,
