@@ -60,10 +60,10 @@ class Reshape(Bijection):
         self.after = tuple(after)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return x.reshape(len(x), *self.after), constant_ladj(x)
+        return x.reshape(x.shape[0], *self.after), constant_ladj(x)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return y.reshape(len(y), *self.before), constant_ladj(y)
+        return y.reshape(y.shape[0], *self.before), constant_ladj(y)
 
     def extra_repr(self) -> str:
         return f"{self.before} -> {self.after}"

@@ -125,7 +125,7 @@ class CausalNet(PrecisionNet):
         bias.copy_(parameters.repeat(self.dimensions).view_as(bias))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        n, count = len(x), self.tokens
+        n, count = x.shape[0], self.tokens
         rows, farthest = x.transpose(1, 2), max(self.back)
         with computing_in(self.dtype, x.device):
             padded = F.pad(rows, (0, 0, farthest, 0))
