@@ -34,6 +34,7 @@ _NUMBERS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("bits_per_dim", "standard_error", "images", "levels", "importance_samples"),
         ("nll_nats", "standard_error", "entropy_nats", "kl_nats", "paired_kl_nats", "points"),
         ("nll_nats", "standard_error", "rows", "largest_error"),
+        ("noisy_nll_nats", "standard_error", "noise_deviation", "images", "levels", "draws"),
     ),
     "validation": (
         ("images", "images_in_split"),
