@@ -305,7 +305,7 @@ def _way(opened: Opened, asked: _Asked) -> _Way:
     noise = noise_of(opened.model)
     if asked.noisy and not noise:
         raise GlowkitError("this model was trained without noise; leave out --noisy")
-    told: dict[str, object] = {"denoised": not asked.noisy} if noise else {}
+    told: dict[str, object] = {"noise_left": noise if asked.noisy else 0.0} if noise else {}
     if asked.guidance is None:
         refuse_given(
             "it is of what --guidance pushes samples away from",
