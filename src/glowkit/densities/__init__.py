@@ -5,7 +5,7 @@ from glowkit.densities.compose import Split, Then, kept_alone, kept_and_context
 from glowkit.densities.context import WithContext, WithLabels, WithVectors, no_label
 from glowkit.densities.dequantize import Dequantize, inside
 from glowkit.densities.estimated import Hutchinson, RussianRoulette, ThenEstimated
-from glowkit.densities.matching import Matched, matching_loss
+from glowkit.densities.matching import Matched, MatchedEstimated, matching_loss
 from glowkit.densities.noisy import Noisy, noise_of
 from glowkit.densities.ordinal import FEATURES, Ordinal
 from glowkit.densities.priors import (
@@ -29,6 +29,7 @@ __all__ = [
     "HalfNormal",
     "Hutchinson",
     "Matched",
+    "MatchedEstimated",
     "MaxPool",
     "Noisy",
     "Ordinal",
