@@ -15,6 +15,7 @@ IMAGES: Mapping[str, tuple[str, ...]] = {
     "vflow-tiny": ("steps=1", "width=8", "augmentation_steps=1", "augmentation_width=8"),
     "flowpp-tiny": ("width=8", "couplings=[[0, 1], [1, 0]]"),
     "nice-tiny": ("width=16", "depth=1"),
+    "residual-tiny": ("scales=2", "blocks=1", "width=8", "evaluation_terms=4"),
 }
 POINTS: Mapping[str, tuple[str, ...]] = {
     "glow-points": ("steps=1", "width=8"),
