@@ -38,6 +38,9 @@ class NoisyImages(Images):
             f" {figures['noise_deviation']:g} (mean and standard error; no bits/dim)"
         }
 
+    def headline(self, figures: Mapping[str, Any], baselines: Mapping[str, float]) -> str:
+        return Objective.headline(self, figures, baselines)
+
     def basis(self, figures: Mapping[str, Any]) -> str:
         noise = f"noise of deviation {figures['noise_deviation']:g}"
         of = f"{number_of(figures, self.things)} images, {figures['levels']} levels"
