@@ -73,7 +73,7 @@ class Noisy(Density):
         check_images(x, self.shape, self.levels, self.anchor)
         check_context(self, context)
         check_generator(generator)
-        noise = draw(NoiseSpec(self.shape), len(x), self.anchor, generator=generator)
+        noise = draw(NoiseSpec(self.shape), x.shape[0], self.anchor, generator=generator)
         centres = (2 * x.to(self.anchor.dtype) + 1) / self.levels - 1
         return self.density.encode(centres + self.deviation * noise, context, generator)
 
