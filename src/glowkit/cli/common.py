@@ -111,11 +111,11 @@ def check_run_out(out: Path | None) -> None:
         raise GlowkitError(f"{out} is on the Hub, and a run is a folder: train, then glowkit push")
 
 
-def check_page(out: Path) -> None:
+def check_page(out: Path, option: str = "--out") -> None:
     """Refuse a name that browsers do not take for a page's."""
     if out.suffix.lower() not in (".html", ".htm"):
         raise GlowkitError(
-            f"this command writes a page; give --out a name in .html, not {out.name}"
+            f"this command writes a page; give {option} a name in .html, not {out.name}"
         )
 
 

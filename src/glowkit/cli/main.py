@@ -29,6 +29,7 @@ from glowkit.cli.compress import compress, decompress
 from glowkit.cli.doctor import doctor
 from glowkit.cli.edit import edit
 from glowkit.cli.evaluate import evaluate
+from glowkit.cli.export import export
 from glowkit.cli.import_ import import_
 from glowkit.cli.integrate import integrate
 from glowkit.cli.interpolate import interpolate
@@ -189,7 +190,7 @@ def _is_lost(stream: TextIO) -> bool:
 
 
 PANELS = {
-    "Train": (train, evaluate, report, push, import_),
+    "Train": (train, evaluate, report, import_, export, push),
     "Look": (sample, reconstruct, interpolate, attributes, edit, scales, compare, app),
     "Use": (anomalies, resonance, integrate, encode, decode, compress, decompress),
     "What there is": (presets, data, doctor),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations  # PIL's types are named without importing it
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,7 +13,7 @@ from glowkit.data.table import AnySource
 from glowkit.pictures.sheet import image_sheet
 from glowkit.tasks.likelihood import SIGNS, levels_of
 from glowkit.tasks.lossy import LossySettings, at_step, check_lossy
-from glowkit.tasks.lossy.loss import draws, rate_distortion
+from glowkit.tasks.lossy.loss import Draws, draws, rate_distortion, round_trip
 from glowkit.training.batches import Preparation
 from glowkit.training.of_images import Images
 
@@ -40,15 +40,28 @@ class LossyImages(Images):
     ) -> tuple[Tensor, Tensor]:
         """The mean over the images that the decoder, as it is, does not overflow at."""
         drawn = draws(model, len(x), self.settings, generator)
-        each = rate_distortion(model, x, self.settings.unit, drawn, context)
+        mean = self._mean(rate_distortion, model, x, drawn, context)
+        if not self.settings.round_trip:
+            return mean, mean
+        moved = self._mean(round_trip, model, x, drawn, context)
+        return mean + self.settings.round_trip * moved, mean
+
+    def _mean(
+        self,
+        of: Callable[..., Tensor],
+        model: Density,
+        x: Tensor,
+        drawn: Draws,
+        context: Tensor | None,
+    ) -> Tensor:
+        each = of(model, x, self.settings.unit, drawn, context)
         finite = each.detach().isfinite()
         if not finite.all() and finite.any():
             # Once more without the others, whose gradients are no numbers even times 0.
             rows = finite.nonzero()[:, 0]
             seen = None if context is None else context[rows]
-            each = rate_distortion(model, x[rows], self.settings.unit, drawn[rows], seen)
-        mean = each.mean()
-        return mean, mean
+            each = of(model, x[rows], self.settings.unit, drawn[rows], seen)
+        return each.mean()
 
     def each(
         self, model: Density, x: Tensor, context: Tensor | None, generator: Generator
