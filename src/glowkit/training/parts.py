@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -122,6 +123,7 @@ def _check(part: Part) -> None:
 
 def _check_bars(bars: Any) -> None:
     edges, counts = bars["edges"], bars["counts"]
-    numbers = [*edges, *counts, bars["mean"]]
-    if len(edges) != len(counts) + 1 or not all(isinstance(n, int | float) for n in numbers):
+    if not all(isinstance(n, int | float) for n in [*edges, *counts, bars["mean"]]):
+        raise ValueError("not a histogram")
+    if len(edges) != len(counts) + 1 or not all(map(math.isfinite, [*edges, *counts])):
         raise ValueError("not a histogram")
