@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from glowkit.cli.common import JSON, OWN, bar, show_json
+from glowkit.cli.completion import runs
 from glowkit.cli.images import NAMES, check_png
 from glowkit.cli.lossy import check_step, read, unit_for
 from glowkit.cli.opened import Opened, open_image_model
@@ -25,7 +26,10 @@ ALL = "all"
 
 
 def curve(
-    run: Annotated[Path, typer.Argument(metavar="RUN2", help="A run of `glowkit lossy train`.")],
+    run: Annotated[
+        Path,
+        typer.Argument(metavar="RUN2", help="A run of `glowkit lossy train`.", autocompletion=runs),
+    ],
     images: Annotated[list[str] | None, NAMES] = None,
     out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("curve.png"),
     codecs: Annotated[

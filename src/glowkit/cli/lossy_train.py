@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from glowkit.cli import completion
 from glowkit.cli.common import (
     DEVICE,
     JSON,
@@ -39,7 +40,10 @@ LEAST_STEP = 0.25
 
 def train(
     run: Annotated[
-        Path | None, typer.Argument(metavar="RUN", help="A run, trained for its likelihood.")
+        Path | None,
+        typer.Argument(
+            metavar="RUN", help="A run, trained for its likelihood.", autocompletion=completion.runs
+        ),
     ] = None,
     minutes: Annotated[float | None, typer.Option(help="Budget in minutes (default 20).")] = None,
     epochs: Annotated[float | None, typer.Option(help="Budget in passes over the data.")] = None,

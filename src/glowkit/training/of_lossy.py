@@ -2,7 +2,7 @@
 
 from __future__ import annotations  # PIL's types are named without importing it
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,7 +11,6 @@ from torch import Tensor
 from glowkit.core import Density, Generator
 from glowkit.data.table import AnySource
 from glowkit.pictures.sheet import image_sheet
-from glowkit.system.errors import GlowkitError
 from glowkit.tasks.likelihood import SIGNS, levels_of
 from glowkit.tasks.lossy import LossySettings, at_step, check_lossy
 from glowkit.tasks.lossy.loss import Draws, draws, rate_distortion, round_trip
@@ -31,12 +30,10 @@ class LossyImages(Images):
 
     def __init__(self, settings: LossySettings) -> None:
         self.settings = settings
-        self.preparation: Preparation | None = None
 
     def prepare(self, source: AnySource, model: Density) -> Preparation:
         check_lossy(model)
-        self.preparation = super().prepare(source, model)
-        return self.preparation
+        return super().prepare(source, model)
 
     def loss(
         self, model: Density, x: Tensor, context: Tensor | None, generator: Generator
@@ -76,12 +73,16 @@ class LossyImages(Images):
         """What is minimised is itself, and no bound of a likelihood."""
         return SIGNS["exact"]
 
+    def headline(self, figures: Mapping[str, Any], baselines: Mapping[str, float]) -> str:
+        """Of its likelihood, which an evaluation measures."""
+        return Images().headline(figures, baselines)
+
     @torch.no_grad()
-    def draw(self, model: Density, device: torch.device, shown: Any) -> tuple[Image, str]:
+    def draw(
+        self, model: Density, device: torch.device, shown: Any, prepare: Preparation
+    ) -> tuple[Image, str]:
         """Images of a split, and what is decoded of them at the finest and the coarsest step."""
-        if self.preparation is None:
-            raise GlowkitError("no data were prepared that images could be taken from")
-        images, context = self.preparation(shown.__getitems__(list(range(_COLUMNS))))
+        images, context = prepare(shown.__getitems__(list(range(_COLUMNS))))
         images = images.to(device)
         context = None if context is None else context.to(device)
         rows = [("as they are", images)]
