@@ -1,6 +1,5 @@
 """Exported graphs compute what their models do, in any batch, and say what they cannot."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -151,20 +150,3 @@ def test_a_graph_that_differs_is_not_written(
     with pytest.raises(GlowkitError, match="differs from the model by 1 nats a dimension"):
         export(StandardNormal((2,)), tmp_path / "a.pt2", "log-prob")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_the_command_tells_what_it_wrote(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from glowkit.cli import main
-
-    model = glowkit.save(points(), tmp_path / "model")
-    out = tmp_path / "points.pt2"
-    with pytest.raises(SystemExit) as stopped:
-        main(["export", str(model), "--what", "log-prob", "--out", str(out), "--json"])
-    assert not stopped.value.code
-    told = json.loads(capsys.readouterr().out)
-    assert told["inputs"] == [{"name": "x", "dtype": "float32", "shape": ["N", 2]}]
-    assert told["outputs"] == [{"name": "log_p", "dtype": "float32", "shape": ["N"]}]
-    assert told["bytes"] == out.stat().st_size
-    assert told["largest_difference"] <= 1e-4

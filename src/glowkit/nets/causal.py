@@ -225,7 +225,7 @@ class CausalNet(PrecisionNet):
             e, k, v = layer(e, mask, k, v)
             keys.append(k)
             values.append(v)
-        read = self.leave(self.norm(e)).view(len(e), self.dimensions, -1)
+        read = self.leave(self.norm(e)).view(e.shape[0], self.dimensions, -1)
         return CausalState(tuple(keys), tuple(values), state.last, state.given, read)
 
     def _entered(self, seen: list[Tensor], places: Tensor) -> Tensor:
