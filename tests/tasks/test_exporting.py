@@ -1,5 +1,6 @@
 """Exported graphs compute what their models do, in any batch, and say what they cannot."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,32 @@ def test_points_in_all_directions(context: int, format: str, tmp_path: Path) -> 
         pytest.importorskip("onnxruntime", reason="needs ONNX: pip install 'glowkit[export]'")
         pytest.importorskip("onnxscript", reason="needs ONNX: pip install 'glowkit[export]'")
     check(points(context_features=context), tmp_path, format, exporting.WHAT)
+
+
+FAMILIES = {
+    "realnvp-tiny": ({"width": 8}, exporting.WHAT),
+    "nice-tiny": ({"width": 8}, exporting.WHAT),
+    "nsf-points": ({"steps": 1, "width": 8}, exporting.WHAT),
+    "ffjord-points": ({}, exporting.WHAT),
+    "vflow-points": ({"steps": 1, "width": 8}, exporting.WHAT),
+    "cif-points": ({"steps": 1, "width": 8}, ("decode", "log-prob")),
+    "residual-points": ({}, ("encode", "log-prob")),
+    "ar-tiny": ({"layers": 1}, ("encode", "log-prob")),
+    "tarflow-tiny": ({"blocks": 1}, ("encode", "log-prob")),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAMILIES)
+def test_families(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    settings, directions = FAMILIES[name]
+    model = glowkit.build(dataclasses.replace(glowkit.PRESETS[name], **settings))
+    shape = model.shape or ()
+    whole = model.levels is not None
+    x = torch.randint(0, 17, (32, *shape), dtype=torch.uint8) if whole else torch.randn(64, *shape)
+    glowkit.initialize(model, x)
+    check(model, tmp_path, ".pt2", directions)
 
 
 def test_bad_requests_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
