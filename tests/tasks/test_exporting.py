@@ -124,6 +124,7 @@ def test_points_in_all_directions(context: int, format: str, tmp_path: Path) -> 
 
 FAMILIES = {
     "realnvp-tiny": ({"width": 8}, exporting.WHAT),
+    "jet-tiny": ({"couplings": 2, "width": 12}, exporting.WHAT),
     "nice-tiny": ({"width": 8}, exporting.WHAT),
     "nsf-points": ({"steps": 1, "width": 8}, exporting.WHAT),
     "ffjord-points": ({}, exporting.WHAT),
