@@ -60,7 +60,7 @@ def main(before: str, after: str, out: str, images: int, steps: Sequence[float])
         lines[name] = []
         for point in points_of(codec, batch, 256):
             lines[name].append(point)
-            print(f"{name} {point.at:g}: {figures(point)}", flush=True)
+            print(f"{name} {point.at:g}: {point}", flush=True)
     again: dict[str, Generations] = {}
     for step in reversed(steps[2:-1]):
         beside = others if step == steps[len(steps) // 2] else {}
@@ -77,16 +77,8 @@ def curve(run: str, batch: Tensor, settings: LossySettings, steps: Sequence[floa
     codec, points = LossyCodec.compile(glowkit.load(run)), []
     for step in steps:
         points += rate_points(codec, batch, settings.unit, [step])
-        print(f"{run} step {step:g}: {figures(points[-1])}", flush=True)
+        print(f"{run} step {step:g}: {points[-1]}", flush=True)
     return points
-
-
-def figures(point: Point) -> str:
-    """Of a point, as they are printed."""
-    return (
-        f"{point.psnr:.2f} dB, SSIM {point.ssim:.4f}, {point.files:.3f} bits/pixel of a file an"
-        f" image, {point.bare:.3f} without headers"
-    )
 
 
 def of_generations(
