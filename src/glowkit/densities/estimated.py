@@ -102,7 +102,7 @@ class _Settled:
     probe: Tensor
 
     def __call__(self, product: Product, x: Tensor) -> Tensor:
-        power, value = self.probe, self.probe.new_zeros(len(x))
+        power, value = self.probe, self.probe.new_zeros(x.shape[0])
         for k in range(1, SETTLED_TERMS + 1):
             power = _times(product, power)
             value = value - (-1) ** k / k * _dot(self.probe, power)
@@ -149,15 +149,15 @@ def signs(x: Tensor, generator: Generator) -> Tensor:
     if generator is MIDPOINT:
         settled = torch.Generator().manual_seed(SETTLED_SEED)
         return torch.where(draw(shape, 1, x, generator=settled) < 0, -1.0, 1.0).to(x).expand_as(x)
-    return torch.where(draw(shape, len(x), x, generator=generator) < 0, -1.0, 1.0).to(x)
+    return torch.where(draw(shape, x.shape[0], x, generator=generator) < 0, -1.0, 1.0).to(x)
 
 
 def _uniform(x: Tensor, generator: Generator) -> Tensor:
     """One number in (0, 1) for all of a batch, however many processes share it; or one each."""
     if isinstance(generator, OfEach):
-        return torch.sigmoid(draw(NoiseSpec((), "logistic"), len(x), x, generator=generator))
+        return torch.sigmoid(draw(NoiseSpec((), "logistic"), x.shape[0], x, generator=generator))
     whole = generator.generator if isinstance(generator, Portion) else generator
-    return torch.sigmoid(draw(NoiseSpec((), "logistic"), 1, x, generator=whole)).expand(len(x))
+    return torch.sigmoid(draw(NoiseSpec((), "logistic"), 1, x, generator=whole)).expand(x.shape[0])
 
 
 class Estimable(Protocol):

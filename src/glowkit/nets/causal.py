@@ -193,7 +193,7 @@ class CausalNet(PrecisionNet):
             e, k, v = layer(e, mask, k, v, state.temperature)
             keys.append(k)
             values.append(v)
-        read = self.leave(self.norm(e)).view(len(e), self.dimensions, -1)
+        read = self.leave(self.norm(e)).view(e.shape[0], self.dimensions, -1)
         return state._replace(keys=tuple(keys), values=tuple(values), read=read)
 
     def _entered(self, seen: list[Tensor], places: Tensor) -> Tensor:

@@ -236,6 +236,8 @@ def _first_line(error: BaseException) -> str:
     cause: BaseException = error
     while cause.__cause__ is not None:
         cause = cause.__cause__
+    if "Constraints violated" in str(cause):
+        return "the operations depend on how many examples there are"
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
     return (lines or [type(cause).__name__])[0][:200].rstrip(".")
 
