@@ -162,12 +162,13 @@ def wanted(
     """
     number = round(_number("number of samples", count, 1, MOST_SAMPLES))
     most = exhibit.heat.most
-    ends = sorted(
+    first, last = sorted(
         _number(f"{name} temperature", value, 0, most)
         for name, value in (("first", low), ("last", high))
     )
     steps = round(_number("number of rows", rows, 1, MOST_ROWS))
-    heats = torch.linspace(*ends, steps, dtype=torch.float64).tolist() if steps > 1 else ends[1:]
+    apart = (last - first) / max(1, steps - 1)
+    heats = [last - apart * row for row in reversed(range(steps))]
     if isinstance(seed, str) and seed.strip().isascii() and seed.strip().isdecimal():
         seed = int(seed.strip()[:20])  # of any length; beyond 20 digits it is too large anyway
     start = round(_number("seed", seed, 0, MOST_SEED))

@@ -1,6 +1,7 @@
 """`glowkit interpolate`: the way from one image to another."""
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -99,18 +100,12 @@ def interpolate(
     from glowkit.pictures.sheet import image_sheet, save_gif, save_png
     from glowkit.tasks import interpolate, largest_pixel_error
     from glowkit.tasks.evaluation import error_text, explain_error
-    from glowkit.tasks.latent import PATHS, decoded, grid, inside, legs
+    from glowkit.tasks.latent import PATHS, decoded, grid, legs
 
     if path not in PATHS:
         raise GlowkitError(f"path {path!r} does not exist; choose one of {', '.join(PATHS)}")
     check_sheet(count * (count if square else len(keys) - 1))
-    shape = grid if square else legs
-    if place is not None:
-
-        def shape(keys: "Tensor", _: int, course: "Course") -> "Tensor":
-            x, y = keys.new_tensor(place).split(1)
-            return inside(keys, x, y, course)
-
+    shape = _only(*place) if place is not None else grid if square else legs
     drawn, log_p = interpolate(opened.model, noises, count, PATHS[path], shape, context)
     strips, broken = drawn.cpu(), broken_examples(drawn, log_p).cpu()
     if place is None:
@@ -202,3 +197,10 @@ def _place(text: str, square: bool) -> tuple[float, float]:
     if not (0 <= x <= 1 and 0 <= y <= 1):
         raise GlowkitError(f"a place is given as X,Y, from 0,0 to 1,1, not {text!r}")
     return x, y
+
+
+def _only(x: float, y: float) -> "Callable[[Tensor, int, Course], Tensor]":
+    """A shape of `tasks.interpolate`: one place of the square between four images."""
+    from glowkit.tasks.latent import inside
+
+    return lambda keys, _, path: inside(keys, keys.new_tensor([x]), keys.new_tensor([y]), path)
