@@ -35,9 +35,9 @@ def main(run: str, folder: str) -> None:
             page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=theme)
             page.goto(address + query, timeout=120_000)
             page.locator(".prose img >> visible=true").first.wait_for(timeout=120_000)
-            page.wait_for_load_state("networkidle")
+            page.wait_for_timeout(3000)  # what the address asks for is answered
             page.mouse.wheel(0, scrolled)
-            page.wait_for_timeout(1500)  # it scrolls, and colours fade in
+            page.wait_for_timeout(1000)
             page.screenshot(path=Path(folder, f"{name}.png"))
             page.close()
         browser.close()

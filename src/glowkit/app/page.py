@@ -13,6 +13,8 @@ from glowkit.system.errors import GlowkitError
 from glowkit.tasks.latent import check_meaning
 
 WAITING = 200  # requests in the queue; who comes later is told to come again
+# Not `location.search`: by now the first tab, as it appeared, has put its own state there.
+OPENED_WITH = "() => new URL(performance.getEntriesByType('navigation')[0].name).search"
 
 
 def build_page(exhibit: Exhibit) -> gr.Blocks:
@@ -78,7 +80,7 @@ def _follow_address(page: gr.Blocks, tabs: gr.Tabs, made: list[Tab]) -> None:
         follow,
         asked_for,
         [tabs, *(output for each in made for output in each.outputs)],
-        js="() => location.search",
+        js=OPENED_WITH,
         api_visibility="private",
         show_progress="hidden",
         **ONE_AT_A_TIME,
