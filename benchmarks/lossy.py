@@ -26,6 +26,7 @@ from glowkit.tasks.lossy.classical import Codec, codecs
 from glowkit.tasks.lossy.coder import LossyCodec
 from glowkit.tasks.lossy.generations import (
     Generations,
+    Point,
     generations,
     generations_beside,
     points_of,
@@ -57,13 +58,9 @@ def main(before: str, after: str, out: str, images: int, steps: Sequence[float])
     others = codecs() if batch.shape[1] in (1, 3) and glowkit.load(after).levels == 256 else {}
     for name, codec in others.items():
         lines[name] = []
-        for quality, decibels, files, bare in points_of(codec, batch, 256):
-            lines[name].append((quality, decibels, files, bare))
-            print(
-                f"{name} {quality:g}: {decibels:.2f} dB, {files:.3f} bits/pixel,"
-                f" {bare:.3f} without headers",
-                flush=True,
-            )
+        for point in points_of(codec, batch, 256):
+            lines[name].append(point)
+            print(f"{name} {point.at:g}: {figures(point)}", flush=True)
     again: dict[str, Generations] = {}
     for step in reversed(steps[2:-1]):
         beside = others if step == steps[len(steps) // 2] else {}
@@ -75,20 +72,21 @@ def main(before: str, after: str, out: str, images: int, steps: Sequence[float])
     Path(out).write_bytes(curve_image(lines, drawn))
 
 
-def curve(
-    run: str, batch: Tensor, settings: LossySettings, steps: Sequence[float]
-) -> list[tuple[float, float, float, float]]:
-    """PSNR and rates of a run, printed too."""
-    codec, rows = LossyCodec.compile(glowkit.load(run)), []
+def curve(run: str, batch: Tensor, settings: LossySettings, steps: Sequence[float]) -> list[Point]:
+    """PSNR, SSIM and rates of a run, printed too."""
+    codec, points = LossyCodec.compile(glowkit.load(run)), []
     for step in steps:
-        (point,) = rate_points(codec, batch, settings.unit, [step])
-        rows.append((step, point.psnr, point.files, point.bare))
-        print(
-            f"{run} step {step:g}: {point.psnr:.2f} dB, {point.files:.3f} bits/pixel of a file an"
-            f" image, {point.bare:.3f} without headers",
-            flush=True,
-        )
-    return rows
+        points += rate_points(codec, batch, settings.unit, [step])
+        print(f"{run} step {step:g}: {figures(points[-1])}", flush=True)
+    return points
+
+
+def figures(point: Point) -> str:
+    """Of a point, as they are printed."""
+    return (
+        f"{point.psnr:.2f} dB, SSIM {point.ssim:.4f}, {point.files:.3f} bits/pixel of a file an"
+        f" image, {point.bare:.3f} without headers"
+    )
 
 
 def of_generations(

@@ -77,10 +77,10 @@ def _costs() -> str:
         said = " / ".join(sorted(kinds, reverse=True))
         rows.append([subject.name, said, subject.density, subject.sampling])
     return (
-        "## What they cost\n\nlog p is exact, a lower bound or an unbiased estimate, and figures"
-        " are printed with =, ≤ or ≈\naccordingly. A model of images that dequantizes gives a"
-        " bound, whatever its flow: two kinds stand\nwhere a family is of points too. A pass is an"
-        " evaluation of all networks.\n\n"
+        "## What they cost\n\nlog p is exact, a lower bound or an unbiased estimate (of a bound"
+        " too), and figures are printed with =, ≤ or ≈\naccordingly. A model of images that"
+        " dequantizes gives a bound, whatever its flow: two kinds stand\nwhere a family is of"
+        " points too. A pass is an evaluation of all networks.\n\n"
         + _table(["family", "kind of log p", "log p costs", "a sample costs"], rows)
     )
 
@@ -105,7 +105,7 @@ def _commands() -> str:
     flat, exact = "no semantic latent", "no exact form"
     rows = [
         ["glow-tiny", *["yes"] * 5],
-        ["flowpp-tiny, nice-tiny", *["yes"] * 4, "no learned prior"],
+        ["flowpp-tiny, jet-tiny, nice-tiny", *["yes"] * 4, "no learned prior"],
         ["vflow-tiny", *["yes"] * 3, "added channels", "no mean of latents"],
         ["ar-tiny", "yes", "yes", flat, exact, "no latents"],
         ["tarflow-tiny", "yes", "yes", flat, exact, "no learned prior"],

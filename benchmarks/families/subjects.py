@@ -146,6 +146,16 @@ SUBJECTS = [
         digits="tarflow-tiny",
     ),
     Subject(
+        "Jet",
+        "Dequantize(uniform, Then(couplings of patches with vision transformers, StandardNormal))",
+        "y₂ = (x₂ + b(x₁)) · 2σ(r(x₁)), halves of each patch, or of the patches",
+        "1 pass, attention of T² patches",
+        "1 pass, attention of T² patches",
+        "Kolesnikov et al. 2024",
+        "jet-tiny, jet-small",
+        digits="jet-tiny",
+    ),
+    Subject(
         "VFlow",
         "Augmented(learned noise of e given x, a flow of [x, e])",
         "log p(x) ≥ log p(x, e) − log q(e | x)",

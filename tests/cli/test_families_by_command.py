@@ -14,6 +14,7 @@ IMAGES: Mapping[str, tuple[str, ...]] = {
     "tarflow-tiny": ("blocks=1", "layers=1", "width=16"),
     "vflow-tiny": ("steps=1", "width=8", "augmentation_steps=1", "augmentation_width=8"),
     "flowpp-tiny": ("width=8", "couplings=[[0, 1], [1, 0]]"),
+    "jet-tiny": ("couplings=2", "channel_couplings=1", "width=8"),
     "nice-tiny": ("width=16", "depth=1"),
 }
 POINTS: Mapping[str, tuple[str, ...]] = {

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,18 @@ def test_it_goes_on(cli: Cli, tuned: Path, tmp_path: Path) -> None:
     assert figures["step"] == 8
     assert [point["step"] for point in figures["points"]][::2] == [0.25, 17 / 8]
     assert read_run(run).lossy == read_run(tuned).lossy
+
+
+@pytest.mark.slow
+def test_a_run_for_coding_is_trained_on_with_its_own_unit(
+    cli: Cli, tuned: Path, tmp_path: Path
+) -> None:
+    words = ["--round-trip", "2", "--coarsest", "1", *FEW, "--out", tmp_path / "run", "--json"]
+    figures = json.loads(cli("lossy", "train", tuned, *words).out)
+    before, after = read_run(tuned).lossy, read_run(tmp_path / "run").lossy
+    assert before is not None
+    assert after == replace(before, round_trip=2.0, coarsest=1.0)
+    assert figures["round_trip"] == 2
 
 
 def test_a_split_to_a_file_and_back(cli: Cli, tuned: Path, tmp_path: Path) -> None:
@@ -90,6 +103,7 @@ def test_a_curve(cli: Cli, tuned: Path, tmp_path: Path) -> None:
         (["train", "--resume", "--finest", "1", "--out", "{run}"], "leave out --finest"),
         (["train", "--resume", "--out", "{run}"], "is no run of glowkit lossy train"),
         (["train", "{run}", "--finest", "9", "--out", "{new}"], "coarser than the coarsest"),
+        (["train", "{run}", "--round-trip", "-1", "--out", "{new}"], "give 0 or more"),
         (["train", "{run}/model", "--out", "{new}"], "without data to train on"),
         (["compress", "{run}", "test:0", "--step", "0", "--out", "{new}"], "--step 0 is no"),
         (["compress", "{run}", "a.png", "test:0", "--out", "{new}"], "a file of their own"),

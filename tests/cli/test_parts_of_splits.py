@@ -9,7 +9,7 @@ import pytest
 
 from cli.conftest import Cli
 from glowkit.training import allowance
-from glowkit.training.report import read_parts
+from glowkit.training.parts import read_parts
 
 SHORT = ["--set", "steps=1", "--set", "width=8", "--minutes", "0.001"]
 

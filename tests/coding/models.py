@@ -7,7 +7,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 import glowkit
-from glowkit import FlowPPConfig, GlowConfig, NICEConfig, RealNVPConfig
+from glowkit import FlowPPConfig, GlowConfig, JetConfig, NICEConfig, RealNVPConfig
 from glowkit.core import Density
 
 
@@ -51,6 +51,14 @@ CONFIGS: dict[str, Any] = {
         weight_norm=True, pattern="checkerboard", pointwise=True, dequantization_couplings=1,
         dequantization_blocks=1, dequantization_heads=2, context_width=4, context_blocks=1,
         context_heads=2,
+    ),
+    "Jet": JetConfig(
+        (1, 8, 8), patch=2, couplings=6, channel_couplings=0, layers=1, width=8, heads=2,
+        pixel_levels=17,
+    ),
+    "Jet, classes": JetConfig(
+        (1, 8, 8), couplings=3, channel_couplings=1, layers=2, width=8, heads=2, pixel_levels=17,
+        classes=10,
     ),
 }  # fmt: skip
 

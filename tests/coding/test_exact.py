@@ -36,6 +36,12 @@ def test_the_logarithm_too() -> None:
     assert functions.total(np.array([[0.1] * 10]))[0] == sum([0.1] * 10)
 
 
+def test_gelu_is_right_to_six_digits() -> None:
+    x = np.concatenate([np.linspace(-40, 40, 4001), [-600.0, 0.0, 600.0]])
+    wanted = torch.nn.functional.gelu(torch.from_numpy(x)).numpy()
+    assert np.abs(functions.gelu(x) - wanted).max() < 1e-6
+
+
 def nets(name: str) -> list[tuple[nn.Module, tuple[int, ...], int | None]]:
     """The networks of a trained model, with the shapes of their inputs and contexts' channels."""
     found: list[tuple[nn.Module, tuple[int, ...], int | None]] = []
@@ -61,7 +67,8 @@ def nets(name: str) -> list[tuple[nn.Module, tuple[int, ...], int | None]]:
 
 
 @pytest.mark.parametrize(
-    "name", ["classes everywhere", "variational", "NICE", "RealNVP", "Flow++, variational"]
+    "name",
+    ["classes everywhere", "variational", "NICE", "RealNVP", "Flow++, variational", "Jet, classes"],
 )
 def test_networks_are_close_and_the_same_in_any_batch(name: str) -> None:
     torch.manual_seed(0)

@@ -30,6 +30,7 @@ def faults(setting: str) -> int:
     return int(done.stdout.split("FAULTS")[1])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="asks the GNU C library")
 def test_freed_memory_is_used_again() -> None:
     before = faults("")

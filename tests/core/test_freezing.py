@@ -25,7 +25,9 @@ def both_ways(module: Any, x: Tensor, context: Tensor | None) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("row", [*BIJECTIONS, *DENSITIES], ids=str)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, pytest.param(torch.float64, marks=pytest.mark.slow)], ids=str
+)
 def test_the_same_to_the_last_bit(row: Row, dtype: torch.dtype) -> None:
     module, (x, context) = make(row, dtype), example(row, dtype)
     module.eval()

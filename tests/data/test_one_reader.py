@@ -158,7 +158,9 @@ def by_upload(data: bytes, config: GlowConfig, where: Path) -> torch.Tensor:
     return upload(where / "a.png", config.image_shape, config.pixel_levels).image
 
 
-@pytest.mark.parametrize("levels", [2, 17, 32, 100, 256])
+@pytest.mark.parametrize(
+    "levels", [2, 17, 256, *(pytest.param(n, marks=pytest.mark.slow) for n in (32, 100))]
+)
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("kind", GOOD)
 def test_a_picture_has_the_same_pixels_by_every_way(

@@ -38,7 +38,7 @@ from glowkit.training import TrainConfig
 from glowkit.training.batches import Epochs
 from glowkit.training.config import make_optimizer
 from glowkit.training.metrics import read_rows, rows_until
-from glowkit.training.report import Part, read_parts, write_part
+from glowkit.training.parts import Part, read_parts, write_part
 from glowkit.training.run import RunFolder, read_settings, write_settings
 from glowkit.training.state import (
     Checkpoint,

@@ -11,7 +11,7 @@ import pytest
 
 from fuzz.kinds import KINDS
 
-FILES = int(os.environ.get("GLOWKIT_FUZZ", "60"))
+FILES = int(os.environ.get("GLOWKIT_FUZZ", "20"))
 """Damaged files of each kind; each is made of its kind and number, the same everywhere."""
 
 Outcomes = dict[str, dict[str, Any]]

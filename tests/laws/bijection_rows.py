@@ -21,6 +21,7 @@ from glowkit.nets import (
     ResidualNet,
     SignPairs,
     SpectralConv2d,
+    ViT,
     lipschitz_mlp,
     velocity_mlp,
 )
@@ -37,6 +38,10 @@ def _coupling(transformer: b.Transformer, context: int = 0) -> b.Coupling:
 
 def _noisy(channels: int) -> b.PlainMatrix:
     return b.PlainMatrix(channels, b.noisy_identity)
+
+
+def _attending() -> b.Coupling:
+    return b.Coupling(2, ViT(2, 4, (4, 2), 4, 1, 2, context_features=3), b.CentredAffine())
 
 
 def _coupling_of(channels: int) -> b.Coupling:
@@ -149,6 +154,7 @@ BIJECTIONS = [
     Row("even-first", lambda: b.even_first(5), (5,), tolerance=0),
     Row("block-major", lambda: b.block_major(8), (8, 2, 3), tolerance=0),
     Row("stripes", b.Stripes, (3, 3, 4), tolerance=0),
+    Row("row-stripes", b.RowStripes, (3, 4, 3), tolerance=0),
     Row("checkerboard", b.Checkerboard, (2, 3, 6), tolerance=0),
     Row("halves", lambda: b.Halves(b.Conv1x1(_noisy(2)), _coupling_of(2)), IMAGE),
     Row("elementwise-norm", lambda: b.ElementwiseNorm(IMAGE), IMAGE, tolerance=3e-6),
@@ -165,7 +171,7 @@ BIJECTIONS = [
     Row("logit", b.Logit, IMAGE, unit_interval=True, tolerance=2e-7),
     Row("sigmoid", lambda: b.Sigmoid(1e-4), IMAGE, tolerance=2e-5),
     Row("inverse", lambda: b.Inverse(b.Logit()), IMAGE),
-    Row("inverse-squeeze", lambda: b.Inverse(b.Squeeze()), IMAGE, tolerance=0),
+    Row("inverse-squeeze", lambda: b.Inverse(b.Squeeze(3)), (9, 2, 2), tolerance=0),
     Row("inverse-coupling", lambda: b.Inverse(_coupling(b.Affine(), 3)), IMAGE, (3,)),
     Row("coupling-additive", lambda: _coupling(b.Additive()), IMAGE, tolerance=5e-7),
     Row("coupling-affine", lambda: _coupling(b.Affine()), IMAGE, tolerance=3e-6),
@@ -188,6 +194,7 @@ BIJECTIONS = [
     Row("coupling-tanh-affine", lambda: _coupling(b.TanhAffine(1)), IMAGE),
     Row("coupling-bounded-affine", lambda: _vector_coupling(b.BoundedAffine()), (5,)),
     Row("coupling-tanh-affine-channels", lambda: _coupling(b.TanhAffine(1, (2, 1, 1))), IMAGE),
+    Row("coupling-vit", _attending, IMAGE, context=(3,)),
     Row("coupling-preactivation", _preactivated, IMAGE, context=(3,)),
     Row("coupling-checkerboard", lambda: _masked(b.TanhAffine(1)), BOARD),
     Row("coupling-checkerboard-affine", lambda: _masked(b.Affine()), BOARD),

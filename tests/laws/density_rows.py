@@ -10,6 +10,7 @@ from glowkit.core import Density, initialize
 from glowkit.models.continuous import ContinuousConfig, build_continuous
 from glowkit.models.flowpp import build_flowpp
 from glowkit.models.glow import GlowConfig, build_glow
+from glowkit.models.jet import JetConfig, build_jet
 from glowkit.models.nice import NICEConfig, build_nice
 from glowkit.models.points import PointsConfig, build_points
 from glowkit.models.realnvp import RealNVPConfig, build_realnvp
@@ -43,6 +44,7 @@ def _continuous(**settings: Any) -> Density:
     return build_continuous(ContinuousConfig(2, 6, 1, 4, **settings))
 
 
+ALL_PATTERNS = {"memory": "reversible", "couplings": 6, "channel_couplings": 0}
 QUADRATIC = {"coupling": "quadratic", "encoding": "one-blob", "blobs": 4, "rounds": 2}
 NOISE = {
     "pattern": "checkerboard",
@@ -66,6 +68,11 @@ def _seeing_split() -> d.Split:
 def _glow(**settings: Any) -> Density:
     config = GlowConfig((1, 4, 8), **{"levels": 2, "steps": 2, "width": 5, **settings})
     return build_glow(config).density
+
+
+def _jet(**settings: Any) -> Density:
+    sizes = {"couplings": 4, "channel_couplings": 1, "patch": 2, "layers": 1, "width": 4}
+    return build_jet(JetConfig((1, 4, 4), **{"heads": 2, **sizes, **settings})).density
 
 
 def _nice(**settings: Any) -> Density:
@@ -188,6 +195,8 @@ DENSITIES = [
     Row("with-context", _with_context, SMALL, context=(1, 8, 4)),
     Row("variational", _noise, (1, 4, 8), context=(1, 4, 8), unit_interval=True),
     Row("variational-affine", lambda: _noise(coupling="affine"), (1, 4, 8), (1, 4, 8), True),
+    Row("jet", _jet, (1, 4, 4)),
+    Row("jet-all-patterns", lambda: _jet(**ALL_PATTERNS), (1, 4, 4)),
     Row("nice-logistic", _nice, (1, 3, 3)),
     Row("nice-reversible", lambda: _nice(memory="reversible"), (1, 3, 3)),
     Row("nice-normal", lambda: _nice(prior="normal", memory="checkpoint"), (1, 3, 3)),

@@ -16,6 +16,7 @@ from glowkit.models.continuous import ContinuousConfig
 from glowkit.models.families import build
 from glowkit.models.flowpp import FlowPPConfig
 from glowkit.models.glow import GlowConfig
+from glowkit.models.jet import JetConfig
 from glowkit.models.nice import NICEConfig
 from glowkit.models.points import PointsConfig
 from glowkit.models.realnvp import RealNVPConfig
@@ -49,6 +50,9 @@ def small(config: Config, memory: str) -> Config:
         sizes |= {"context_blocks": 1, "context_width": 4}
     elif isinstance(config, RealNVPConfig):
         sizes = {"image_shape": (1, 4, 8), "levels": 2, "blocks": 1, "width": 4}
+    elif isinstance(config, JetConfig):
+        sizes = {"image_shape": (1, 4, 4), "patch": 2, "couplings": 3, "channel_couplings": 1}
+        sizes |= {"layers": 1, "width": 4, "heads": 2}
     elif isinstance(config, NICEConfig):
         sizes = {"image_shape": (1, 3, 3), "width": 6, "depth": 2}
     elif isinstance(config, ResidualConfig):

@@ -1,5 +1,6 @@
 """Files of images coded with loss: what is decoded, how long they are, and what is refused."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from glowkit.tasks.coding.stack import Stack, Words
 from glowkit.tasks.lossy import compress, decompress, symbols
 from glowkit.tasks.lossy.coder import LossyCodec
 from glowkit.tasks.lossy.container import compressed, psnr
+from glowkit.tasks.lossy.generations import ssim
 from glowkit.tasks.lossy.quantise import closed_loop, rounded
 from glowkit.tasks.lossy.symbols import Coded
 from glowkit.tasks.lossy.tiles import joined, tiled
@@ -188,3 +190,17 @@ def test_finer_steps_are_better(model: Density) -> None:
     images, _ = digits(40)
     errors = [untrained_at(model, images, step) for step in (1.0, 0.3, 0.1)]
     assert errors == sorted(errors)
+
+
+def test_ssim_is_that_of_its_formula() -> None:
+    generator = np.random.default_rng(0)
+    x = torch.from_numpy(generator.integers(0, 256, (2, 1, 30, 24)))
+    y = (x + torch.from_numpy(generator.integers(-20, 21, x.shape))).clamp(0, 255)
+    assert ssim(x, x, 256) == 1
+    assert 0 < ssim(x, y, 256) < 1
+    assert math.isnan(ssim(x[..., :10], y[..., :10], 256))
+    grey = torch.full((1, 1, 24, 24), 100)
+    darker = torch.full((1, 1, 24, 24), 60)  # means alone differ: (2ab + c) / (a² + b² + c)
+    c = (0.01 * 255) ** 2
+    expected = (2 * 100 * 60 + c) / (100**2 + 60**2 + c)
+    assert ssim(grey, darker, 256) == pytest.approx(expected, rel=1e-6)

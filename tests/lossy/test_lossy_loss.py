@@ -7,10 +7,10 @@ import torch
 
 from coding.models import CONFIGS, digits, trained
 from glowkit.core import GlowkitError
-from glowkit.densities import Split, StandardNormal, Uniform
+from glowkit.densities import Dequantize, Split, StandardNormal, Uniform
 from glowkit.tasks.lossy import LossySettings, rate_distortion, unit_of
 from glowkit.tasks.lossy.container import compressed
-from glowkit.tasks.lossy.loss import draws
+from glowkit.tasks.lossy.loss import Draws, draws, round_trip
 from glowkit.tasks.lossy.quantise import FLOOR, Latent, bits
 from glowkit.tasks.lossy.settings import lossy_settings_from
 from glowkit.training.of_lossy import LossyImages
@@ -106,9 +106,60 @@ def test_images_at_which_the_decoder_overflows_are_left_out_of_a_step(
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
 
 
+def test_a_round_trip_counts_what_rounding_moves_in_steps() -> None:
+    """Of v as its own latent: a step of 1.5 levels has values at 0, 1.5, 3, 4.5 and 6 of 0..5."""
+    model = Dequantize(Uniform((1, 1, 6)), StandardNormal((1, 1, 6)), levels=6)
+    drawn = Draws(torch.full((1, 1, 1, 1), 1.5), [])
+    images = torch.arange(6).reshape(1, 1, 1, 6)  # their middles decode to 0, 1.5, 3, 3, 4.5, 6
+    moved = torch.tensor([0.5, 0.0, 0.5, 0.5, 0.0, 0.5]) / 1.5  # the last one is clamped
+    found = round_trip(model, images, 1 / 6, drawn)
+    assert found.item() == pytest.approx(moved.square().mean().item(), rel=1e-4)
+
+
+def test_the_loss_has_the_round_trip_with_its_weight_and_the_figure_has_not() -> None:
+    model, (images, _) = trained(CONFIGS["affine"]), digits(8)
+
+    def losses(weight: float) -> tuple[float, float]:
+        settings = LossySettings(0.05, 0.5, 2.0, weight)
+        generator = torch.Generator().manual_seed(0)
+        loss, figure = LossyImages(settings).loss(model, images, None, generator)
+        return loss.item(), figure.item()
+
+    (none, plain), (once, same), (twice, _) = losses(0.0), losses(1.0), losses(2.0)
+    assert none == plain == same
+    assert once > none
+    assert twice - once == pytest.approx(once - none, rel=1e-3)
+
+
+@pytest.mark.slow
+def test_training_against_round_trips_moves_latents_less() -> None:
+    images, moved = digits(200)[0], {}
+    for weight in (0.0, 8.0):
+        model = trained(CONFIGS["affine"])
+        settings = LossySettings(unit_of(model, images), 0.5, 2.0, weight)
+        optimizer = torch.optim.Adam(model.train().parameters(), 3e-3)
+        for seed in range(60):
+            generator = torch.Generator().manual_seed(seed)
+            loss, _ = LossyImages(settings).loss(model, images, None, generator)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        drawn = draws(model, len(images), settings, torch.Generator().manual_seed(1000))
+        each = round_trip(model.eval(), images, settings.unit, drawn)
+        moved[weight] = each.mean().item()
+    assert moved[8.0] < 0.8 * moved[0.0]
+
+
+def test_settings_of_earlier_runs_have_no_round_trip() -> None:
+    values = {"unit": 0.1, "finest": 1.0, "coarsest": 32.0}
+    assert lossy_settings_from(values) == LossySettings(0.1, 1.0, 32.0, 0.0)
+
+
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
+        ({"unit": 1.0, "finest": 1.0, "coarsest": 2.0, "round_trip": -1.0}, "give 0 or more"),
+        ({"unit": 1.0, "finest": 1.0, "coarsest": 2.0, "other": 1.0}, "it needs unit"),
         ({"unit": 1.0, "finest": 1.0}, "needs unit, finest, coarsest"),
         ("much", "needs unit, finest, coarsest"),
         ({"unit": 0.0, "finest": 1.0, "coarsest": 2.0}, "unit of lossy coding is 0.0"),

@@ -159,7 +159,9 @@ def test_the_number_of_threads_may_change_before_the_gradients(
 
 
 @kinds
-@pytest.mark.parametrize("value", [NAN, INFINITE, -INFINITE], ids=str)
+@pytest.mark.parametrize(
+    "value", [NAN, INFINITE, pytest.param(-INFINITE, marks=pytest.mark.slow)], ids=str
+)
 def test_what_is_not_finite_in_an_input(case: Case, value: float) -> None:
     for name in case.floats():
         for place in (0, case.inputs[name].numel() // 2, -1):

@@ -156,7 +156,7 @@ def alive(pid: int) -> bool:
 @pytest.mark.parametrize(
     ("when", "victim"),
     [
-        ("early", 1),
+        pytest.param("early", 1, marks=pytest.mark.slow),
         pytest.param("training", 0, marks=pytest.mark.slow),
         pytest.param("early", 0, marks=pytest.mark.slow),
         pytest.param("training", 1, marks=pytest.mark.slow),

@@ -21,4 +21,21 @@ def test_bar_shows_figures_and_time_left() -> None:
         report.evaluation(plan, state, 3.5)
     text = shown.getvalue()
     assert "epoch 2.0, step 12: ≤ 4.000 bits/dim, 80 images/s, 0:30 left, 2 skipped steps" in text
-    assert "bits/dim train ≤ 4.0000, validation ≤ 3.5000, 80 images/s" in text
+    assert "epoch   2.0  step     12  train ≤ 4.0000  validation ≤ 3.5000" in text
+    assert "bits/dim     80 images/s  0:30 left, 2 skipped steps" in text
+
+
+def test_lines_of_evaluations_stand_under_each_other_and_fit_80_columns() -> None:
+    plan = Plan(CONFIG, Epochs(10_000, 16, 0))
+    shown = io.StringIO()
+    with Report(Console(file=shown, width=80)) as report:
+        for step, best in ((12, 12), (12_345, 12)):
+            state = RunState(step=step, best_step=best, elapsed=30.0, window_steps=1)
+            state.window_loss = 4.0
+            report.evaluation(plan, state, 3.5)
+    first, second = shown.getvalue().splitlines()
+    assert max(len(first), len(second)) <= 80
+    for word in ("epoch", "step", "train", "validation"):
+        assert first.index(word) == second.index(word)
+    assert "3.5000 best" in first
+    assert "best" not in second

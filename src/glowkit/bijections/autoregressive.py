@@ -52,7 +52,7 @@ class Autoregressive(Bijection):
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         x = torch.zeros_like(y)
-        ladj = y.new_zeros(len(y))
+        ladj = y.new_zeros(y.shape[0])
         for i in range(y.shape[1]):
             # Of coordinate i alone: what is not final yet may overflow, and even where it is not
             # used, its gradient would be zero times infinity.

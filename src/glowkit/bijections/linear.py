@@ -211,7 +211,7 @@ def mix(x: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
         if x.dim() == 2:
             return F.linear(x, matrix, bias)
         pixels = x.flatten(2)
-        return torch.baddbmm(bias[:, None], matrix.expand(len(x), -1, -1), pixels).view(x.shape)
+        return torch.baddbmm(bias[:, None], matrix.expand(x.shape[0], -1, -1), pixels).view(x.shape)
 
 
 class ActnormConv1x1(Bijection):

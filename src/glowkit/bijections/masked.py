@@ -159,6 +159,25 @@ class Stripes(Bijection):
         return torch.stack(y.chunk(2, dim=1), dim=-1).flatten(-2), constant_ladj(y)
 
 
+class RowStripes(Bijection):
+    """Even rows into the first half of the channels, odd rows into the second; ladj = 0.
+
+    y[:, k·C + c, i, j] = x[:, c, 2i + k, j], k = 0, 1: `Stripes` of rows. Shapes: (N, C, H, W) to
+    (N, 2C, H/2, W); H even. Source: Kolesnikov et al. 2024 (Jet), its horizontal stripes.
+
+    >>> RowStripes()(torch.arange(4.0).reshape(1, 1, 4, 1))[0].tolist()
+    [[[[0.0], [2.0]], [[1.0], [3.0]]]]
+    """
+
+    reads_context = False
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return torch.cat([x[..., 0::2, :], x[..., 1::2, :]], dim=1), constant_ladj(x)
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return torch.stack(y.chunk(2, dim=1), dim=-2).flatten(-3, -2), constant_ladj(y)
+
+
 class Checkerboard(Bijection):
     """Cells with i + j even into the first half of the channels, the others into the second.
 

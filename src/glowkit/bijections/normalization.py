@@ -62,6 +62,8 @@ class Actnorm(Bijection):
     def require_ready(self) -> None:
         """Raise unless it has seen data, or was loaded with weights that have."""
         flag = whole(self.initialized)
+        if torch.compiler.is_exporting():  # of whose graph it was asked before
+            return
         if flag.is_cpu or flag.is_inference():
             ready = bool(flag if flag.dim() == 0 else flag.all())
         else:

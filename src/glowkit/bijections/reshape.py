@@ -10,10 +10,11 @@ from glowkit.core import Bijection, constant_ladj
 
 
 class Squeeze(Bijection):
-    """Turn every 2x2 block of pixels into four channels; ladj = 0.
+    """Turn every block of f x f pixels into f² channels; ladj = 0. f is 2, unless it is given.
 
-    y[:, 4c + 2·dy + dx, i, j] = x[:, c, 2i + dy, 2j + dx]. Shapes: (N, C, H, W) to
-    (N, 4C, H/2, W/2); H and W even. Source: RealNVP, section 3.6; channel order of openai/glow.
+    y[:, f²c + f·dy + dx, i, j] = x[:, c, f·i + dy, f·j + dx]. Shapes: (N, C, H, W) to
+    (N, f²C, H/f, W/f); H and W divisible by f. Source: RealNVP, section 3.6; channel order of
+    openai/glow.
 
     >>> import torch
     >>> Squeeze()(torch.arange(4.0).reshape(1, 1, 2, 2))[0].flatten().tolist()
@@ -22,11 +23,18 @@ class Squeeze(Bijection):
 
     reads_context = False
 
+    def __init__(self, factor: int = 2) -> None:
+        super().__init__()
+        self.factor = factor
+
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return F.pixel_unshuffle(x, 2), constant_ladj(x)
+        return F.pixel_unshuffle(x, self.factor), constant_ladj(x)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return F.pixel_shuffle(y, 2), constant_ladj(y)
+        return F.pixel_shuffle(y, self.factor), constant_ladj(y)
+
+    def extra_repr(self) -> str:
+        return f"{self.factor}x{self.factor}"
 
 
 class Reshape(Bijection):
@@ -52,10 +60,10 @@ class Reshape(Bijection):
         self.after = tuple(after)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return x.reshape(len(x), *self.after), constant_ladj(x)
+        return x.reshape(x.shape[0], *self.after), constant_ladj(x)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return y.reshape(len(y), *self.before), constant_ladj(y)
+        return y.reshape(y.shape[0], *self.before), constant_ladj(y)
 
     def extra_repr(self) -> str:
         return f"{self.before} -> {self.after}"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from glowkit.cli import completion
 from glowkit.cli.anomaly_findings import Examples, Found, figures_of, flagged
 from glowkit.cli.common import (
     DEVICE,
@@ -39,6 +40,7 @@ def anomalies(
         typer.Argument(
             metavar="DATA",
             help="Data or an image file to score; by default the test split of the run's own.",
+            autocompletion=completion.data,
         ),
     ] = None,
     against: Annotated[

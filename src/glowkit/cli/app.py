@@ -14,12 +14,13 @@ from glowkit.cli.common import (
     RUN,
     SEED,
     bar,
+    check_page,
     refuse_given,
     say_broken,
     show_json,
 )
 from glowkit.cli.opened import Opened, open_image_model, open_images, prepared, split_of
-from glowkit.cli.speech import QUIET, warn
+from glowkit.cli.speech import QUIET, say, warn
 from glowkit.system.errors import GlowkitError
 
 if TYPE_CHECKING:
@@ -46,6 +47,10 @@ def app(
         int | None,
         typer.Option(min=1, max=65535, help="By default the first free one from 7860."),
     ] = None,
+    export: Annotated[
+        Path | None,
+        typer.Option(metavar="PAGE.html", help="Write a page that needs no server, and stop."),
+    ] = None,
     seed: Annotated[int, SEED] = 0,
     device: Annotated[str, DEVICE] = "auto",
     plain: Annotated[bool, NO_KERNELS] = False,
@@ -59,6 +64,10 @@ def app(
 
     Example: `glowkit app runs/digits-glow-tiny`
     """
+    if export is not None:
+        _write(run, export, source, split, port, seed, device, as_json)
+        return
+
     import importlib.util
     import threading
 
@@ -80,6 +89,31 @@ def app(
                 f"{run} is shown at {address} (Ctrl-C stops)", flush=True
             )  # whole: others read it
         threading.Event().wait()
+
+
+def _write(
+    run: Path,
+    out: Path,
+    source: str | None,
+    split: str | None,
+    port: int | None,
+    seed: int,
+    device: str,
+    as_json: bool,
+) -> None:
+    """The page as a file, of a model that JavaScript can compute."""
+    refuse_given("a page in a file is served by nobody", port=port)
+    check_page(out, "--export")
+
+    from glowkit.app.export import program_of, write_page
+
+    opened = open_image_model(run, device)
+    program_of(opened.model)  # what it refuses goes before the work
+    size = write_page(_exhibit(opened, str(run), source, split, seed), out)
+    if as_json:
+        show_json({"run": str(run), "path": str(out), "bytes": size})
+    else:
+        say(f"{out}: {size / 1e6:.1f} MB, to be opened in a browser")
 
 
 def _exhibit(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
+from glowkit.cli import completion
 from glowkit.cli.speech import is_quiet, warn
 from glowkit.system.errors import GlowkitError
 
@@ -16,11 +17,25 @@ if TYPE_CHECKING:
     import torch
 
 
-RUN = typer.Argument(metavar="RUN", help="A run or model folder, or hf:USER/NAME.")
-DATA = typer.Argument(metavar="DATA", help="Data; by default what the run was trained on.")
-JSON = typer.Option("--json", help="Print one JSON object instead of text.")
+# Under these --help lists the options that several commands have.
+MODEL, MACHINE, OUTPUT = "Model", "Machine", "Output"
+
+RUN = typer.Argument(
+    metavar="RUN", help="A run or model folder, or hf:USER/NAME.", autocompletion=completion.runs
+)
+DATA = typer.Argument(
+    metavar="DATA",
+    help="Data; by default what the run was trained on.",
+    autocompletion=completion.data,
+)
+JSON = typer.Option("--json", help="Print one JSON object instead of text.", rich_help_panel=OUTPUT)
 SEED = typer.Option("--seed", min=0, max=2**63 - 1, help="Seed of all randomness.")
-DEVICE = typer.Option("--device", help="auto, cpu, cuda, ...")
+DEVICE = typer.Option(
+    "--device",
+    help="auto, cpu, cuda, ...",
+    rich_help_panel=MACHINE,
+    autocompletion=completion.words(*completion.DEVICES),
+)
 
 KERNELS = "GLOWKIT_KERNELS"  # of the environment, so that processes started by this one see it too
 
@@ -32,12 +47,15 @@ def _switch_off(off: bool) -> bool:
 
 
 NO_KERNELS = typer.Option(
-    "--no-kernels", callback=_switch_off, help="Plain torch instead of compiled kernels."
+    "--no-kernels",
+    callback=_switch_off,
+    help="Plain torch instead of compiled kernels.",
+    rich_help_panel=MACHINE,
 )
 
 
-def _run_own(path: str | None) -> str | None:
-    if path is not None:
+def _run_own(context: typer.Context, path: str | None) -> str | None:
+    if path is not None and not context.resilient_parsing:  # a TAB runs nobody's code
         from glowkit.models.own import import_file
 
         import_file(path)
@@ -49,8 +67,13 @@ OWN = typer.Option(
     metavar="FILE.py",
     callback=_run_own,
     help="The Python file that defines a model of your own; its code is run.",
+    rich_help_panel=MODEL,
 )
-SPLIT = typer.Option("--split", help="train, validation or test.")
+SPLIT = typer.Option(
+    "--split",
+    help="train, validation or test.",
+    autocompletion=completion.words(*completion.SPLITS),
+)
 IMPORTANCE = typer.Option(
     "--importance", help="Draws an example of a bound, as of dequantization; more tighten it."
 )
@@ -63,6 +86,15 @@ DTYPES = ("float32", "float64")
 
 
 T = TypeVar("T")
+
+_line: list[str] = []
+
+
+def given_line(line: Sequence[str] | None = None) -> list[str]:
+    """The words after `glowkit` that this process was given; kept when `main` hands them over."""
+    if line is not None:
+        _line[:] = line
+    return list(_line)
 
 
 def check_dtype(name: str) -> None:
@@ -79,11 +111,11 @@ def check_run_out(out: Path | None) -> None:
         raise GlowkitError(f"{out} is on the Hub, and a run is a folder: train, then glowkit push")
 
 
-def check_page(out: Path) -> None:
+def check_page(out: Path, option: str = "--out") -> None:
     """Refuse a name that browsers do not take for a page's."""
     if out.suffix.lower() not in (".html", ".htm"):
         raise GlowkitError(
-            f"this command writes a page; give --out a name in .html, not {out.name}"
+            f"this command writes a page; give {option} a name in .html, not {out.name}"
         )
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from glowkit.cli import completion
 from glowkit.cli.common import DEVICE, JSON, NO_KERNELS, OWN, SEED, say_broken, show_json
 from glowkit.cli.opened import Opened, open_image_model, open_images
 from glowkit.cli.speech import QUIET, say
@@ -13,7 +14,12 @@ from glowkit.system.errors import GlowkitError
 
 def compare(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN RUN ...", help="Runs, models, or hf:USER/NAME.")
+        list[Path],
+        typer.Argument(
+            metavar="RUN RUN ...",
+            help="Runs, models, or hf:USER/NAME.",
+            autocompletion=completion.runs,
+        ),
     ],
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="Images a row.")] = 10,
     temperature: Annotated[float, typer.Option(min=0, help="Of the noise.")] = 0.7,

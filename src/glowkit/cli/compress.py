@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from glowkit.cli.common import JSON, OWN, RUN, refuse_given, show_json
+from glowkit.cli.completion import runs
 from glowkit.cli.images import (
     KINDS,
     LABEL,
@@ -109,7 +110,10 @@ def compress(
 
 
 def decompress(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="That the file was made with.")],
+    run: Annotated[
+        Path,
+        typer.Argument(metavar="RUN", help="That the file was made with.", autocompletion=runs),
+    ],
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What `glowkit compress` wrote.")],
     out: Annotated[Path, typer.Option(help=KINDS)] = Path("images.npz"),
     own: Annotated[str | None, OWN] = None,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from glowkit.cli import completion
 from glowkit.cli.common import (
     DEVICE,
     JSON,
@@ -37,11 +38,19 @@ def edit(
     images: Annotated[list[str], NAMES],
     attribute: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=AMOUNT", help="Add so much of an attribute; may be repeated."),
+        typer.Option(
+            metavar="NAME=AMOUNT",
+            help="Add so much of an attribute; may be repeated.",
+            autocompletion=completion.attributes,
+        ),
     ] = None,
     sweep: Annotated[
         str | None,
-        typer.Option(metavar="NAME=AMOUNT", help="Draw the way from -AMOUNT to AMOUNT."),
+        typer.Option(
+            metavar="NAME=AMOUNT",
+            help="Draw the way from -AMOUNT to AMOUNT.",
+            autocompletion=completion.attributes,
+        ),
     ] = None,
     count: Annotated[
         int | None, typer.Option("--count", "-n", min=2, help="Images of a sweep (9).")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -10,9 +11,8 @@ from glowkit.cli.opened import Opened, prepared, split_batches
 from glowkit.core import MIDPOINT
 from glowkit.core.finite import LESS_HEAT, broken_examples, broken_sentence
 from glowkit.data import Source
-from glowkit.pictures.plots import histogram
 from glowkit.pictures.sheet import image_sheet, png_of
-from glowkit.tasks import interpolate, largest_pixel_error, nearest
+from glowkit.tasks import bits_per_dim, interpolate, largest_pixel_error, nearest
 from glowkit.tasks.evaluation import REMEDY, error_text, reconstruction
 from glowkit.tasks.latent import classes_in_turn, sampled
 from glowkit.training.report import Section
@@ -63,20 +63,28 @@ _NO_BASELINES = Section(
 
 def _temperatures(opened: Opened, seed: int) -> Section:
     context = classes_in_turn(opened.model, COLUMNS)
-    rows, broken = [], []
+    rows, broken, numbers = [], [], []
     for temperature in TEMPERATURES:
         generator = opened.generator(seed)
         images, lost = sampled(opened.model, COLUMNS, temperature, context, generator)
         rows.append((f"temperature {temperature:g}", images.cpu()))
         broken.append(lost.cpu())
+        with torch.no_grad():
+            bits = bits_per_dim(opened.model, images, context, generator)
+        numbers.append(_numbers(bits))
     return Section(
         "Temperatures",
         "Samples, each column from the same noise times the temperature of its row. At 1 the model"
         f" is as it was trained; lower ones trade variety for likeliness.{_said(broken)}",
-        png_of(image_sheet(rows, opened.pixel_levels, broken=broken)),
+        png_of(image_sheet(rows, opened.pixel_levels, broken=broken, numbers=numbers)),
         f"{COLUMNS} samples a temperature, seed {seed}.",
         _count(broken),
     )
+
+
+def _numbers(bits: Tensor) -> list[str]:
+    """What stands under images."""
+    return [f"{one:.2f}" for one in bits.tolist()]
 
 
 def _count(broken: "Sequence[Tensor]") -> int:
@@ -180,17 +188,18 @@ def _extremes(opened: Opened, data: Source, split: str, bits: Tensor) -> Section
     if not len(known):
         return Section(title, "Left out: no image of the split has a bits/dim that is finite.")
     number = min(COLUMNS, len(bits))
-    rows = []
+    rows, numbers = [], []
     order_of = bits.argsort()  # NaN comes last, as the least likely
     for name, order in (("most likely", order_of), ("least likely", order_of.flip(0))):
         images, _ = _images(opened, data, split, order[:number].tolist())
         rows.append((name, images.cpu()))
+        numbers.append(_numbers(bits[order[:number]]))
     return Section(
         title,
         f"Of the {split} split, by bits/dim: from {known.min():.3f} to {known.max():.3f}. The least"
         " likely are often odd ones, and sometimes mistakes in the data; plain images are likely"
         f" whatever they show.{_unknown(bits)}",
-        png_of(image_sheet(rows, opened.pixel_levels)),
+        png_of(image_sheet(rows, opened.pixel_levels, numbers=numbers)),
     )
 
 
@@ -199,7 +208,11 @@ def _histogram(bits: Tensor, split: str) -> Section:
     text += _unknown(bits)
     if not bits.isfinite().any():
         return Section(title, text)
-    return Section(title, text, histogram(bits, {"mean": bits.mean().item()}))
+    known = bits[bits.isfinite()].double().cpu()
+    # Rules that follow the spread ask for millions of bins where one image is far out.
+    counts, edges = np.histogram(known.numpy(), "sqrt")
+    bars = {"edges": edges.tolist(), "counts": counts.tolist(), "mean": bits.mean().item()}
+    return Section(title, text, bars=bars)
 
 
 def _unknown(bits: Tensor) -> str:

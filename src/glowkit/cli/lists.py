@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from glowkit.cli import completion
 from glowkit.cli.common import JSON, refuse_given, show_json
 from glowkit.cli.speech import QUIET, say, show
 
@@ -71,7 +72,10 @@ def _own(config: "Config") -> dict[str, Any]:
 
 def data(
     source: Annotated[
-        str | None, typer.Argument(metavar="DATA", help="Data to open and describe.")
+        str | None,
+        typer.Argument(
+            metavar="DATA", help="Data to open and describe.", autocompletion=completion.data
+        ),
     ] = None,
     size: Annotated[int | None, typer.Option(help="Resize and crop image files to this.")] = None,
     channels: Annotated[int | None, typer.Option(help="1, 3 or 4 channels.")] = None,

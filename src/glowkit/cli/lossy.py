@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from glowkit.cli.common import JSON, OWN, refuse_given, show_json
+from glowkit.cli.completion import runs
 from glowkit.cli.images import KINDS, LABEL, NAMES, image_batches, is_sheet, open_for, write_whole
 from glowkit.cli.opened import Opened, open_image_model
 from glowkit.cli.speech import QUIET, moving_bar, say, show, warn
@@ -27,7 +28,10 @@ STEPS = 1e-9, 1e9
 
 
 def compress(
-    run: Annotated[Path, typer.Argument(metavar="RUN2", help="A run of `glowkit lossy train`.")],
+    run: Annotated[
+        Path,
+        typer.Argument(metavar="RUN2", help="A run of `glowkit lossy train`.", autocompletion=runs),
+    ],
     images: Annotated[list[str] | None, NAMES] = None,
     step: Annotated[
         float | None, typer.Option(help="In pixel levels; by default a 64th of them, 4 of 256.")
@@ -97,7 +101,10 @@ def compress(
 
 
 def decompress(
-    run: Annotated[Path, typer.Argument(metavar="RUN2", help="That the file was made with.")],
+    run: Annotated[
+        Path,
+        typer.Argument(metavar="RUN2", help="That the file was made with.", autocompletion=runs),
+    ],
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Of `glowkit lossy compress`.")],
     out: Annotated[Path, typer.Option(help=KINDS)] = Path("images.npz"),
     own: Annotated[str | None, OWN] = None,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from glowkit.cli.common import JSON, OWN, bar, show_json
+from glowkit.cli.completion import runs
 from glowkit.cli.images import NAMES, check_png
 from glowkit.cli.lossy import check_step, read, unit_for
 from glowkit.cli.opened import Opened, open_image_model
@@ -25,7 +26,10 @@ ALL = "all"
 
 
 def curve(
-    run: Annotated[Path, typer.Argument(metavar="RUN2", help="A run of `glowkit lossy train`.")],
+    run: Annotated[
+        Path,
+        typer.Argument(metavar="RUN2", help="A run of `glowkit lossy train`.", autocompletion=runs),
+    ],
     images: Annotated[list[str] | None, NAMES] = None,
     out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("curve.png"),
     codecs: Annotated[
@@ -81,22 +85,20 @@ def curve(
         again["glowkit"] = over_generations(codec, batch, step * unit, generations)
         (at,) = rate_points(codec, batch, unit, [step])
         again |= generations_beside(chosen, batch, at.files * pixels / 8, generations, levels)
-    lines = {"glowkit": [(p.step, p.psnr, p.files, p.bare) for p in points], **others}
+    lines = {"glowkit": points, **others}
     write_atomically(out, curve_image(lines, {n: g.psnr for n, g in again.items()}))
     if as_json:
+        names = "at", "psnr", "bits_per_pixel", "bare", "ssim"
         rows = {
-            name: [
-                dict(zip(("at", "psnr", "bits_per_pixel", "bare"), row, strict=True))
-                for row in line
-            ]
+            name: [dict(zip(names, row, strict=True)) for row in line]
             for name, line in lines.items()
         }
         about = {"run": str(run), "images": len(batch), "levels": levels, "path": str(out)}
         show_json(about | {"curves": rows, "generations": {n: asdict(g) for n, g in again.items()}})
         return
     text = {
-        f"step {p.step:g}": f"{p.psnr:.2f} dB, {p.files:.3f} bits/pixel of a file an image,"
-        f" {p.bare:.3f} without headers"
+        f"step {p.at:g}": f"{p.psnr:.2f} dB, SSIM {p.ssim:.4f}, {p.files:.3f} bits/pixel of a file"
+        f" an image, {p.bare:.3f} without headers"
         for p in points
     }
     for name, found in again.items():

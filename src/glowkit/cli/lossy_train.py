@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from glowkit.cli import completion
 from glowkit.cli.common import (
     DEVICE,
     JSON,
@@ -39,7 +40,10 @@ LEAST_STEP = 0.25
 
 def train(
     run: Annotated[
-        Path | None, typer.Argument(metavar="RUN", help="A run, trained for its likelihood.")
+        Path | None,
+        typer.Argument(
+            metavar="RUN", help="A run, trained for its likelihood.", autocompletion=completion.runs
+        ),
     ] = None,
     minutes: Annotated[float | None, typer.Option(help="Budget in minutes (default 20).")] = None,
     epochs: Annotated[float | None, typer.Option(help="Budget in passes over the data.")] = None,
@@ -49,6 +53,10 @@ def train(
     ] = None,
     coarsest: Annotated[
         float | None, typer.Option(help="Coarsest step in pixel levels, by default 32 of 256.")
+    ] = None,
+    round_trip: Annotated[
+        float | None,
+        typer.Option(help="Weight of what rounding to pixels moves latents by, by default 0."),
     ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images a step (32).")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Its peak (0.003).")] = None,
@@ -75,6 +83,7 @@ def train(
             raise GlowkitError(f"a resumed run keeps its model: leave {run} out")
         kept: dict[str, object] = {"finest": finest, "coarsest": coarsest, "seed": seed}
         kept |= {"batch_size": batch_size, "learning_rate": learning_rate}
+        kept |= {"round_trip": round_trip}
         refuse_given("a resumed run keeps its settings", **kept)
     elif run is None:
         raise GlowkitError("name the RUN to train on, for example: glowkit lossy train RUN")
@@ -95,7 +104,7 @@ def train(
         given = {name: value for name, value in given.items() if value is not None}
         budget = budget if asked else {"minutes": MINUTES}
         config = TrainConfig(**{**USUAL, **budget, **given})
-        settings = _settings(opened, finest, coarsest)
+        settings = _settings(opened, finest, coarsest, round_trip)
     source = opened.own_data
     opened.at_rest.close()  # a frozen model does not learn
     _say_of_couplings(opened)
@@ -137,19 +146,24 @@ def train(
     hint(f"next:    glowkit lossy compress {out} test:0-99")
 
 
-def _settings(opened: Opened, finest: float | None, coarsest: float | None) -> "LossySettings":
-    """The steps asked for, and the unit found on training images."""
+def _settings(
+    opened: Opened, finest: float | None, coarsest: float | None, round_trip: float | None
+) -> "LossySettings":
+    """What is asked for, else that of a run that was trained for coding; and the unit."""
     from glowkit.tasks.lossy import LossySettings, check_lossy, unit_of
 
     check_lossy(opened.model)
-    levels = opened.pixel_levels
-    finest = max(LEAST_STEP, levels * FINEST) if finest is None else finest
-    coarsest = levels * COARSEST if coarsest is None else coarsest
+    levels, known = opened.pixel_levels, opened.run.lossy if opened.run else None
+    given = {"finest": finest, "coarsest": coarsest, "round_trip": round_trip}
+    asked = {name: float(value) for name, value in given.items() if value is not None}
+    if known is not None:
+        return replace(known, **asked)
     data = opened.own_data
     images = data.splits["train"]
     rows = range(0, len(images), max(1, len(images) // UNIT_IMAGES))[:UNIT_IMAGES]
     unit = unit_of(opened.model, *prepared(opened, data, images, rows))
-    return LossySettings(unit, float(finest), float(coarsest))
+    usual = {"finest": max(LEAST_STEP, levels * FINEST), "coarsest": levels * COARSEST}
+    return LossySettings(unit, **(usual | asked))
 
 
 def _resumed(out: Path, budget: dict[str, Any]) -> "tuple[Opened, LossySettings, TrainConfig]":

@@ -23,11 +23,13 @@ from glowkit.cli import lossy, lossy_curve, lossy_train
 from glowkit.cli.anomalies import anomalies
 from glowkit.cli.app import app
 from glowkit.cli.attributes import attributes
+from glowkit.cli.common import given_line
 from glowkit.cli.compare import compare
 from glowkit.cli.compress import compress, decompress
 from glowkit.cli.doctor import doctor
 from glowkit.cli.edit import edit
 from glowkit.cli.evaluate import evaluate
+from glowkit.cli.export import export
 from glowkit.cli.import_ import import_
 from glowkit.cli.integrate import integrate
 from glowkit.cli.interpolate import interpolate
@@ -187,31 +189,15 @@ def _is_lost(stream: TextIO) -> bool:
     return False
 
 
-COMMANDS = (
-    train,
-    evaluate,
-    sample,
-    reconstruct,
-    interpolate,
-    attributes,
-    edit,
-    scales,
-    compare,
-    anomalies,
-    resonance,
-    report,
-    encode,
-    decode,
-    compress,
-    decompress,
-    import_,
-    push,
-    integrate,
-    app,
-    presets,
-    data,
-    doctor,
-)
+PANELS = {
+    "Train": (train, evaluate, report, import_, export, push),
+    "Look": (sample, reconstruct, interpolate, attributes, edit, scales, compare, app),
+    "Use": (anomalies, resonance, integrate, encode, decode, compress, decompress),
+    "What there is": (presets, data, doctor),
+}
+"""The commands, under the headings of `glowkit --help`."""
+
+COMMANDS = tuple(command for listed in PANELS.values() for command in listed)
 
 table = typer.Typer(
     help="Exact-likelihood generative models of images, and of points in the plane.",
@@ -220,9 +206,11 @@ table = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings=HELP,
 )
-for command in COMMANDS:
-    # `import` is a word of Python's own: its function has a trailing underscore.
-    table.command(command.__name__.removesuffix("_"), cls=Command)(command)
+for panel, listed in PANELS.items():
+    for command in listed:
+        # `import` is a word of Python's own: its function has a trailing underscore.
+        name = command.__name__.removesuffix("_")
+        table.command(name, cls=Command, rich_help_panel=panel)(command)
 
 
 LOSSY = (lossy_train.train, lossy.compress, lossy.decompress, lossy_curve.curve)
@@ -235,7 +223,7 @@ group = typer.Typer(
 )
 for lossy_command in LOSSY:
     group.command(lossy_command.__name__, cls=Command)(lossy_command)
-table.add_typer(group, name="lossy")
+table.add_typer(group, name="lossy", rich_help_panel="Use")
 
 
 def _say_version(asked: bool) -> None:
@@ -268,6 +256,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     keep_freed_memory()
     be_quiet(False)
+    given_line(sys.argv[1:] if arguments is None else arguments)
     with _Interrupt() as interrupt:
         try:
             check_surroundings()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from glowkit.cli.common import JSON, OWN, show_json
+from glowkit.cli.completion import runs
 from glowkit.cli.opened import Opened, open_model
 from glowkit.cli.speech import QUIET, hint, say, warn
 from glowkit.system.errors import GlowkitError
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 
 
 def push(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or model folder.")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A run or model folder.", autocompletion=runs)
+    ],
     name: Annotated[str, typer.Argument(metavar="USER/NAME", help="Its name on the Hub.")],
     private: Annotated[
         bool, typer.Option("--private", help="Make a repository that others do not see.")

@@ -1,20 +1,24 @@
 """`glowkit report`: everything there is to say about a run, on one page."""
 
+import webbrowser
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from glowkit.cli import completion
 from glowkit.cli.common import (
     BASELINES,
     DEVICE,
     IMPORTANCE,
     JSON,
     NO_KERNELS,
+    OUTPUT,
     OWN,
     SEED,
     SPLIT,
+    check_page,
     show_json,
 )
 from glowkit.cli.opened import open_image_model, open_images
@@ -23,7 +27,10 @@ from glowkit.system.errors import GlowkitError
 
 
 def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    run: Annotated[
+        Path,
+        typer.Argument(metavar="RUN", help="A run folder.", autocompletion=completion.runs),
+    ],
     split: Annotated[str, SPLIT] = "test",
     importance: Annotated[int, IMPORTANCE] = 1,
     baselines: Annotated[bool, BASELINES] = False,
@@ -32,6 +39,18 @@ def report(
     device: Annotated[str, DEVICE] = "auto",
     plain: Annotated[bool, NO_KERNELS] = False,
     own: Annotated[str | None, OWN] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="HTML to write.",
+            rich_help_panel=OUTPUT,
+            show_default="RUN/report.html",
+        ),
+    ] = None,
+    look: Annotated[
+        bool, typer.Option("--open", help="Open it in a browser.", rich_help_panel=OUTPUT)
+    ] = False,
     as_json: Annotated[bool, JSON] = False,
     quiet: Annotated[bool, QUIET] = False,
 ) -> None:
@@ -51,6 +70,8 @@ def report(
     from glowkit.tasks.likelihood import check_draws
     from glowkit.training import read_run
 
+    if out is not None:
+        check_page(out)
     if address_of(run) is not None:
         raise GlowkitError(f"{run} is on the Hub, and a report is of a run folder; give that")
     read_run(run)  # a model folder has no settings or curves to report
@@ -70,7 +91,9 @@ def report(
     broken = sum(section.broken for section in sections)
     if broken:
         warn(f"note: {broken} images of the report's pictures could not be computed; it says why")
-    path = report_of(opened, data.name, split, figures, fitted, sections)
+    path = report_of(opened, data.name, split, figures, fitted, sections, out=out)
+    if look and not webbrowser.open(path.resolve().as_uri()):
+        warn(f"note: no browser could be opened here; {path} is the page")
     if as_json:
         about = {"run": str(run), "data": data.name, "split": split, "seed": seed}
         shown = {"broken_pictures": broken, "path": str(path), "baselines": dict(fitted)}

@@ -6,7 +6,6 @@ So is the model card, which is the page that a model has on the Hub.
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +13,9 @@ from glowkit.cli.opened import Opened
 from glowkit.system.files import write_atomically
 
 if TYPE_CHECKING:
-    from glowkit.training import RunSettings
-    from glowkit.training.report import Part, Section
+    from glowkit.training import RunFolder, RunSettings
+    from glowkit.training.parts import Part
+    from glowkit.training.report import Section
 
 ORDER = (
     "Baselines",
@@ -38,14 +38,17 @@ def report_of(
     sections: "Sequence[Section]" = (),
     told: Mapping[str, float] | None = None,
     validated: Mapping[str, int] | None = None,
+    resumed: bool = False,
+    out: Path | None = None,
 ) -> Path:
     """Keep these figures and sections in RUN/report, and write RUN/report.html from all kept there.
 
     data: the name of what they are of. told: the figures of `classify`, if asked for.
-    validated: how much of the validation split training has evaluated, and of how much.
+    validated: how much of the validation split training has evaluated, and of how much; for a run
+    that has just been trained. out: the page, if not RUN/report.html.
     """
     from glowkit.cli.attributes import weights_of
-    from glowkit.training.report import Part, write_part
+    from glowkit.training.parts import Part, read_parts, write_part
 
     weights = weights_of(opened)
     about: dict[str, Any] = {"data": data, "split": split}
@@ -56,9 +59,11 @@ def report_of(
         of_levels = about | ({"levels": figures["levels"]} if "levels" in figures else {})
         parts.append(Part(f"baselines-{split}", "baselines", dict(baselines), of_levels))
     if validated:
+        from glowkit.cli.origin import remembered
         from glowkit.training.card import machine_of
 
-        trained_on = {"machine": machine_of(opened.device)}
+        former = next((p.about for p in read_parts(opened.folder)[0] if p.kind == "validation"), {})
+        trained_on = {"machine": machine_of(opened.device), **remembered(former, resumed)}
         parts.append(Part("validation", "validation", dict(validated), trained_on))
     if told:
         of_images = about | {"images": figures["images"]}
@@ -67,13 +72,15 @@ def report_of(
         )
     for section in sections:
         name = re.sub(r"[^a-z]+", "-", section.title.lower())
-        content = {"title": section.title, "text": section.text}
+        content: dict[str, Any] = {"title": section.title, "text": section.text}
+        content |= {"bars": dict(section.bars)} if section.bars else {}
         note = {"note": section.note}
         parts.append(Part(f"section-{name}", "section", content, note, weights, section.png))
-    _keep_fuller(opened.folder)
+    if out is None:
+        _keep_fuller(opened.folder)
     for part in parts:
         write_part(opened.folder, part)
-    return _write(opened, main)
+    return _write(opened, main, out)
 
 
 def _keep_fuller(run: Path) -> None:
@@ -86,14 +93,15 @@ def _keep_fuller(run: Path) -> None:
         write_atomically(run / "report-earlier.html", content)
 
 
-def _write(opened: Opened, main: "Part") -> Path:
+def _write(opened: Opened, main: "Part", out: Path | None) -> Path:
     """Write the page of a run, on which these figures come first."""
-    from glowkit.models import to_settings
-    from glowkit.models.families import family_of
+    from glowkit.cli.origin import origin_of
     from glowkit.tasks.likelihood import SIGNS
     from glowkit.training import RunFolder, read_run
+    from glowkit.training.metrics import read_rows
     from glowkit.training.of_lossy import LossyImages
-    from glowkit.training.report import read_parts, write_report
+    from glowkit.training.parts import read_parts
+    from glowkit.training.report import kept_step, write_report
 
     run = opened.folder
     settings = read_run(run)
@@ -126,26 +134,20 @@ def _write(opened: Opened, main: "Part") -> Path:
     _write_card(opened, main, settings, baselines or {}, machine)
     if fitted:
         kept = [part for part in kept if part.content["title"] != "Baselines"]
-    drawn = [*sorted(folder.path.glob("samples/*.gif")), *sorted(folder.path.glob("samples/*.png"))]
-    latest = [sheet for sheet in drawn if sheet.stem.startswith("step-")][-1:]
-    # With sections of their own, other sheets would only repeat them.
-    sheets = [s for s in drawn if not s.stem.startswith("step-") and not kept] + latest
+    objective = LossyImages(settings.lossy) if settings.lossy else opened.objective
+    rows = read_rows(folder.metrics)
+    origin = origin_of(
+        opened, settings, rows[-1] if rows else {}, trained[0].about if trained else {}
+    )
     return write_report(
-        run,
+        out or run / "report.html",
+        opened.title,
         figures={**main.about, **main.content},
-        settings={
-            "data": settings.data,
-            "model": to_settings(settings.model),
-            "training": asdict(settings.training),
-            **({"lossy": asdict(settings.lossy)} if settings.lossy else {}),
-        },
-        sheets=[(_title(sheet), sheet) for sheet in sheets],
+        origin=origin,
+        sheets=_sheets(folder, kept_step(folder.metrics, objective), bool(kept)),
         curves=folder.metrics,
         baselines=baselines,
-        command=f"glowkit lossy train --resume --out {folder.path}"
-        if settings.lossy
-        else f"glowkit train --config {folder.config}{family_of(settings.model).option}",
-        objective=LossyImages(settings.lossy) if settings.lossy else opened.objective,
+        objective=objective,
         sections=[
             *_told(parts, main.weights, SIGNS[opened.model.log_p_kind]),
             *_attributes(opened, main.weights),
@@ -155,6 +157,20 @@ def _write(opened: Opened, main: "Part") -> Path:
         notes=notes,
         validated=trained[0].content if trained else None,
     )
+
+
+def _sheets(folder: "RunFolder", step: int | None, few: bool) -> list[tuple[str, Path]]:
+    """The sheets to show, by title: that of the kept weights, or else the last of training.
+
+    few: not the others, which sections of their own would only repeat.
+    """
+    drawn = [*sorted(folder.path.glob("samples/*.gif")), *sorted(folder.path.glob("samples/*.png"))]
+    of_training = [sheet for sheet in drawn if sheet.stem.startswith("step-")]
+    others = [] if few else [sheet for sheet in drawn if sheet not in of_training]
+    chosen = [sheet for sheet in of_training if step is not None and sheet == folder.samples(step)]
+    kept = [(f"Of the kept weights, step {step}", sheet) for sheet in chosen]
+    last = [(_title(sheet), sheet) for sheet in of_training[-1:]]
+    return [*(kept or last), *((_title(sheet), sheet) for sheet in others)]
 
 
 def _write_card(
@@ -197,6 +213,7 @@ def _sections(parts: "Iterable[Part]", weights: str) -> "list[Section]":
             part.content["text"],
             part.png,
             _note(str(part.about.get("note", "")), part, weights),
+            bars=part.content.get("bars"),
         )
         for part in sorted(parts, key=place)
     ]

@@ -4,11 +4,12 @@ Lines are broken between words only, at the width of the terminal or $COLUMNS; w
 neither, as in a pipe, they stay whole.
 """
 
+import math
 import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TextIO
 
@@ -27,8 +28,32 @@ def be_quiet(value: bool) -> bool:
 
 
 QUIET = typer.Option(
-    "--quiet", "-q", callback=be_quiet, help="No progress: results, warnings and errors only."
+    "--quiet",
+    "-q",
+    callback=be_quiet,
+    help="No progress: results, warnings and errors only.",
+    rich_help_panel="Output",
 )
+
+_BLOCKS = "▁▂▃▄▅▆▇█"
+
+
+def sparkline(values: Sequence[float], most: int = 40) -> str:
+    """A curve in one line of text, of at most so many letters; what is not finite is a gap.
+
+    >>> sparkline([3.0, 2.0, float("nan"), 1.0])
+    '█▄ ▁'
+    """
+    every = -(-len(values) // most) or 1
+    shown = list(values[::-1][::every])[::-1]  # the last is among them
+    known = [value for value in shown if math.isfinite(value)]
+    low, span = min(known, default=0.0), max(known, default=0.0) - min(known, default=0.0)
+    return "".join(
+        _BLOCKS[round((len(_BLOCKS) - 1) * (value - low) / (span or 1))]
+        if math.isfinite(value)
+        else " "
+        for value in shown
+    )
 
 
 def is_quiet() -> bool:

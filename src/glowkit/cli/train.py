@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from glowkit.cli import train_options as options
 from glowkit.cli.common import DEVICE, JSON, NO_KERNELS, SEED, show_json
-from glowkit.cli.speech import QUIET, hint, say, show, warn
+from glowkit.cli.speech import QUIET, hint, say, show, sparkline, warn
 from glowkit.system.errors import GlowkitError
 
 if TYPE_CHECKING:
@@ -22,108 +23,39 @@ FEW_ROWS = 2000
 
 
 def train(
-    source: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="DATA",
-            help="digits, points:NAME, fashion-mnist[:FOLDER], emoji[:FONT], a folder of images,"
-            " .npz or .npy, hf:NAME, or a table: .csv, .parquet, .npy, table:NAME.",
-        ),
-    ] = None,
-    preset: Annotated[
-        str | None, typer.Option(help="Model to train, see `glowkit presets`.")
-    ] = None,
-    own: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            metavar="FILE.py[:CONFIG]",
-            help="Model of your own to train, whose settings are the class CONFIG in a Python file;"
-            " the file's code is run.",
-        ),
-    ] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="Settings to start from: the config.yaml of a run.")
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Change a setting of the model."),
-    ] = None,
-    precision: Annotated[
-        str | None, typer.Option(help="Of conditioners in training: float32 or bfloat16.")
-    ] = None,
-    conditional: Annotated[
-        bool, typer.Option("--conditional", help="Condition every part on the data's class labels.")
-    ] = False,
-    epochs: Annotated[float | None, typer.Option(help="Budget in passes over the data.")] = None,
-    minutes: Annotated[
-        float | None, typer.Option(help="Budget in minutes (default 10; points and tables 2).")
-    ] = None,
-    size: Annotated[int | None, typer.Option(help="Resize and crop image files to this.")] = None,
-    channels: Annotated[int | None, typer.Option(help="1, 3 or 4 channels.")] = None,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Skip damaged images.")] = False,
-    target: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COLUMN[,COLUMN]", help="Of a table: model these columns given all others."
-        ),
-    ] = None,
-    context: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COLUMN[,COLUMN]", help="Of a table: model all other columns given these."
-        ),
-    ] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images a step.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Its peak.")] = None,
-    optimizer: Annotated[str | None, typer.Option(help="adamw, adamax or muon.")] = None,
-    warmup_steps: Annotated[int | None, typer.Option(help="Steps to the peak.")] = None,
-    weight_decay: Annotated[float | None, typer.Option(help="Of the optimiser.")] = None,
-    beta2: Annotated[
-        float | None, typer.Option(help="Decay of its mean of squared gradients (0.999).")
-    ] = None,
-    clip_norm: Annotated[float | None, typer.Option(help="Largest gradient norm.")] = None,
-    ema_decay: Annotated[float | None, typer.Option(help="Of the averaged weights.")] = None,
-    evaluate_every: Annotated[
-        float | None,
-        typer.Option(
-            help="Minutes between evaluations; by default a 20th of --minutes, or an epoch."
-        ),
-    ] = None,
-    whole_evaluations: Annotated[
-        bool | None,
-        typer.Option(
-            "--whole-evaluations",
-            help="Evaluate whole splits, however short --minutes is; by default as much of them as"
-            " a fifth of it has time for.",
-        ),
-    ] = None,
-    perturb: Annotated[
-        float | None,
-        typer.Option(
-            metavar="PROBABILITY",
-            help="Replace values of images by uniform ones: a background for `glowkit anomalies`.",
-        ),
-    ] = None,
-    noise: Annotated[
-        float | None,
-        typer.Option(
-            metavar="DEVIATIONS",
-            help="Of a table: noise of so many standard deviations on training rows, so that"
-            " a small one is not learned by heart; try 0.2.",
-        ),
-    ] = None,
+    source: Annotated[str | None, options.SOURCE] = None,
+    preset: Annotated[str | None, options.PRESET] = None,
+    own: Annotated[str | None, options.OWN_CLASS] = None,
+    config: Annotated[Path | None, options.CONFIG] = None,
+    settings: Annotated[list[str] | None, options.SET] = None,
+    precision: Annotated[str | None, options.PRECISION] = None,
+    conditional: Annotated[bool, options.CONDITIONAL] = False,
+    epochs: Annotated[float | None, options.EPOCHS] = None,
+    minutes: Annotated[float | None, options.MINUTES] = None,
+    size: Annotated[int | None, options.SIZE] = None,
+    channels: Annotated[int | None, options.CHANNELS] = None,
+    skip_bad: Annotated[bool, options.SKIP_BAD] = False,
+    target: Annotated[str | None, options.TARGET] = None,
+    context: Annotated[str | None, options.CONTEXT] = None,
+    batch_size: Annotated[int | None, options.BATCH_SIZE] = None,
+    learning_rate: Annotated[float | None, options.LEARNING_RATE] = None,
+    optimizer: Annotated[str | None, options.OPTIMIZER] = None,
+    warmup_steps: Annotated[int | None, options.WARMUP_STEPS] = None,
+    weight_decay: Annotated[float | None, options.WEIGHT_DECAY] = None,
+    beta2: Annotated[float | None, options.BETA2] = None,
+    clip_norm: Annotated[float | None, options.CLIP_NORM] = None,
+    ema_decay: Annotated[float | None, options.EMA_DECAY] = None,
+    evaluate_every: Annotated[float | None, options.EVALUATE_EVERY] = None,
+    whole_evaluations: Annotated[bool | None, options.WHOLE_EVALUATIONS] = None,
+    perturb: Annotated[float | None, options.PERTURB] = None,
+    noise: Annotated[float | None, options.NOISE] = None,
     seed: Annotated[int | None, SEED] = None,
-    out: Annotated[Path | None, typer.Option(metavar="RUN", help="Folder of the run.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    out: Annotated[Path | None, options.OUT] = None,
+    resume: Annotated[bool, options.RESUME] = False,
     device: Annotated[str, DEVICE] = "auto",
     plain: Annotated[bool, NO_KERNELS] = False,
-    devices: Annotated[
-        str | None, typer.Option(help="Number of devices (1); torchrun says it by itself.")
-    ] = None,
-    nodes: Annotated[
-        int | None, typer.Option(min=1, help="Number of hosts (1); torchrun says it by itself.")
-    ] = None,
+    devices: Annotated[str | None, options.DEVICES] = None,
+    nodes: Annotated[int | None, options.NODES] = None,
     as_json: Annotated[bool, JSON] = False,
     quiet: Annotated[bool, QUIET] = False,
 ) -> None:
@@ -133,7 +65,7 @@ def train(
 
     Example: `glowkit train photos/ --size 64 --preset glow-imagenet64 --epochs 20`
     """
-    options = locals()  # those of training are called as the fields of TrainConfig
+    given = locals()  # those of training are called as the fields of TrainConfig
 
     from glowkit.cli.common import check_run_out
     from glowkit.cli.evaluate import assess, baseline_figures, figures_text
@@ -142,11 +74,11 @@ def train(
     from glowkit.cli.reporting import report_of
     from glowkit.data import open_source
     from glowkit.models import count_parameters
-    from glowkit.training import TrainConfig, read_run
+    from glowkit.training import RunFolder, TrainConfig, read_run
     from glowkit.training import train as run_training
     from glowkit.training.allowance import allowance, number_of
 
-    changes = {field.name: options[field.name] for field in fields(TrainConfig)}
+    changes = {field.name: given[field.name] for field in fields(TrainConfig)}
     pictures = {"size": size, "channels": channels, "skip_bad": skip_bad or None}
     data = {**pictures, "target": target, "context": context}
     request = Request(source, preset, own, config, settings or [], conditional, changes, data)
@@ -211,7 +143,9 @@ def train(
     figures = assess(opened, images, "test", 1, batch, 0, left)
     things = objective.things
     validated = {things: result.validation_examples, f"{things}_in_split": result.validation_split}
-    report = report_of(opened, images.name, "test", figures, fitted, validated=validated)
+    report = report_of(
+        opened, images.name, "test", figures, fitted, validated=validated, resumed=resume
+    )
     if as_json:
         show_json(
             figures
@@ -248,6 +182,7 @@ def train(
         f"validation {objective.unit}": f"{sign} {result.best_figure:.4f} (best, kept),"
         f" of {number_of(validated, things)} {things}"
         + (f", perturbed at {rate:g}" if (rate := planned.training.perturb) else ""),
+        **_curve(RunFolder(folder).metrics, f"validation_{objective.figure}"),
     }
     show(
         f"{folder} on the test split of {images.name}",
@@ -257,6 +192,16 @@ def train(
         say(f"{name + ':':<8} {folder / path}")
     say(f"report:  {report}")
     hint(f"next:    glowkit sample {folder}{planned.family.option}")
+
+
+def _curve(metrics: Path, column: str) -> dict[str, str]:
+    """The figures of all evaluations in a line, where there are some."""
+    from glowkit.training.metrics import read_rows
+
+    values = [float(row[column]) for row in read_rows(metrics) if row.get(column)]
+    if len(values) < 2:
+        return {}
+    return {"its curve": f"{values[0]:.4f} {sparkline(values)} {values[-1]:.4f}"}
 
 
 def _opening(

@@ -67,12 +67,14 @@ def pixelwise_ladj(x: Tensor, value: Tensor) -> Tensor:
 
 
 def being_captured(x: Tensor) -> bool:
-    """Whether values of x cannot be looked at, since a CUDA graph of operations on it is captured.
+    """Whether values of x cannot be looked at, since a graph of operations on it is made.
+
+    A CUDA graph, or one that `torch.export` makes.
 
     >>> being_captured(torch.zeros(1))
     False
     """
-    return x.is_cuda and torch.cuda.is_current_stream_capturing()
+    return torch.compiler.is_exporting() or (x.is_cuda and torch.cuda.is_current_stream_capturing())
 
 
 class Conditioned(Bijection):
@@ -103,11 +105,15 @@ class Conditioned(Bijection):
 
 
 def transformed() -> bool:
-    """Whether a transform of `torch.func`, or forward-mode differentiation, is under way.
+    """Whether a transform of `torch.func`, forward-mode differentiation or an export is under way.
 
     Only plain operations know what to do there. torch has no public function that says so.
     """
-    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+    return (
+        torch._C._are_functorch_transforms_active()
+        or forward_ad._current_level >= 0
+        or torch.compiler.is_exporting()
+    )
 
 
 def whole(tensor: Tensor) -> Tensor:

@@ -2,12 +2,12 @@
 
 import operator
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
 
-from glowkit.core.noise import MIDPOINT, NoiseSpec, OfEach, Portion
+from glowkit.core.noise import MIDPOINT, Handed, Kept, NoiseSpec, OfEach, Portion
 from glowkit.system.errors import GlowkitError
 
 COMPUTED_IN = (torch.float32, torch.float64)
@@ -33,7 +33,7 @@ def check_tensor(x: Any, things: str) -> None:
         )
     if x.dim() == 0:
         raise GlowkitError(f"{things} must be a batch, (N, ...), and not a single number")
-    if len(x) == 0:
+    if x.shape[0] == 0:
         raise GlowkitError(f"{things}: the batch is empty; give at least one")
 
 
@@ -83,7 +83,7 @@ def check_noises(noises: Any, specs: Sequence[NoiseSpec], anchor: Tensor) -> Non
         raise GlowkitError(f"this model has {len(specs)} noise(s), and got {len(noises)}")
     for i, (noise, spec) in enumerate(zip(noises, specs, strict=True)):
         check_tensor(noise, f"noise {i}")
-        if noise.shape != (len(noises[0]), *spec.shape) or noise.dtype != anchor.dtype:
+        if noise.shape != (noises[0].shape[0], *spec.shape) or noise.dtype != anchor.dtype:
             raise GlowkitError(
                 f"noise {i} must be (N, {', '.join(map(str, spec.shape))}) of"
                 f" {_name(anchor.dtype)}, for the same N as the others, and is"
@@ -113,7 +113,7 @@ def check_generator(generator: Any) -> None:
     if (
         generator is None
         or generator is MIDPOINT
-        or isinstance(generator, torch.Generator | Portion | OfEach)
+        or isinstance(generator, torch.Generator | Portion | OfEach | Kept | Handed)
     ):
         return
     raise GlowkitError(
@@ -128,6 +128,8 @@ def check_count(n: Any, what: str, least: int = 1) -> int:
     >>> check_count(3, "samples")
     3
     """
+    if isinstance(n, torch.SymInt):  # of a graph for any number
+        return cast(int, n)
     try:
         number = operator.index(n)
     except TypeError:

@@ -1,6 +1,7 @@
 """Noise: where randomness comes from, and standard draws of it."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
 
@@ -36,9 +37,25 @@ class OfEach:
     generators: tuple[torch.Generator, ...]
 
 
-Generator = torch.Generator | Portion | OfEach | Literal[Midpoint.MIDPOINT] | None
+@dataclass(frozen=True)
+class Kept:
+    """A generator of which every standard draw is kept, in the order in which it was asked for."""
+
+    generator: "torch.Generator | Literal[Midpoint.MIDPOINT] | None"
+    drawn: list[Tensor] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Handed:
+    """Standard draws that were made before, handed out in the order in which they are asked for."""
+
+    noises: Iterator[Tensor]
+
+
+Generator = torch.Generator | Portion | OfEach | Kept | Handed | Literal[Midpoint.MIDPOINT] | None
 """Where randomness comes from: a `torch.Generator`, a `Portion` of what one draws, one `OfEach`
-example, torch's global one (None), or `MIDPOINT`."""
+example, one whose draws are `Kept`, those that are `Handed` in, torch's global one (None), or
+`MIDPOINT`."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +87,11 @@ def draw(
     >>> each = OfEach(tuple(torch.Generator().manual_seed(seed) for seed in (7, 0)))
     >>> torch.equal(draw(NoiseSpec((2,)), 2, torch.zeros(()), generator=each)[1], whole[0])
     True
+    >>> kept = Kept(torch.Generator().manual_seed(0))
+    >>> first = draw(NoiseSpec((2,)), 3, torch.zeros(()), generator=kept)
+    >>> again = draw(NoiseSpec((2,)), 3, torch.zeros(()), generator=Handed(iter(kept.drawn)))
+    >>> torch.equal(first, again)
+    True
     """
     noise = _standard(spec, n, like, generator).to(like.device)
     if not isinstance(temperature, int | float):  # which a copy to a GPU would make wait
@@ -81,9 +103,14 @@ def draw(
 def _standard(spec: NoiseSpec, n: int, like: Tensor, generator: Generator) -> Tensor:
     if isinstance(generator, Portion):
         noise = _standard(spec, generator.size, like, generator.generator)[generator.rows]
-        if len(noise) != n:
+        if noise.shape[0] != n:
             raise ValueError(f"noise for {len(noise)} examples where there are {n}")
         return noise
+    if isinstance(generator, Handed):
+        return next(generator.noises)
+    if isinstance(generator, Kept):
+        generator.drawn.append(_standard(spec, n, like, generator.generator))
+        return generator.drawn[-1]
     if isinstance(generator, OfEach):
         if len(generator.generators) != n:
             raise ValueError(f"{len(generator.generators)} generators for {n} examples")

@@ -72,7 +72,7 @@ class Augmented(Density):
     def encode(
         self, x: Tensor, context: Tensor | None = None, generator: Generator = None
     ) -> tuple[list[Tensor], Tensor]:
-        drawn = self.noise.draw_noises(len(x), generator=generator)
+        drawn = self.noise.draw_noises(x.shape[0], generator=generator)
         e, log_q = self.noise.decode(drawn, self.seen(x, context))
         noises, log_p = self.density.encode(torch.cat([x, e], dim=1), context, generator)
         return noises, log_p - log_q

@@ -29,17 +29,17 @@ class _Given(Density):
     def encode(
         self, x: Tensor, context: Tensor | None = None, generator: Generator = None
     ) -> tuple[list[Tensor], Tensor]:
-        return self.density.encode(x, self.given(context, len(x)), generator)
+        return self.density.encode(x, self.given(context, x.shape[0]), generator)
 
     def log_prob(
         self, x: Tensor, context: Tensor | None = None, generator: Generator = None
     ) -> Tensor:
-        return self.density.log_prob(x, self.given(context, len(x)), generator)
+        return self.density.log_prob(x, self.given(context, x.shape[0]), generator)
 
     def decode(
         self, noises: Sequence[Tensor], context: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        return self.density.decode(noises, self.given(context, len(noises[0])))
+        return self.density.decode(noises, self.given(context, noises[0].shape[0]))
 
     def noise_specs(self) -> list[NoiseSpec]:
         return self.density.noise_specs()

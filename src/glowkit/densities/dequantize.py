@@ -100,7 +100,7 @@ class Dequantize(Density):
             u = torch.full_like(values, 0.5)
             _, log_q = self.noise.encode(u, image)
         else:
-            noise = self.noise.draw_noises(len(x), generator=generator)
+            noise = self.noise.draw_noises(x.shape[0], generator=generator)
             u, log_q = self.noise.decode(noise, image)
         noises, log_p = self.density.encode(
             (values + self._inside(u)) / self.levels, context, generator

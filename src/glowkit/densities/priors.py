@@ -216,7 +216,7 @@ class ConditionalNormal(_Normal):
         channels, *space = self.shape
         if h.shape[1:] != (2 * channels, *space):
             raise GlowkitError(f"net gave {tuple(h.shape[1:])}, needed {(2 * channels, *space)}")
-        mean, log_std = h.reshape(len(h), channels, 2, *space).unbind(2)
+        mean, log_std = h.reshape(h.shape[0], channels, 2, *space).unbind(2)
         return mean, log_std
 
 

@@ -185,7 +185,7 @@ class MaxPool(_Surjection):
         log_p = self._log_p(z)
         k = choice_decode(eps, log_p)
         d, log_p_d = self.rest.decode(noises[1:count], _seen(z, k))
-        away = z.new_zeros(len(z), z.shape[1], 4, *z.shape[2:])
+        away = z.new_zeros(z.shape[0], z.shape[1], 4, *z.shape[2:])
         away = away.scatter(2, _others(k), d.unflatten(1, (z.shape[1], 3)))
         blocks = torch.where(eps.isnan(), eps, z)[:, :, None] - away
         x = nn.functional.pixel_shuffle(blocks.flatten(1, 2), 2)
@@ -269,7 +269,7 @@ class Sorted(_Surjection):
         return [NoiseSpec((self.members - 1,), "logistic"), *self.deeper.noise_specs()]
 
     def _log_p(self, x: Tensor) -> Tensor:
-        return self.log_ps.to(x.dtype).expand(len(x), -1, -1)
+        return self.log_ps.to(x.dtype).expand(x.shape[0], -1, -1)
 
     def extra_repr(self) -> str:
         return f"{self.members} members"

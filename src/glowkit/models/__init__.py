@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from glowkit.models.cube import CubeConfig
     from glowkit.models.flowpp import FlowPPConfig
     from glowkit.models.glow import GlowConfig
+    from glowkit.models.jet import JetConfig
     from glowkit.models.nice import NICEConfig
     from glowkit.models.points import PointsConfig
     from glowkit.models.realnvp import RealNVPConfig
@@ -43,6 +44,7 @@ __all__ = [
     "CubeConfig",
     "FlowPPConfig",
     "GlowConfig",
+    "JetConfig",
     "NICEConfig",
     "PointsConfig",
     "RealNVPConfig",
@@ -68,6 +70,7 @@ if not TYPE_CHECKING:
             "glowkit.models.cube": ["CubeConfig"],
             "glowkit.models.flowpp": ["FlowPPConfig"],
             "glowkit.models.glow": ["GlowConfig"],
+            "glowkit.models.jet": ["JetConfig"],
             "glowkit.models.nice": ["NICEConfig"],
             "glowkit.models.points": ["PointsConfig"],
             "glowkit.models.realnvp": ["RealNVPConfig"],

@@ -28,6 +28,8 @@ from glowkit.densities import (
 from glowkit.models.checks import (
     check_at_least,
     check_choice,
+    check_heads,
+    check_patches,
     check_sides,
     check_untouched,
     image_shape,
@@ -91,16 +93,8 @@ class AutoregressiveConfig:
         check_choice("neighbours", self.neighbours, NEIGHBOURS)
         check_choice("dequantization", self.dequantization, DEQUANTIZATIONS)
         check_choice("precision", self.precision, PRECISIONS)
-        for side in self.image_shape[1:]:
-            if side % self.patch:
-                raise GlowkitError(
-                    f"a side of {side} pixels is not divisible by patch, which is {self.patch}; use"
-                    " another patch, or another side (for example with --size)"
-                )
-        if self.width % self.heads:
-            raise GlowkitError(
-                f"heads is {self.heads}; it must divide width, which is {self.width}"
-            )
+        check_patches(self.image_shape, self.patch)
+        check_heads(self)
         if self.dropout >= 1:
             raise GlowkitError(f"dropout is {self.dropout}; it must be below 1")
         if self.head == "affine":

@@ -88,6 +88,23 @@ def check_sides(shape: tuple[int, int, int], halvings: int) -> None:
             )
 
 
+def check_patches(shape: tuple[int, int, int], patch: int) -> None:
+    """Refuse an image that cannot be cut into square patches of this side."""
+    for side in shape[1:]:
+        if side % patch:
+            raise GlowkitError(
+                f"a side of {side} pixels is not divisible by patch, which is {patch}; use"
+                " another patch, or another side (for example with --size)"
+            )
+
+
+def check_heads(config: Any, heads: str = "heads", width: str = "width") -> None:
+    """Refuse heads of attention that do not divide the width that they share; 0 are none."""
+    count, shared = getattr(config, heads), getattr(config, width)
+    if count and shared % count:
+        raise GlowkitError(f"{heads} is {count}; it must divide {width}, which is {shared}")
+
+
 def check_no_classes(family: str, classes: int) -> None:
     """Refuse class labels where no part of the model takes them yet."""
     if classes:
@@ -311,12 +328,20 @@ def _autoregressive(config: Any) -> Demand:
     return Demand(config.blocks * config.layers, config.blocks * each)
 
 
+def _jet(config: Any) -> Demand:
+    channels, rows, columns = config.grid
+    ends = config.width * (rows * columns + channels // 2 + channels)
+    each = config.layers * 12 * config.width**2 + ends
+    return Demand(config.couplings * config.layers, config.couplings * each)
+
+
 _DEMANDS: dict[str, Callable[[Any], Demand]] = {
     f"{__package__}.continuous": _continuous,
     f"{__package__}.autoregressive": _autoregressive,
     f"{__package__}.cube": _cube,
     f"{__package__}.flowpp": _flowpp,
     f"{__package__}.glow": _glow,
+    f"{__package__}.jet": _jet,
     f"{__package__}.nice": _nice,
     f"{__package__}.points": _points,
     f"{__package__}.realnvp": _realnvp,

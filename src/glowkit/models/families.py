@@ -26,8 +26,8 @@ Config = Any
 """The settings of a model of any family: a frozen dataclass, which `family` has registered."""
 
 OURS = (
-    *("autoregressive", "continuous", "cube", "flowpp", "glow", "nice", "points", "realnvp"),
-    "residual",
+    *("autoregressive", "continuous", "cube", "flowpp", "glow", "jet", "nice", "points"),
+    *("realnvp", "residual"),
 )
 """Those of this package, each in the module of its name, which is imported when it is asked for."""
 

@@ -28,6 +28,7 @@ from glowkit.densities import Dequantize, StandardNormal, Then, Uniform, WithCon
 from glowkit.models.checks import (
     check_at_least,
     check_choice,
+    check_heads,
     check_no_classes,
     check_sides,
     check_untouched,
@@ -121,9 +122,9 @@ class FlowPPConfig:
         check_at_least(self, context_width=1, context_heads=0)
         check_sides(self.image_shape, len(self.couplings) - 1)
         self._check_halves()
-        self._check_heads("heads", "width")
-        self._check_heads("dequantization_heads", "width")
-        self._check_heads("context_heads", "context_width")
+        check_heads(self)
+        check_heads(self, "dequantization_heads")
+        check_heads(self, "context_heads", "context_width")
         if self.dropout >= 1:
             raise GlowkitError(f"dropout is {self.dropout}; it must be below 1")
         check_choice("pattern", self.pattern, PATTERNS)
@@ -153,13 +154,6 @@ class FlowPPConfig:
             raise GlowkitError(
                 f"variational dequantization needs an even width, not {width}; use another width,"
                 " or dequantization 'uniform'"
-            )
-
-    def _check_heads(self, heads: str, width: str) -> None:
-        if getattr(self, heads) and getattr(self, width) % getattr(self, heads):
-            raise GlowkitError(
-                f"{heads} is {getattr(self, heads)}; it must divide {width}, which is"
-                f" {getattr(self, width)}"
             )
 
 

@@ -6,7 +6,7 @@ from glowkit.nets.batchnorm import (
     RunningMoments,
     share_batch,
 )
-from glowkit.nets.causal import CausalLayer, CausalNet, CausalState
+from glowkit.nets.causal import CausalNet, CausalState
 from glowkit.nets.fast import PRECISIONS
 from glowkit.nets.following import FollowsOutput, FollowsWeights, following, following_moments
 from glowkit.nets.gated import (
@@ -40,6 +40,7 @@ from glowkit.nets.normalized import (
     UnitConv2d,
 )
 from glowkit.nets.residual import MaskedSignPairs, ResidualNet, SignPairs
+from glowkit.nets.vit import TransformerLayer, ViT
 
 __all__ = [
     "BRANCH_DEVIATION",
@@ -49,7 +50,6 @@ __all__ = [
     "ActnormConv2d",
     "BatchNorm",
     "BatchShare",
-    "CausalLayer",
     "CausalNet",
     "CausalState",
     "ChannelNorm",
@@ -83,7 +83,9 @@ __all__ = [
     "StandardizedNormedConv2d",
     "Swish",
     "TangentLinear",
+    "TransformerLayer",
     "UnitConv2d",
+    "ViT",
     "ZeroConv2d",
     "ZeroLinear",
     "following",

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from glowkit.core.freezing import made_once
 from glowkit.nets.fast import PrecisionNet, computing_in
-from glowkit.nets.gated import Dropout
+from glowkit.nets.vit import TransformerLayer
 
 POSITION_DEVIATION = 0.02
 WITHIN_DEVIATION = 0.3
@@ -31,47 +31,13 @@ class CausalState(NamedTuple):
     read: Tensor
 
 
-class CausalLayer(nn.Module):
-    """x + attention(norm(x)), then x + mlp(norm(x)): pre-norm, causal, GELU, hidden layers of 4C.
-
-    Shapes: (N, T, C). Attention is two products of matrices with a softmax between, which at a few
-    hundred tokens is faster on a CPU than fused attention, whose gradient is slow in bfloat16.
-    """
-
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
-        super().__init__()
-        self.heads = heads
-        self.before_attention, self.before_mlp = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.qkv, self.mix = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-        self.drop = Dropout(dropout)
-
-    def forward(
-        self, x: Tensor, mask: Tensor, keys: Tensor | None = None, values: Tensor | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """The layer's output for x, and all keys and values: those given, then those of x.
-
-        mask: 0 where a token of x sees one of these, −∞ where it does not.
-        """
-        n, t, width = x.shape
-        qkv = self.qkv(self.before_attention(x)).view(n, t, 3, self.heads, width // self.heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        if keys is not None and values is not None:
-            k, v = torch.cat([keys, k], 2), torch.cat([values, v], 2)
-        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(2, 3) + mask.to(q.dtype)
-        seen = (scores.softmax(-1).to(v.dtype) @ v).transpose(1, 2).reshape(n, t, width)
-        x = x + self.drop(self.mix(seen))
-        hidden = F.gelu(self.up(self.before_mlp(x)))
-        return x + self.drop(self.down(hidden)), k, v
-
-
 class CausalNet(PrecisionNet):
     """A pre-norm transformer whose output for token t depends on tokens before t alone.
 
     Token t enters as a linear map of what came before: token t − 1 and, where tokens lie in rows of
     `columns`, the three above; nothing stands for what is outside. The positions are learned, and
     the first of them is the start token: every token's parameters are learned, the first's too.
-    Each layer is a `CausalLayer`.
+    Each layer is a `TransformerLayer`.
 
     With `inner` > 0 a head makes the dimensions of a token autoregressive too, so that the output
     for dimension j sees dimensions i < j of its token: h_j = V_j GELU(A_j e_t + Σ_{i<j} B_ji x_i),
@@ -135,7 +101,7 @@ class CausalNet(PrecisionNet):
         self.entry = nn.Linear(size * len(self.back), width)
         self.position = nn.Parameter(POSITION_DEVIATION * torch.randn(1, tokens, width))
         self.context = nn.Linear(context_features, width, bias=False) if context_features else None
-        self.layers = nn.ModuleList(CausalLayer(width, heads, dropout) for _ in range(layers))
+        self.layers = nn.ModuleList(TransformerLayer(width, heads, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.leave = nn.Linear(width, read)
         if inner:
@@ -159,7 +125,7 @@ class CausalNet(PrecisionNet):
         bias.copy_(parameters.repeat(self.dimensions).view_as(bias))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        n, count = len(x), self.tokens
+        n, count = x.shape[0], self.tokens
         rows, farthest = x.transpose(1, 2), max(self.back)
         with computing_in(self.dtype, x.device):
             padded = F.pad(rows, (0, 0, farthest, 0))
@@ -181,7 +147,7 @@ class CausalNet(PrecisionNet):
         """The state before the first token of n sequences."""
         like = self.position
         none = like.new_zeros(n, len(self.layers), 0)
-        heads = [cast(CausalLayer, layer).heads for layer in self.layers]
+        heads = [cast(TransformerLayer, layer).heads for layer in self.layers]
         width = like.shape[2]
         empty = tuple(like.new_zeros(n, k, 0, width // k) for k in heads)
         last = like.new_zeros(n, max(self.back), self.dimensions * self.features)

@@ -1,7 +1,8 @@
 """How networks compute: in which precision, and by fast kernels, behind one door."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -85,10 +86,24 @@ def compiled(x: Tensor, *modules: nn.Module) -> bool:
     )
 
 
+_stepping_aside = ContextVar("stepping aside", default=False)
+
+
+@contextmanager
+def plain_operations() -> Iterator[None]:
+    """Within, kernels step aside: networks compute by torch's operations, as a tracer sees them."""
+    token = _stepping_aside.set(True)
+    try:
+        yield
+    finally:
+        _stepping_aside.reset(token)
+
+
 def compiled_parameters(*modules: nn.Module) -> bool:
     """The same of maps of their parameters alone."""
     return (
         not transformed()
+        and not _stepping_aside.get()
         and not torch.compiler.is_compiling()
         and not torch._C._get_tracing_state()
         and not torch._C._len_torch_dispatch_stack()

@@ -89,4 +89,4 @@ class Constant(nn.Module):
         self.values = nn.Parameter(torch.zeros(out_features))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        return self.values.expand(len(x), -1)
+        return self.values.expand(x.shape[0], -1)

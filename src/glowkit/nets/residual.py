@@ -42,7 +42,7 @@ class MaskedSignPairs(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         r = 2 * self.norm(x)
-        return cat([r, -r, self.mask.expand(len(x), -1, -1, -1)], dim=1)
+        return cat([r, -r, self.mask.expand(x.shape[0], -1, -1, -1)], dim=1)
 
 
 class ResidualBlock(nn.Module):

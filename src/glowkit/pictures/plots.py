@@ -13,6 +13,7 @@ from torch import Tensor
 
 from glowkit.core.density import Density
 from glowkit.core.finite import finite_examples
+from glowkit.pictures.layout import Place, with_layout
 from glowkit.pictures.sheet import write_gif
 
 if TYPE_CHECKING:
@@ -127,6 +128,7 @@ def plane_image(panels: Sequence[Panel], half_side: float) -> Image:
 
     Densities are drawn as √p, each panel scaled by itself: thin bridges then show beside modes.
     What is not finite cannot be drawn: the title counts such points, and such cells are hatched.
+    The picture says where its panels lie, see `glowkit.pictures.layout.taken_apart`.
 
     >>> ring = torch.randn(50, 2)
     >>> plane_image([("samples", ring), ("p", lambda x: -x.square().sum(1))], 3.0).size
@@ -139,6 +141,7 @@ def plane_image(panels: Sequence[Panel], half_side: float) -> Image:
     figure = Figure(size, dpi=DPI, layout="constrained")
     window = (-half_side, half_side)
     row = figure.subplots(1, len(panels), squeeze=False)[0]
+    titles = []
     for axes, (title, content) in zip(row, panels, strict=True):
         axes.set(xlim=window, ylim=window, xticks=[], yticks=[], aspect="equal")
         if isinstance(content, Tensor):
@@ -150,7 +153,13 @@ def plane_image(panels: Sequence[Panel], half_side: float) -> Image:
             axes.add_patch(below)  # and images are drawn below patches, if nothing says otherwise
             axes.imshow(_root(content, half_side), origin="lower", extent=window * 2, cmap="magma")
         axes.set_title(title, fontsize=9)
-    return figure_image(figure)
+        titles.append(title)
+    drawn = figure_image(figure)
+    places = []
+    for axes, title in zip(row, titles, strict=True):
+        x0, y0, x1, y1 = (round(edge) for edge in axes.get_window_extent().extents)
+        places.append(Place(title, [(x0, drawn.height - y1)], (x1 - x0, y1 - y0)))
+    return with_layout(drawn, places)
 
 
 @torch.no_grad()

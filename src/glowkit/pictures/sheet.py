@@ -3,7 +3,6 @@
 from __future__ import annotations  # PIL's types are named without importing it
 
 import base64
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +10,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from glowkit.pictures.layout import Place, with_layout
+from glowkit.pictures.layout import png_of as png_of
 from glowkit.system.errors import GlowkitError
-from glowkit.system.files import replacing
+from glowkit.system.files import replacing, write_atomically
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -33,6 +34,7 @@ def image_sheet(
     scale: int | None = None,
     headings: Sequence[str] = (),
     broken: Sequence[Tensor] = (),
+    numbers: Sequence[Sequence[str]] = (),
 ) -> Image:
     """Draw one labelled row per (label, images), the images (N, C, H, W) integers in 0..levels-1.
 
@@ -40,7 +42,8 @@ def image_sheet(
     Without any label there is no margin for labels, nor one above the first row without `headings`,
     one for each column. Colours are those of `to_pil`; RGBA is laid on
     white. broken: for each row, which of its images, (N,) bool, could not be computed and are
-    hatched; by default none.
+    hatched; by default none. numbers: for each row, what a page that shows the images one by one
+    says under each; it is not drawn. The sheet says where its images lie, see `taken_apart`.
     Raises GlowkitError for no rows and for images that are not integers in the range.
 
     >>> digits = torch.arange(2 * 64).reshape(2, 1, 8, 8) % 17
@@ -72,15 +75,21 @@ def image_sheet(
     for column, heading in enumerate(headings):
         middle = left + column * (widest * scale + GAP) + widest * scale / 2
         pen.text((middle, top - MARGIN), heading, fill=INK, font=font, anchor="ms")
-    for (label, row), marked, row_height in zip(tiles, masks, heights, strict=True):
+    under = numbers or [()] * len(tiles)
+    places = []
+    for (label, row), marked, row_height, said in zip(tiles, masks, heights, under, strict=True):
+        corners = [(left + column * (widest * scale + GAP), top) for column in range(len(row))]
+        lost_ones = [column for column, lost in enumerate(marked) if lost]
+        side = (row[0].width * scale, row[0].height * scale) if row else (scale, scale)
+        places.append(Place(label, corners, side, scale, said, headings, lost_ones))
         pen.text((left - MARGIN, top + row_height / 2), label, fill=INK, font=font, anchor="rm")
         for column, (tile, lost) in enumerate(zip(row, marked, strict=True)):
             size = (tile.width * scale, tile.height * scale)
             large = hatched(*size) if lost else tile.resize(size, Image.Resampling.NEAREST)
             large = large.convert("RGBA")
-            sheet.paste(large, (left + column * (widest * scale + GAP), top), mask=large)
+            sheet.paste(large, corners[column], mask=large)
         top += row_height + GAP
-    return sheet
+    return with_layout(sheet, places)
 
 
 def hatched(width: int, height: int) -> Image:
@@ -186,13 +195,6 @@ def write_gif(frames: Sequence[Image], milliseconds: Sequence[int], path: Path) 
         )
 
 
-def png_of(image: Image) -> bytes:
-    """The image as a PNG file holds it."""
-    drawn = io.BytesIO()
-    image.save(drawn, format="PNG")
-    return drawn.getvalue()
-
-
 def inline(picture: bytes, kind: str = "png") -> str:
     """A picture as an address that holds it, so that a page needs no other file."""
     return f"data:image/{kind};base64," + base64.b64encode(picture).decode()
@@ -203,5 +205,4 @@ def save_png(image: Image, path: Path) -> None:
 
     Raises GlowkitError, naming the path and the reason, when it cannot be written.
     """
-    with replacing(path) as temporary:
-        image.save(temporary, format="PNG")
+    write_atomically(path, png_of(image))

@@ -16,6 +16,7 @@ from glowkit.tasks.coding import compress, decompress
 from glowkit.tasks.directions import logistic_directions, mean_directions
 from glowkit.tasks.distribution import as_distribution
 from glowkit.tasks.evaluation import Evaluation, evaluate, largest_pixel_error, reconstruct
+from glowkit.tasks.exporting import export
 from glowkit.tasks.integration import Integral, integrate
 from glowkit.tasks.latent import interpolate, join, keep_coarse, part
 from glowkit.tasks.likelihood import bits_per_dim, training_loss
@@ -39,6 +40,7 @@ __all__ = [
     "edit",
     "evaluate",
     "evaluate_points",
+    "export",
     "integrate",
     "interpolate",
     "join",

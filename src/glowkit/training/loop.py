@@ -272,7 +272,7 @@ def draw_samples(run: Training) -> None:
     step = run.state.step
     try:
         sheet, broken = run.subject.draw(
-            run.average.model, run.fabric.device, run.splits["validation"]
+            run.average.model, run.fabric.device, run.splits["validation"], run.prepare
         )
     except GlowkitError as error:  # such as samples that are not numbers: no reason to stop
         run.report.note(f"no samples at step {step}: {error}")

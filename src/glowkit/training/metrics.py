@@ -185,6 +185,7 @@ def _missing(value: Any) -> bool:
 
 
 _REFRESH_SECONDS = 0.25
+WIDE = 110  # letters of a terminal that has room for all
 
 
 class Report:
@@ -205,7 +206,7 @@ class Report:
     def __enter__(self) -> "Report":
         if self.console.is_terminal:
             self._bar = Progress(
-                BarColumn(bar_width=24 if self.console.width >= 110 else 6),
+                BarColumn(bar_width=24 if self.console.width >= WIDE else 6),
                 TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=False)),
                 console=self.console,
                 auto_refresh=False,  # a thread of rich's own would take time from training
@@ -236,18 +237,17 @@ class Report:
         )
 
     def evaluation(self, plan: Plan, state: RunState, validation: float) -> None:
-        """One plain line; above the bar where there is one."""
-        best = " (best)" if state.best_step == state.step else ""
+        """One plain line, aligned with those before it; above the bar where there is one."""
+        best = "best" if state.best_step == state.step else "    "
+        place = f"epoch {plan.epoch(state):5.1f}  step {state.step:6}"
         train = f"train {self.sign} {state.window_figure:.4f}"
-        validated = f"validation {self.sign} {validation:.4f}{best}"
-        pace = self._pace(plan, state)
-        short = f"{_place(plan, state)}: {train}, {validated}"
-        lines = (
-            f"{_place(plan, state)}: {self.subject.unit} {train}, {validated}, {pace}",
-            f"{short}, {pace}".replace(f" {self.subject.things}/s", "/s"),
-            f"{short}, {pace.partition(', ')[2]}",
-        )
-        self.note(next((line for line in lines if len(line) <= self.console.width), lines[-1]))
+        figures = f"{place}  {train}  validation {self.sign} {validation:.4f} {best}"
+        left = f"{_clock(plan.seconds_left(state))} left"
+        # By the width alone: lines of one run are of one form.
+        if self.console.width >= WIDE:
+            pace = f"{plan.images_per_second(state):,.0f} {self.subject.things}/s"
+            figures = f"{figures}  {self.subject.unit}  {pace:>14}"
+        self.note(f"{figures}  {left}{_skipped(state)}")
 
     def examples(self, taken: int, whole: int) -> None:
         """Say how much of the validation split its figures are of, where that is not all (0)."""
@@ -269,10 +269,13 @@ class Report:
         self.console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
     def _pace(self, plan: Plan, state: RunState) -> str:
-        skipped = f", {state.skipped_steps} skipped steps" if state.skipped_steps else ""
         left = _clock(plan.seconds_left(state))
         pace = f"{plan.images_per_second(state):,.0f} {self.subject.things}/s"
-        return f"{pace}, {left} left{skipped}"
+        return f"{pace}, {left} left{_skipped(state)}"
+
+
+def _skipped(state: RunState) -> str:
+    return f", {state.skipped_steps} skipped steps" if state.skipped_steps else ""
 
 
 def _place(plan: Plan, state: RunState) -> str:

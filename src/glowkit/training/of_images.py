@@ -28,6 +28,7 @@ from glowkit.training.subject import (
     Batches,
     Objective,
     by,
+    compared,
     drawn_text,
     not_in_the_plane,
     samples_text,
@@ -78,8 +79,15 @@ class Images(Objective):
         return likelihood.bits_per_dim(model, x, context, generator)
 
     @torch.no_grad()
-    def draw(self, model: Density, device: torch.device, shown: Any) -> tuple[Image, str]:
-        """A row of samples at each temperature; a conditional model draws its classes in turn."""
+    def draw(
+        self, model: Density, device: torch.device, shown: Any, prepare: Preparation
+    ) -> tuple[Image, str]:
+        """A row of data above one of samples at each temperature, with bits/dim of every image.
+
+        A conditional model draws its classes in turn.
+        """
+        data, given = prepare(shown.__getitems__(list(range(min(_COLUMNS, len(shown))))))
+        data, given = data.to(device), None if given is None else given.to(device)
         context = classes_in_turn(model, _COLUMNS)
         context = None if context is None else context.repeat(len(_TEMPERATURES))
         seed, fresh = mixed_seed(SAMPLE_NOISE), torch.Generator(device)
@@ -87,8 +95,17 @@ class Images(Objective):
         # Decoded at once, which takes half as long as row by row.
         images, lost = decoded(model, [torch.cat(row) for row in zip(*every, strict=True)], context)
         names = [f"temperature {temperature:g}" for temperature in _TEMPERATURES]
-        rows = list(zip(names, images.cpu().split(_COLUMNS), strict=True))
-        sheet = image_sheet(rows, likelihood.levels_of(model), broken=lost.cpu().split(_COLUMNS))
+        rows = [("data", data.cpu()), *zip(names, images.cpu().split(_COLUMNS), strict=True)]
+        bits = torch.cat(
+            [
+                self.each(model, data, given, fresh.manual_seed(seed)),
+                self.each(model, images, context, fresh),
+            ]
+        )
+        sizes = [len(data), *[_COLUMNS] * len(_TEMPERATURES)]
+        numbers = [[f"{one:.2f}" for one in row.tolist()] for row in bits.split(sizes)]
+        broken = [torch.zeros(len(data), dtype=torch.bool), *lost.cpu().split(_COLUMNS)]
+        sheet = image_sheet(rows, likelihood.levels_of(model), broken=broken, numbers=numbers)
         return sheet, broken_sentence(int(lost.sum()), len(lost), self.things)
 
     def evaluate(
@@ -125,6 +142,13 @@ class Images(Objective):
             broken = f"{figures['broken_images']}, of which decode(encode(x)) overflows"
             text["broken images"] = broken
         return text
+
+    def headline(self, figures: Mapping[str, Any], baselines: Mapping[str, float]) -> str:
+        said = super().headline(figures, baselines)
+        if baselines:
+            return said
+        none = math.log2(figures["levels"])
+        return f"{said}, {compared(figures['bits_per_dim'], none, 'no model at all')}"
 
     def basis(self, figures: Mapping[str, Any]) -> str:
         drawn = drawn_text(figures)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations  # PIL's types are named without importing it
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,10 +11,9 @@ from torch import Tensor
 from glowkit.core import Density, Generator
 from glowkit.data.table import AnySource
 from glowkit.pictures.sheet import image_sheet
-from glowkit.system.errors import GlowkitError
 from glowkit.tasks.likelihood import SIGNS, levels_of
 from glowkit.tasks.lossy import LossySettings, at_step, check_lossy
-from glowkit.tasks.lossy.loss import draws, rate_distortion
+from glowkit.tasks.lossy.loss import Draws, draws, rate_distortion, round_trip
 from glowkit.training.batches import Preparation
 from glowkit.training.of_images import Images
 
@@ -30,27 +30,38 @@ class LossyImages(Images):
 
     def __init__(self, settings: LossySettings) -> None:
         self.settings = settings
-        self.preparation: Preparation | None = None
 
     def prepare(self, source: AnySource, model: Density) -> Preparation:
         check_lossy(model)
-        self.preparation = super().prepare(source, model)
-        return self.preparation
+        return super().prepare(source, model)
 
     def loss(
         self, model: Density, x: Tensor, context: Tensor | None, generator: Generator
     ) -> tuple[Tensor, Tensor]:
         """The mean over the images that the decoder, as it is, does not overflow at."""
         drawn = draws(model, len(x), self.settings, generator)
-        each = rate_distortion(model, x, self.settings.unit, drawn, context)
+        mean = self._mean(rate_distortion, model, x, drawn, context)
+        if not self.settings.round_trip:
+            return mean, mean
+        moved = self._mean(round_trip, model, x, drawn, context)
+        return mean + self.settings.round_trip * moved, mean
+
+    def _mean(
+        self,
+        of: Callable[..., Tensor],
+        model: Density,
+        x: Tensor,
+        drawn: Draws,
+        context: Tensor | None,
+    ) -> Tensor:
+        each = of(model, x, self.settings.unit, drawn, context)
         finite = each.detach().isfinite()
         if not finite.all() and finite.any():
             # Once more without the others, whose gradients are no numbers even times 0.
             rows = finite.nonzero()[:, 0]
             seen = None if context is None else context[rows]
-            each = rate_distortion(model, x[rows], self.settings.unit, drawn[rows], seen)
-        mean = each.mean()
-        return mean, mean
+            each = of(model, x[rows], self.settings.unit, drawn[rows], seen)
+        return each.mean()
 
     def each(
         self, model: Density, x: Tensor, context: Tensor | None, generator: Generator
@@ -62,12 +73,16 @@ class LossyImages(Images):
         """What is minimised is itself, and no bound of a likelihood."""
         return SIGNS["exact"]
 
+    def headline(self, figures: Mapping[str, Any], baselines: Mapping[str, float]) -> str:
+        """Of its likelihood, which an evaluation measures."""
+        return Images().headline(figures, baselines)
+
     @torch.no_grad()
-    def draw(self, model: Density, device: torch.device, shown: Any) -> tuple[Image, str]:
+    def draw(
+        self, model: Density, device: torch.device, shown: Any, prepare: Preparation
+    ) -> tuple[Image, str]:
         """Images of a split, and what is decoded of them at the finest and the coarsest step."""
-        if self.preparation is None:
-            raise GlowkitError("no data were prepared that images could be taken from")
-        images, context = self.preparation(shown.__getitems__(list(range(_COLUMNS))))
+        images, context = prepare(shown.__getitems__(list(range(_COLUMNS))))
         images = images.to(device)
         context = None if context is None else context.to(device)
         rows = [("as they are", images)]

@@ -68,12 +68,15 @@ class Points(Objective):
         return take_points
 
     @torch.no_grad()
-    def draw(self, model: Density, device: torch.device, shown: PointSplit) -> tuple[Image, str]:
-        """Samples beside the density, in a square that holds the points shown."""
+    def draw(
+        self, model: Density, device: torch.device, shown: PointSplit, prepare: Preparation
+    ) -> tuple[Image, str]:
+        """Data, samples and the density, in a square that holds the points shown."""
         generator = torch.Generator(device).manual_seed(mixed_seed(SAMPLE_NOISE))
         samples, broken = sampled(model, _POINTS, 1.0, None, generator)
         half_side = 1.1 * float(shown.points.abs().max())
-        picture = plane_image([("samples", samples), density_panel(model)], half_side)
+        panels = [("data", shown.points[:_POINTS]), ("samples", samples), density_panel(model)]
+        picture = plane_image(panels, half_side)
         return picture, broken_sentence(int(broken.sum()), _POINTS, self.things)
 
     def evaluate(
@@ -115,6 +118,10 @@ class Points(Objective):
             "points": number_of(figures, self.things),
             "largest error": f"{figures['largest_error']:.1e}, of decode(encode(x)){broken}",
         }
+
+    def headline(self, figures: Mapping[str, Any], baselines: Mapping[str, float]) -> str:
+        kl = self._figure(figures, figures["kl_nats"], figures["standard_error"])
+        return f"KL {kl} from the true density"
 
     def basis(self, figures: Mapping[str, Any]) -> str:
         return f"{number_of(figures, self.things)} points{drawn_text(figures)}"

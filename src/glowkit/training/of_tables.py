@@ -42,6 +42,7 @@ class Tables(Objective):
     things, unit, figure = "rows", "nats", "nll_nats"
     report = "tables.html.jinja"
     batch_size = 4096
+    plotted = True
 
     def prepare(self, source: AnySource, model: Density) -> Preparation:
         if not isinstance(source, TableSource):
@@ -67,7 +68,9 @@ class Tables(Objective):
         standardize(model, split.rows, split.context)
 
     @torch.no_grad()
-    def draw(self, model: Density, device: torch.device, shown: TableSplit) -> tuple[Image, str]:
+    def draw(
+        self, model: Density, device: torch.device, shown: TableSplit, prepare: Preparation
+    ) -> tuple[Image, str]:
         """Samples beside the rows shown, given the contexts of these where there are any."""
         generator = torch.Generator(device).manual_seed(mixed_seed(SAMPLE_NOISE))
         # An autoregressive flow takes a pass a column, and pictures are drawn while it trains.

@@ -1,8 +1,5 @@
-"""report.html, made of parts that each command keeps."""
+"""report.html: all that is known of a run, in one file that needs no other and runs no script."""
 
-import base64
-import binascii
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,124 +10,17 @@ from typing import Any
 import jinja2
 import yaml
 
-from glowkit.pictures.plots import figure_png
-from glowkit.pictures.sheet import inline
+from glowkit.pictures.charts import SHOWN, bar_chart, curve_chart, frame_of, in_frame
+from glowkit.pictures.layout import Strip, taken_apart
+from glowkit.pictures.sheet import enlargement, inline
 from glowkit.system.errors import GlowkitError
 from glowkit.system.files import write_atomically
-from glowkit.tasks.likelihood import IN_WORDS
 from glowkit.training.allowance import number_of, some_again
-from glowkit.training.metrics import read_rows
+from glowkit.training.metrics import Row, read_rows
 from glowkit.training.objective import IMAGES, Objective
 from glowkit.training.subject import exactness, sign
 
-KINDS = ("figures", "baselines", "classification", "section", "validation")
-_FORMAT = 1
-_MOST_BYTES = 2**26  # of a part; a sheet of images has a hundredth of it
-_PNG = b"\x89PNG"
-# What the report prints of a part, in either of these sets.
-_NUMBERS: dict[str, tuple[tuple[str, ...], ...]] = {
-    "baselines": ((),),
-    "figures": (
-        ("bits_per_dim", "standard_error", "images", "levels", "importance_samples"),
-        ("nll_nats", "standard_error", "entropy_nats", "kl_nats", "paired_kl_nats", "points"),
-        ("nll_nats", "standard_error", "rows", "largest_error"),
-    ),
-    "validation": (
-        ("images", "images_in_split"),
-        ("points", "points_in_split"),
-        ("rows", "rows_in_split"),
-    ),
-    "classification": (
-        (
-            "accuracy",
-            "accuracy_standard_error",
-            "marginal_bits_per_dim",
-            "marginal_standard_error",
-        ),
-    ),
-}
-
-
-@dataclass(frozen=True)
-class Part:
-    """What one command found out, and of what.
-
-    name: of its file; another part of this name is replaced.
-    kind: "figures" of an evaluation, "baselines" (bits/dim by name), "classification", or a
-        "section" with "title" and "text".
-    content: by plain names. about: what it was computed on, in the words of the report.
-    weights: a digest of the model's weights, or "" for what does not depend on them.
-    png: a picture, or None.
-    """
-
-    name: str
-    kind: str
-    content: dict[str, Any]
-    about: dict[str, Any] = field(default_factory=dict)
-    weights: str = ""
-    png: bytes | None = None
-
-
-def write_part(run: Path, part: Part) -> None:
-    """Write RUN/report/NAME.json, all of it or nothing.
-
-    Raises:
-        GlowkitError: when it cannot be written.
-    """
-    png = part.png and base64.b64encode(part.png).decode()
-    content = {"format": _FORMAT, **vars(part), "png": png}
-    write_atomically(run / "report" / f"{part.name}.json", json.dumps(content).encode())
-
-
-def read_parts(run: Path) -> tuple[list[Part], list[str]]:
-    """The parts of RUN/report in the order of their names, and the names of damaged files."""
-    parts, damaged = [], []
-    for path in sorted((run / "report").glob("*.json")):
-        try:
-            parts.append(_read(path))
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            damaged.append(path.name)
-    return parts, damaged
-
-
-def _read(path: Path) -> Part:
-    if path.stat().st_size > _MOST_BYTES:
-        raise ValueError("too large for a part of a report")
-    held = json.loads(path.read_bytes())
-    png = held["png"]
-    try:
-        picture = None if png is None else base64.b64decode(png, validate=True)
-    except binascii.Error as error:
-        raise ValueError("not a picture") from error
-    part = Part(path.stem, held["kind"], held["content"], held["about"], held["weights"], picture)
-    if held["format"] != _FORMAT or part.kind not in KINDS or not isinstance(part.weights, str):
-        raise ValueError("not a part of a report")
-    if picture is not None and not picture.startswith(_PNG):
-        raise ValueError("not a picture")
-    _check(part)
-    return part
-
-
-def _check(part: Part) -> None:
-    """Refuse what the report could not print."""
-    for values in (part.content, part.about):
-        if not isinstance(values, Mapping):
-            raise ValueError("not a part of a report")
-    if part.kind == "section":
-        if not all(isinstance(part.content[name], str) for name in ("title", "text")):
-            raise ValueError("a section has a title and a text")
-        return
-    numbers = [value for name, value in part.content.items() if name != "kind"]
-    if not all(isinstance(value, int | float) for value in numbers):
-        raise ValueError("figures are numbers")
-    if part.content.get("kind", "exact") not in list(IN_WORDS):
-        raise ValueError("not a kind of figure")
-    if not any(part.content.keys() >= set(names) for names in _NUMBERS[part.kind]):
-        raise ValueError("figures are missing")
-
-
-SIZE = (5.5, 4.8)  # inches; narrow, so that the lettering is still read on a phone
-SHOWN = 97  # per cent of the values: the first steps are so high that they would flatten the rest
+SIDE, LARGEST = 64, 256  # CSS pixels of small images on the page, and of large ones
 
 
 @dataclass(frozen=True)
@@ -138,7 +28,7 @@ class Section:
     """A part of the report: what it shows and how to read it; without a picture, why there is none.
 
     png: the picture as PNG, or None. note: what it was computed on. broken: how many of its images
-    could not be computed.
+    could not be computed. bars: "edges", "counts" and "mean" of a histogram, drawn instead.
     """
 
     title: str
@@ -146,6 +36,23 @@ class Section:
     png: bytes | None = None
     note: str = ""
     broken: int = 0
+    bars: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How a run came about.
+
+    facts: parameters, time, device and the like, by what they are. start: what `changed` differs
+    from. changed: (setting, value, value there). settings: all of them, shown folded, as YAML.
+    commands: what trains the run again, and what that is.
+    """
+
+    settings: Mapping[str, Any]
+    commands: Sequence[tuple[str, str]]
+    facts: Mapping[str, str] = field(default_factory=dict)
+    start: str = ""
+    changed: Sequence[tuple[str, str, str]] = ()
 
 
 @cache
@@ -163,25 +70,25 @@ def page_template(name: str, folder: str = "training") -> jinja2.Template:
 
 
 def write_report(
-    run: Path,
+    path: Path,
+    title: str,
     figures: Mapping[str, Any],
-    settings: Mapping[str, Any],
+    origin: Origin,
     sheets: Sequence[tuple[str, Path]],
     curves: Path,
     baselines: Mapping[str, float] | None,
-    command: str,
     objective: Objective = IMAGES,
     sections: Sequence[Section] = (),
     others: Sequence[tuple[str, str]] = (),
     notes: Sequence[str] = (),
     validated: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write RUN/report.html, which holds its images itself and links to nothing; returns its path.
+    """Write a page that holds its images itself and links to nothing; returns its path.
 
     figures: the fields of `glowkit.tasks.Evaluation`, or `PointsEvaluation`, and "split",
         the split they were measured on; "data", its name, if known.
-    settings: shown as YAML. sheets: (title, PNG or GIF file). curves: the run's metrics.csv.
-    baselines: test figures by name, if they were fitted. command: trains the run again.
+    sheets: (title, PNG or GIF file). curves: the run's metrics.csv.
+    baselines: test figures by name, if they were fitted.
     objective: what the run is about.
     sections: what else there is to see, after the samples.
     validated: how many examples of the validation split its figures are of, and of how many.
@@ -191,10 +98,14 @@ def write_report(
         GlowkitError: when a sheet cannot be read or the report cannot be written.
     """
     steps = read_rows(curves)
+    ranked = dict(sorted((baselines or {}).items(), key=lambda item: item[1]))
     validation = _series(steps, f"validation_{objective.figure}")
     evaluations = sum(bool(row.get(f"validation_{objective.figure}")) for row in steps)
+    best = min(validation, key=lambda point: point[1]) if validation else None
+    chart, outside = _chart(steps, objective, ranked, best, f"of {title}")
     page = page_template(objective.report).render(
-        title=run.resolve().name,
+        title=title,
+        headline=objective.headline(figures, ranked),
         figures=figures,
         sign=sign(figures),
         kind=exactness(figures),
@@ -202,9 +113,12 @@ def write_report(
         unit=objective.unit,
         things=objective.things,
         log2=math.log2,
-        baselines=sorted((baselines or {}).items(), key=lambda item: item[1]),
-        curves=inline(_draw(steps, objective)) if steps else None,
-        best=min(validation, key=lambda point: point[1]) if validation else None,
+        baselines=ranked.items(),
+        chart=chart,
+        outside=outside,
+        best=best,
+        seen=objective.figure in figures,
+        trained=_at_the_end(steps, f"train_{objective.figure}", best),
         shown=SHOWN,
         evaluations=evaluations,
         number=number_of(figures, objective.things),
@@ -213,53 +127,116 @@ def write_report(
         lost=evaluations - len(validation),
         others=others,
         notes=notes,
-        sheets=[(title, inline(_bytes(path), path.suffix[1:])) for title, path in sheets],
-        sections=[(s.title, s.text, s.png and inline(s.png), s.note) for s in sections],
-        settings=yaml.safe_dump(dict(settings), sort_keys=False),
-        command=command,
+        sheets=[
+            _shown(name, path.suffix[1:], _bytes(path), objective.plotted) for name, path in sheets
+        ],
+        sections=[_section(section, objective.unit) for section in sections],
+        origin=origin,
+        settings=yaml.safe_dump(dict(origin.settings), sort_keys=False),
     )
-    path = run / "report.html"
     write_atomically(path, page.encode())
     return path
 
 
-def _series(rows: list[dict[str, str]], column: str) -> list[tuple[int, float]]:
+def kept_step(curves: Path, objective: Objective) -> int | None:
+    """The step whose weights were the best on the validation split, if any was evaluated."""
+    points = _series(read_rows(curves), f"validation_{objective.figure}")
+    return min(points, key=lambda point: point[1])[0] if points else None
+
+
+def _section(section: Section, unit: str) -> dict[str, Any]:
+    shown = _shown(section.title, "png", section.png) if section.png else {}
+    chart = ""
+    if section.bars is not None:
+        name = f"{section.title}: a histogram"
+        bars = section.bars
+        chart = bar_chart(name, unit, bars["edges"], bars["counts"], bars["mean"])
+    return {
+        "strips": [],
+        "picture": "",
+        "plot": False,
+        "numbered": False,
+        **shown,
+        "name": section.title,
+        "text": section.text,
+        "note": section.note,
+        "chart": chart,
+    }
+
+
+def _shown(name: str, kind: str, picture: bytes, plot: bool = False) -> dict[str, Any]:
+    """A sheet as rows of its images, each by itself, where it says where they lie; else whole.
+
+    plot: whether it is lines on white paper, which may turn dark.
+    """
+    strips = [_strip(strip, number == 0) for number, strip in enumerate(_rows(kind, picture))]
+    return {
+        "name": name,
+        "strips": strips,
+        "numbered": any(tile["number"] for strip in strips for tile in strip["tiles"]),
+        "picture": "" if strips else inline(picture, kind),
+        "plot": plot and kind == "png",
+    }
+
+
+def _rows(kind: str, picture: bytes) -> list[Strip]:
+    return [row for row in taken_apart(picture) if row.tiles] if kind == "png" else []
+
+
+def _strip(strip: Strip, first: bool) -> dict[str, Any]:
+    """side: CSS pixels that an image is at most wide, a multiple of its own where they are few."""
+    width = strip.tiles[0].width
+    return {
+        "label": strip.label,
+        "side": min(width * enlargement(width, strip.tiles[0].height, SIDE), LARGEST),
+        "tiles": [
+            {
+                "png": tile.png and inline(tile.png),
+                "width": tile.width,
+                "height": tile.height,
+                "small": tile.width <= SIDE,
+                "number": tile.number,
+                "heading": tile.heading if first else "",
+            }
+            for tile in strip.tiles
+        ],
+    }
+
+
+def _series(rows: Sequence[Row], column: str) -> list[tuple[int, float]]:
     """(step, value) where the column has a finite value; a skipped step leaves nan there."""
     points = [(int(row["step"]), float(row[column])) for row in rows if row.get(column)]
     return [(step, value) for step, value in points if math.isfinite(value)]
 
 
-def _draw(rows: list[dict[str, str]], objective: Objective) -> bytes:
-    """The figure against step, and the learning rate small below, as PNG."""
-    import numpy as np
-    from matplotlib.figure import Figure
+def _at_the_end(
+    rows: Sequence[Row], column: str, best: tuple[int, float] | None
+) -> tuple[int, int, float] | None:
+    """The mean figure in training up to the kept step, over its last tenth: (from, to, figure)."""
+    last = best[0] if best else int(rows[-1]["step"]) if rows else 0
+    points = [(step, value) for step, value in _series(rows, column) if 0.9 * last < step <= last]
+    if not points:
+        return None
+    return points[0][0], points[-1][0], sum(value for _, value in points) / len(points)
 
-    figure = Figure(SIZE, dpi=200, layout="constrained")
-    curve, rate = figure.subplots(2, sharex=True, height_ratios=(4, 1))
-    every: list[float] = []
-    for name, style in (
-        ("train", {"linewidth": 1.2}),
-        ("validation", {"marker": ".", "zorder": 3}),
-    ):
-        points = _series(rows, f"{name}_{objective.figure}")
-        if points:
-            curve.plot(*zip(*points, strict=True), label=name, **style)
-            every += [value for _, value in points]
-    if every:
-        low, high = min(every), float(np.percentile(every, SHOWN))
-        room = 0.05 * (high - low) or 0.1
-        curve.set_ylim(low - room, high + room)
-        curve.legend(frameon=False)
-    rates = _series(rows, "learning_rate")
-    if rates:
-        rate.plot(*zip(*rates, strict=True), color="0.4")
-        rate.ticklabel_format(axis="y", scilimits=(-2, 2))
-    curve.set_ylabel(objective.unit)
-    rate.set(xlabel="step", ylabel="learning rate", ylim=(0, None))
-    for axes in (curve, rate):
-        axes.grid(color="0.9")
-        axes.spines[["top", "right"]].set_visible(False)
-    return figure_png(figure)
+
+def _chart(
+    rows: Sequence[Row],
+    objective: Objective,
+    baselines: Mapping[str, float],
+    best: tuple[int, float] | None,
+    of: str,
+) -> tuple[str, list[str]]:
+    """The curves as SVG, and the names of the baselines that are too far away to be drawn."""
+    lines = {name: _series(rows, f"{name}_{objective.figure}") for name in ("train", "validation")}
+    rate = _series(rows, "learning_rate")
+    if not (rate or any(lines.values())):
+        return "", []
+    known = {name: value for name, value in baselines.items() if math.isfinite(value)}
+    frame = frame_of([value for points in lines.values() for _, value in points], known)
+    outside = sorted(set(known) - set(in_frame(known, frame)))
+    title = f"{objective.unit} {of} in training and validation, and learning rate, against step"
+    return curve_chart(title, objective.unit, lines, known, best, rate), outside
 
 
 def _bytes(path: Path) -> bytes:

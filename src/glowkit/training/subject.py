@@ -35,7 +35,7 @@ class Objective(ABC):
 
     things: what the examples are. unit: of the figure, which is the lower the better. figure: its
     name in files. report: the template of report.html. batch_size: examples at a time where they
-    are only evaluated.
+    are only evaluated. plotted: whether the pictures of `draw` are plots on white paper.
     """
 
     things: ClassVar[str]
@@ -43,6 +43,7 @@ class Objective(ABC):
     figure: ClassVar[str]
     report: ClassVar[str]
     batch_size: ClassVar[int]
+    plotted: ClassVar[bool] = False
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -87,8 +88,10 @@ class Objective(ABC):
         return sign_of(model)
 
     @abstractmethod
-    def draw(self, model: Density, device: torch.device, shown: Any) -> tuple[Image, str]:
-        """A picture of samples, beside a split where that helps; a sentence if some are broken.
+    def draw(
+        self, model: Density, device: torch.device, shown: Any, prepare: Preparation
+    ) -> tuple[Image, str]:
+        """A picture of samples beside a split; a sentence if some are broken.
 
         The same noise always, so that pictures compare.
         """
@@ -109,6 +112,18 @@ class Objective(ABC):
     @abstractmethod
     def text(self, figures: Mapping[str, Any]) -> dict[str, str]:
         """Those figures as a person reads them."""
+
+    def headline(self, figures: Mapping[str, Any], baselines: Mapping[str, float]) -> str:
+        """What a report says first: the figure, and how far it is from the best baseline."""
+        said = self._figure(figures, figures[self.figure], figures["standard_error"])
+        if not baselines:
+            return said
+        best = min(baselines.values())
+        return f"{said}, {compared(figures[self.figure], best, 'the best baseline')}"
+
+    def _figure(self, figures: Mapping[str, Any], value: float, error: float) -> str:
+        spread = f" ± {error:.3f}" if math.isfinite(error) else ""
+        return f"{sign(figures)} {value:.3f}{spread} {self.unit}"
 
     @abstractmethod
     def basis(self, figures: Mapping[str, Any]) -> str:
@@ -138,6 +153,20 @@ class Objective(ABC):
 def told(evaluation: Any) -> dict[str, Any]:
     """The figures of an evaluation by their names, without those that it does not have."""
     return {name: value for name, value in asdict(evaluation).items() if value is not None}
+
+
+def compared(value: float, other: float, name: str) -> str:
+    """Where a figure stands, of which the lower is the better.
+
+    >>> compared(2.3, 2.61, "the best baseline"), compared(2.3, 2.3, "it")
+    ('0.31 below the best baseline', 'no different from it')
+    """
+    if not (math.isfinite(value) and math.isfinite(other)):
+        return f"and {name} {other:.3f}"
+    apart = f"{abs(value - other):.2f}"
+    if float(apart) == 0:
+        return f"no different from {name}"
+    return f"{apart} {'below' if value < other else 'above'} {name}"
 
 
 def kind_of(figures: Mapping[str, Any]) -> LogPKind:

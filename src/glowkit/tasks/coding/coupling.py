@@ -9,7 +9,7 @@ from torch import Tensor
 
 from glowkit import bijections as of
 from glowkit.bijections.coupling import CENTRE
-from glowkit.tasks.coding import gated, residual
+from glowkit.tasks.coding import gated, residual, vit
 from glowkit.tasks.coding.exact import Net, net_of
 from glowkit.tasks.coding.functions import Integers, Reals, exp, sigmoid, tanh
 from glowkit.tasks.coding.grid import (
@@ -25,7 +25,7 @@ from glowkit.tasks.coding.grid import (
 from glowkit.tasks.coding.pieces import Curve, MixtureCurve, SplineCurve, along, back_along
 from glowkit.tasks.coding.stack import Stack
 
-REGISTERED = (gated, residual)
+REGISTERED = (gated, residual, vit)
 """Imported for the networks that they add to the table of `exact`."""
 
 
@@ -206,6 +206,7 @@ def _spline(layer: of.RationalQuadraticSpline, grid: Grid, book: Book) -> Intege
 TRANSFORMERS: dict[type, Callable[[Any, Grid, Book], IntegerTransformer]] = {
     of.Additive: lambda layer, grid, book: AdditiveOf(grid, 1),
     of.Affine: lambda layer, grid, book: AffineOf(grid, 2, lambda raw: sigmoid(raw + CENTRE)),
+    of.CentredAffine: lambda layer, grid, book: AffineOf(grid, 2, lambda raw: 2 * sigmoid(raw)),
     of.TanhAffine: _tanh_affine,
     of.BoundedAffine: _bounded_affine,
     of.LogisticMixture: _mixture,

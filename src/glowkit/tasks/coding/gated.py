@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from glowkit.models.flowpp import Paired
 from glowkit.nets import (
@@ -97,8 +97,13 @@ def _conv(layer: GatedConv, book: Book) -> Net:
 
 
 @exact(ChannelNorm)
-def _norm(layer: ChannelNorm, book: Book) -> Net:
-    norm = layer.norm
+def _channel_norm(layer: ChannelNorm, book: Book) -> Net:
+    return _norm(layer.norm, book)
+
+
+@exact(nn.LayerNorm)
+def _norm(norm: nn.LayerNorm, book: Book) -> Net:
+    """Over the channels of each pixel."""
     weight, bias = numbers(norm.weight), numbers(norm.bias)
     book.note("channel norm", weight, bias)
     w, b = (torch.from_numpy(part)[:, None, None] for part in (weight, bias))
@@ -116,6 +121,19 @@ def _norm(layer: ChannelNorm, book: Book) -> Net:
     return run
 
 
+def attended(qkv: Tensor, heads: int) -> Tensor:
+    """softmax(q kᵀ / √d) v as activations, of activations (N, 3C, H, W)."""
+    parts = qkv.flatten(2).unflatten(1, (3, heads, -1))
+    q, k, v = parts.transpose(3, 4).unbind(1)
+    check_sum(q.abs().max() * k.abs().max(), q.shape[-1])
+    scores = (q @ k.transpose(-1, -2)) * (STEP * STEP) / math.sqrt(q.shape[-1])
+    scores = scores - scores.amax(-1, keepdim=True)
+    terms = torch.from_numpy(rounded(exp(scores.numpy()) * _ATTENTION))
+    check_sum(v.abs().max() * _ATTENTION, v.shape[-2])
+    averages = (terms @ v) / terms.sum(-1, keepdim=True)
+    return torch.floor(averages + 0.5).transpose(2, 3).reshape(len(qkv), -1, *qkv.shape[2:])
+
+
 @exact(GatedAttention)
 def _attention(layer: GatedAttention, book: Book) -> Net:
     first, second, heads = net_of(layer.first, book), net_of(layer.second, book), layer.heads
@@ -123,15 +141,7 @@ def _attention(layer: GatedAttention, book: Book) -> Net:
 
     def run(a: Tensor, placed: Tensor | None) -> Tensor:
         assert placed is not None
-        parts = activations(first(placed, None)).flatten(2).unflatten(1, (3, heads, -1))
-        q, k, v = parts.transpose(3, 4).unbind(1)
-        check_sum(q.abs().max() * k.abs().max(), q.shape[-1])
-        scores = (q @ k.transpose(-1, -2)) * (STEP * STEP) / math.sqrt(q.shape[-1])
-        scores = scores - scores.amax(-1, keepdim=True)
-        terms = torch.from_numpy(rounded(exp(scores.numpy()) * _ATTENTION))
-        check_sum(v.abs().max() * _ATTENTION, v.shape[-2])
-        attended = (terms @ v) / terms.sum(-1, keepdim=True)
-        h = torch.floor(attended + 0.5).transpose(2, 3).reshape(a.shape)
+        h = attended(activations(first(placed, None)), heads)
         return gated(a, second(h, None))
 
     return run

@@ -79,7 +79,7 @@ def no_form(part: object) -> GlowkitError:
     """The sentence for a class outside of the tables."""
     return GlowkitError(
         f"{type(part).__name__} has no exact form on integers, so that a model with it cannot"
-        " compress images; use a family that can: Glow, RealNVP, Flow++ or NICE"
+        " compress images; use a family that can: Glow, RealNVP, Flow++, Jet or NICE"
     )
 
 

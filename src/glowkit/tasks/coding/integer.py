@@ -182,6 +182,10 @@ def _logit(layer: of.Logit, grid: Grid, book: Book) -> IntegerMap:
     return ElementwiseCurve(LogitCurve(grid, layer.alpha))
 
 
+def _factor(layer: of.Scale, grid: Grid, book: Book) -> IntegerMap:
+    return ShiftScale(grid, book, np.array(0.0), np.array(float(layer.factor)))
+
+
 def _shift(layer: of.Shift, grid: Grid, book: Book) -> IntegerMap:
     return Added(grid, book, np.array(float(layer.amount)))
 
@@ -190,9 +194,11 @@ MAPS |= {
     Chain: _chain,
     of.GlowStep: _chain,
     of.Inverse: lambda layer, grid, book: Turned(map_of(layer.bijection, grid, book)),
+    of.Scale: _factor,
     of.Squeeze: _moved,
     of.Permute: _moved,
     of.Reshape: _moved,
+    of.RowStripes: _moved,
     of.Stripes: _moved,
     of.Checkerboard: _moved,
     of.Halves: lambda layer, grid, book: InHalves(

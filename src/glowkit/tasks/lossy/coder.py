@@ -127,6 +127,13 @@ class LossyCodec:
         Raises:
             GlowkitError: where the flow overflows.
         """
+        coded, values = self.code_values(self.values(images), step, context)
+        return coded, self.pixels(values)
+
+    def code_values(
+        self, values: Integers, step: float, context: Integers | None = None
+    ) -> tuple[list[Coded], Integers]:
+        """The same from and to values on the grid, of which images have whole pixels."""
         coded: list[Coded] = []
 
         def latents(mean: Reals, log_std: Reals, n: int, z: Integers | None) -> Integers:
@@ -137,8 +144,26 @@ class LossyCodec:
             coded.append(Coded(steps.astype(np.int64), log_std))
             return coded[-1].steps
 
-        x = images.astype(np.int64) * self._level + self._level // 2
-        return coded, self._through(len(images), latents, step, x, context)
+        return coded, self._through(len(values), latents, step, values, context)
+
+    def values(self, images: Integers) -> Integers:
+        """The middles of pixels on the grid."""
+        return images.astype(np.int64) * self._level + self._level // 2
+
+    def pixels(self, values: Integers) -> Integers:
+        """The pixels that values on the grid are decoded to."""
+        return np.clip(np.floor_divide(values, self._level), 0, self.levels - 1)
+
+    def nearest(self, images: Integers, values: Integers) -> Integers:
+        """Of all values that are decoded to these images, those nearest to the given ones.
+
+        A pixel of the lowest level is that of everything below too, and so is one of the highest.
+        """
+        low = images * self._level
+        lowest = np.where(images == 0, np.minimum(values, low), low)
+        highest = low + self._level - 1
+        highest = np.where(images == self.levels - 1, np.maximum(values, highest), highest)
+        return np.clip(values, lowest, highest)
 
     def decoded(
         self,
@@ -156,7 +181,7 @@ class LossyCodec:
         def latents(mean: Reals, log_std: Reals, n: int, z: Integers | None) -> Integers:
             return pop((n, *mean.shape[1:]), log_std)
 
-        return self._through(n, latents, step, None, context)
+        return self.pixels(self._through(n, latents, step, None, context))
 
     @torch.no_grad()
     def _through(
@@ -165,10 +190,9 @@ class LossyCodec:
         given = None if context is None else torch.from_numpy(context.astype(np.float64))
         loop = _Loop(self.grid, n, latents, step)
         try:
-            again = loop.through(self.density, x, given)
+            return loop.through(self.density, x, given)
         except Unfit:
             raise GlowkitError(OVERFLOWS) from None
-        return np.clip(np.floor_divide(again, self._level), 0, self.levels - 1)
 
 
 class _Loop:

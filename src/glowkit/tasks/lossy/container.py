@@ -35,6 +35,7 @@ from glowkit.tasks.coding.stack import Stack, Unfit, coder_of
 from glowkit.tasks.lossy import symbols
 from glowkit.tasks.lossy.coder import LossyCodec
 from glowkit.tasks.lossy.quantise import Latent, bits, check_lossy
+from glowkit.tasks.lossy.search import coded_once, searched
 from glowkit.tasks.lossy.symbols import Coded
 from glowkit.tasks.lossy.tiles import joined, resized, tiled
 
@@ -50,10 +51,6 @@ ELEMENTS, MOST_ELEMENTS = 1 << 18, 1 << 27
 """Numbers coded at a time; and in an image at most: a file that asks for more is damaged."""
 
 MOST_IMAGES = 1 << 24
-SEARCHES = 10
-LOST = 0.3
-"""Decibels that a fixed point may lose."""
-
 DAMAGED = "this lossy file is damaged: {}; use another copy"
 
 
@@ -191,11 +188,11 @@ def compressed(
     parts, made, fixed, ideal = list[list[Coded]](), list[Integers](), 0, 0.0
     for rows in _batches(codec, len(values)):
         own = None if seen is None else seen[rows]
-        coded, again, kept = coded_once(codec, values[rows], step, own, search)
-        parts.append(coded)
-        made.append(again)
-        fixed += kept
-        ideal += sum(ideal_bits(latent, step) for latent in coded)
+        found = (searched if search else coded_once)(codec, values[rows], step, own)
+        parts.append(found.coded)
+        made.append(found.images)
+        fixed += int(found.fixed.sum())
+        ideal += sum(ideal_bits(latent, step) for latent in found.coded)
         progress(rows.stop, 0)
     stack = Stack()
     try:
@@ -213,38 +210,6 @@ def compressed(
     body = head + stack.coder.words().astype("<u4").tobytes()
     pixels = joined(pixels_of(decoded, codec.levels), height, width)
     return Lossy(body + CHECK.pack(zlib.crc32(body)), pixels, fixed, len(values), ideal)
-
-
-def coded_once(
-    codec: LossyCodec, images: Integers, step: float, given: Integers | None, search: bool
-) -> tuple[list[Coded], Integers, int]:
-    """Latents, what they decode to, and how many images of them are fixed points.
-
-    With `search`, an image whose chain of generations ends within ten, at most 0.3 dB worse, is
-    coded as the last one.
-    """
-    coded, first = codec.code(images, step, given)
-    again, open_ = first.copy(), np.ones(len(images), bool)
-    fixed = np.zeros(len(images), bool)
-    current, limit = first, 10 ** (LOST / 10)
-    error = _error(images, first)
-    for _ in range(SEARCHES if search else 0):
-        rows = np.flatnonzero(open_)
-        if not len(rows):
-            break
-        latents, after = codec.code(current[rows], step, None if given is None else given[rows])
-        ended = (after == current[rows]).reshape(len(rows), -1).all(1)
-        good = ended & (_error(images[rows], after) <= limit * np.maximum(error[rows], 1e-12))
-        chosen = rows[good]
-        fixed[chosen], again[chosen] = True, after[good]
-        for latent, other in zip(coded, latents, strict=True):
-            latent.steps[chosen] = other.steps[good]
-            if len(latent.log_std) == len(images):
-                latent.log_std[chosen] = other.log_std[good]
-        open_[rows[ended]] = False
-        current = current.copy()
-        current[rows] = after
-    return coded, again, int(fixed.sum())
 
 
 def psnr(images: Tensor, others: Tensor, levels: int) -> float:
@@ -300,10 +265,6 @@ def _checked(data: bytes) -> bytes:
 
 def _of_tiles(given: Integers | None, tiles: int) -> Integers | None:
     return None if given is None else np.repeat(given, tiles, 0)
-
-
-def _error(images: Integers, others: Integers) -> "np.ndarray":
-    return np.square((images - others).astype(np.float64)).reshape(len(images), -1).mean(1)
 
 
 def ideal_bits(coded: Coded, step: float) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,19 +14,21 @@ from glowkit.tasks.coding.stack import Stack
 from glowkit.tasks.lossy import symbols
 from glowkit.tasks.lossy.classical import Codec, measured, nearest_quality
 from glowkit.tasks.lossy.coder import LossyCodec
-from glowkit.tasks.lossy.container import CHECK, HEADER, coded_once, ideal_bits, psnr
+from glowkit.tasks.lossy.container import CHECK, HEADER, ideal_bits, psnr
+from glowkit.tasks.lossy.search import coded_once, searched
 from glowkit.tasks.lossy.symbols import Coded
 
 
-@dataclass(frozen=True)
-class Point:
-    """One step: the PSNR of all images, and bits/pixel of a file an image, and of −log₂ P alone."""
+class Point(NamedTuple):
+    """One step or quality: PSNR of all images, bits/pixel of a file an image, and of −log₂ P or
+    what a codec writes without its header; SSIM, the mean over images.
+    """
 
-    step: float
+    at: float
     psnr: float
     files: float
     bare: float
-    images: Tensor
+    ssim: float
 
 
 @dataclass
@@ -51,8 +54,7 @@ def rate_points(
         sides = values.shape[2], values.shape[3]
         size = 8 * sum(_file_bytes(coded, row, step * unit, sides) for row in range(len(values)))
         bare = sum(ideal_bits(latent, step * unit) for latent in coded)
-        error = psnr(images, made, codec.levels)
-        points.append(Point(step, error, size / pixels, bare / pixels, made))
+        points.append(_point(step, images, made, codec.levels, size / pixels, bare / pixels))
     return points
 
 
@@ -69,9 +71,11 @@ def generations(
     for _ in range(count):
         again, codes = current.copy(), [each.copy() for each in before]
         if len(live):
-            coded, again[live], _ = coded_once(codec, current[live], step, None, search)
-            codes = codes or [np.empty((len(images), *c.steps.shape[1:]), np.int64) for c in coded]
-            for each, latent in zip(codes, coded, strict=True):
+            made = (searched if search else coded_once)(codec, current[live], step)
+            again[live] = made.images
+            shapes = [(len(images), *latent.steps.shape[1:]) for latent in made.coded]
+            codes = codes or [np.empty(shape, np.int64) for shape in shapes]
+            for each, latent in zip(codes, made.coded, strict=True):
                 each[live] = latent.steps
         found.psnr.append(psnr(images, torch.from_numpy(again), codec.levels))
         changed = (again != current).reshape(len(again), -1).any(1)
@@ -103,17 +107,13 @@ def generations_of(
     return found
 
 
-def points_of(
-    codec: Codec, images: Tensor, levels: int
-) -> Iterator[tuple[float, float, float, float]]:
-    """Of another codec at each of its qualities: that, PSNR, and bits/pixel of files and without
-    headers.
-    """
+def points_of(codec: Codec, images: Tensor, levels: int) -> Iterator[Point]:
+    """Those of another codec, at each of its qualities."""
     pixels = images.shape[2] * images.shape[3]
     for quality in codec.qualities:
         found = measured(codec, quality, images)
-        error = psnr(images, found.images, levels)
-        yield quality, error, found.bytes * 8 / pixels, found.bare * 8 / pixels
+        files, bare = found.bytes * 8 / pixels, found.bare * 8 / pixels
+        yield _point(quality, images, found.images, levels, files, bare)
 
 
 def generations_beside(
@@ -134,6 +134,27 @@ def generations_beside(
         if name == "jpeg":
             found["jpeg, shifted"] = generations_of(again, images, count, levels, 1)
     return found
+
+
+def ssim(images: Tensor, others: Tensor, levels: int) -> float:
+    """The mean structural similarity of images (N, C, H, W), at most 1; NaN below 11x11 pixels.
+
+    Under a Gaussian window of 11x11, with a standard deviation of 1.5 pixels, as torchmetrics has
+    it. MS-SSIM, which halves images four times, needs sides above 160 pixels.
+    Source: Wang et al., IEEE Transactions on Image Processing 13(4), 2004.
+    """
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    if min(images.shape[2:]) < 11:
+        return float("nan")
+    pair = others.double(), images.double()
+    return float(structural_similarity_index_measure(*pair, data_range=float(levels - 1)))  # type: ignore[arg-type]
+
+
+def _point(
+    at: float, images: Tensor, made: Tensor, levels: int, files: float, bare: float
+) -> Point:
+    return Point(at, psnr(images, made, levels), files, bare, ssim(images, made, levels))
 
 
 def _integers(images: Tensor) -> Integers:

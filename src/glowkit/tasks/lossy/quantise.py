@@ -76,6 +76,23 @@ def closed_loop(
     raise no_latents(density)
 
 
+def unrounded(density: Density, x: Tensor, context: Tensor | None) -> list[Tensor]:
+    """The latents of x as they are, in the order of `closed_loop`.
+
+    Shapes: x (N, *shape). Cost: one evaluation of the flow.
+    """
+    if isinstance(density, of.Then):
+        return unrounded(density.density, density.bijection(x, context)[0], context)
+    if isinstance(density, of.Split):
+        x1, x2 = x[:, : density.kept], x[:, density.kept :]
+        return [*unrounded(density.deeper, x1, context), x2]
+    if isinstance(density, of.Classified):
+        return unrounded(density.prior, x, context)
+    if isinstance(density, of.WithLabels | of.WithVectors | of.WithContext):
+        return unrounded(density.density, x, density.given(context, len(x)))
+    return [x]
+
+
 @torch.no_grad()
 def at_step(model: Density, images: Tensor, step: float, context: Tensor | None = None) -> Tensor:
     """Images as they are decoded at a step, in the units of latents; in floats, not for files.
@@ -90,8 +107,12 @@ def at_step(model: Density, images: Tensor, step: float, context: Tensor | None 
     v = (images.to(model.anchor) + 0.5) / model.levels
     rounding = rounded(torch.as_tensor(step).to(v))
     again, _ = closed_loop(model.density, v, context, rounding)
-    pixels = (again.nan_to_num(0.0, 0.0, 0.0) * model.levels).floor().clamp(0, model.levels - 1)
-    return pixels.to(images.dtype)
+    return whole_pixels(again.nan_to_num(0.0, 0.0, 0.0), model.levels).to(images.dtype)
+
+
+def whole_pixels(v: Tensor, levels: int) -> Tensor:
+    """The pixels, still floats, that values of [0, 1) stand for; others are at the nearer end."""
+    return (v * levels).floor().clamp(0, levels - 1)
 
 
 def no_latents(part: Density) -> GlowkitError:

@@ -12,6 +12,7 @@ class LossySettings:
 
     unit: the units of a latent that a pixel level is, by which steps in levels are multiplied.
     finest, coarsest: the steps, in pixel levels, between which training drew.
+    round_trip: the weight of what rounding to pixels moves latents by; 0 where it did not count.
 
     Raises GlowkitError for a value that cannot work.
     """
@@ -19,12 +20,15 @@ class LossySettings:
     unit: float
     finest: float
     coarsest: float
+    round_trip: float = 0.0
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if type(value) is not float or not 0 < value < math.inf:
-                raise GlowkitError(f"{field.name} of lossy coding is {value!r}; give more than 0")
+            good = type(value) is float and 0 <= value < math.inf
+            if not good or (value == 0 and field.name != "round_trip"):
+                least = "0 or more" if field.name == "round_trip" else "more than 0"
+                raise GlowkitError(f"{field.name} of lossy coding is {value!r}; give {least}")
         if self.finest > self.coarsest:
             raise GlowkitError(
                 f"the finest step, {self.finest:g}, is coarser than the coarsest,"
@@ -37,6 +41,7 @@ def lossy_settings_from(values: object) -> LossySettings | None:
     if values is None:
         return None
     names = [field.name for field in fields(LossySettings)]
-    if not isinstance(values, dict) or sorted(values, key=str) != sorted(names):
+    needed = {"unit", "finest", "coarsest"}  # runs of earlier versions have no more
+    if not isinstance(values, dict) or not needed <= values.keys() <= set(names):
         raise GlowkitError(f"section 'lossy' is {shown(values)}; it needs {', '.join(names)}")
     return LossySettings(**values)

@@ -10,6 +10,7 @@ from functools import cache
 from math import ceil, log
 
 import numpy as np
+from numpy.typing import NDArray
 
 from glowkit.tasks.coding import functions
 from glowkit.tasks.coding.functions import Integers, Reals, exp, rounded, total
@@ -41,6 +42,12 @@ class Coded:
         """That of some of the images."""
         shared = len(self.log_std) < len(self.steps)
         return Coded(self.steps[rows], self.log_std if shared else self.log_std[rows])
+
+    def put(self, rows: Integers, other: "Coded", chosen: NDArray[np.bool_]) -> None:
+        """Write those chosen of another into these rows."""
+        self.steps[rows] = other.steps[chosen]
+        if len(self.log_std) == len(self.steps):
+            self.log_std[rows] = other.log_std[chosen]
 
 
 @cache

@@ -1,0 +1,170 @@
+"""Exported graphs compute what their models do, in any batch, and say what they cannot."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import glowkit
+from glowkit import Density, GlowkitError
+from glowkit.core.noise import Handed
+from glowkit.densities import StandardNormal
+from glowkit.tasks import exporting
+from glowkit.tasks.exporting import export
+
+TINY = {"levels": 1, "steps": 1, "width": 4, "pixel_levels": 17}
+
+
+def glow(**settings: Any) -> Density:
+    torch.manual_seed(0)
+    model = glowkit.build(glowkit.GlowConfig((1, 4, 4), **TINY, **settings))
+    images = torch.randint(0, 17, (32, 1, 4, 4), dtype=torch.uint8)
+    context = torch.arange(32) % 3 if model.classes else None
+    glowkit.initialize(model, images, context)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.02 * torch.randn_like(parameter)
+    return model
+
+
+def points(**settings: Any) -> Density:
+    torch.manual_seed(0)
+    model = glowkit.build(glowkit.PointsConfig(2, steps=1, width=8, **settings))
+    features = settings.get("context_features")
+    context = torch.randn(64, features) if features else None
+    glowkit.initialize(model, torch.randn(64, 2), context)
+    return model
+
+
+def run(path: Path, given: dict[str, Tensor]) -> list[Tensor]:
+    """The graph in a file, by ONNX Runtime or by torch."""
+    if path.suffix == ".pt2":
+        return list(torch.export.load(path).module()(*given.values()))
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    assert [each.name for each in session.get_inputs()] == list(given)
+    found = session.run(None, {name: tensor.numpy() for name, tensor in given.items()})
+    return [torch.from_numpy(array) for array in found]
+
+
+def check(model: Density, folder: Path, format: str, directions: tuple[str, ...]) -> None:
+    """All directions, for one example and for several, against the model itself."""
+    context: dict[str, Tensor] = {}
+    for what in directions:
+        done = export(model, folder / f"graph{format}", what)
+        assert done.error <= 1e-4
+        for n in (1, 4):
+            named = {port.name: port for port in done.inputs}
+            if "context" in named:
+                context = {"context": torch.arange(n) % 3 if model.classes else torch.randn(n, 3)}
+            noises = model.draw_noises(n, generator=torch.Generator().manual_seed(n))
+            with torch.no_grad():
+                x, log_p = model.decode(noises, context.get("context"))
+                wanted: list[Tensor] = [x, log_p]
+                given = {f"noise_{i}": noise for i, noise in enumerate(noises)}
+                if what == "encode":
+                    given = {"x": x}
+                    codes, log_p = model.encode(x, context.get("context"), glowkit.MIDPOINT)
+                    wanted = [*codes, log_p]
+                if what == "log-prob":
+                    draws = {p: torch.randn(n, *named[p].shape) for p in named if p[:5] == "draw_"}
+                    given = {"x": x} | draws
+                    source = Handed(iter(draws.values()))
+                    wanted = [model.log_prob(x, context.get("context"), source)]
+            found = run(done.path, given | context)
+            assert [port.name for port in done.outputs][-1] == "log_p"
+            assert len(found) == len(wanted) == len(done.outputs)
+            for one, other in zip(found, wanted, strict=True):
+                if one.is_floating_point():
+                    dims = sum(noise[0].numel() for noise in noises)
+                    assert torch.allclose(one, other, rtol=1e-5, atol=1e-4 * dims**0.5)
+                else:
+                    assert torch.equal(one, other)
+            assert (found[-1] - wanted[-1]).abs().max() / x[0].numel() < 1e-4
+
+
+def test_a_glow_is_decoded_by_a_program_of_torch(tmp_path: Path) -> None:
+    check(glow(), tmp_path, ".pt2", ("decode",))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", exporting.FORMATS)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"coupling": "mixture", "components": 2},
+        {"coupling": "spline"},
+        {"classes": 3},
+        {"dequantization": "variational", "dequantization_steps": 1, "dequantization_width": 4},
+        {"permutation": "reverse", "kept_half": "second", "preprocessing": "logit"},
+    ],
+    ids=lambda settings: "-".join(map(str, settings.values())) or "plain",
+)
+def test_glows_in_all_directions(settings: dict[str, Any], format: str, tmp_path: Path) -> None:
+    if format == ".onnx":
+        pytest.importorskip("onnxruntime", reason="needs ONNX: pip install 'glowkit[export]'")
+        pytest.importorskip("onnxscript", reason="needs ONNX: pip install 'glowkit[export]'")
+    check(glow(**settings), tmp_path, format, exporting.WHAT)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", exporting.FORMATS)
+@pytest.mark.parametrize("context", [0, 3])
+def test_points_in_all_directions(context: int, format: str, tmp_path: Path) -> None:
+    if format == ".onnx":
+        pytest.importorskip("onnxruntime", reason="needs ONNX: pip install 'glowkit[export]'")
+        pytest.importorskip("onnxscript", reason="needs ONNX: pip install 'glowkit[export]'")
+    check(points(context_features=context), tmp_path, format, exporting.WHAT)
+
+
+def test_bad_requests_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = glow()
+    with pytest.raises(GlowkitError, match="there is no 'sample' to export; choose one of decode"):
+        export(model, tmp_path / "a.pt2", "sample")
+    with pytest.raises(GlowkitError, match=r"a name in .onnx or .pt2, not a.pt"):
+        export(model, tmp_path / "a.pt")
+    fresh = glowkit.build(glowkit.GlowConfig((1, 4, 4), **TINY))
+    with pytest.raises(GlowkitError, match="has not seen data yet"):
+        export(fresh, tmp_path / "a.pt2")
+    monkeypatch.setattr(exporting, "find_spec", lambda name: None)
+    with pytest.raises(GlowkitError, match="pip install 'glowkit\\[export\\]'"):
+        export(model, tmp_path / "a.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_families_that_are_no_graph_are_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(GlowkitError, match="decode of a model of family autoregressive cannot"):
+        export(glowkit.build("ar-tiny"), tmp_path / "a.pt2")
+    with pytest.raises(GlowkitError, match="decode of a model of family residual cannot"):
+        export(glowkit.build("residual-points"), tmp_path / "a.pt2")
+
+
+def test_a_graph_that_differs_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporting, "_difference", lambda *_: 1.0)
+    with pytest.raises(GlowkitError, match="differs from the model by 1 nats a dimension"):
+        export(StandardNormal((2,)), tmp_path / "a.pt2", "log-prob")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_tells_what_it_wrote(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from glowkit.cli import main
+
+    model = glowkit.save(points(), tmp_path / "model")
+    out = tmp_path / "points.pt2"
+    with pytest.raises(SystemExit) as stopped:
+        main(["export", str(model), "--what", "log-prob", "--out", str(out), "--json"])
+    assert not stopped.value.code
+    told = json.loads(capsys.readouterr().out)
+    assert told["inputs"] == [{"name": "x", "dtype": "float32", "shape": ["N", 2]}]
+    assert told["outputs"] == [{"name": "log_p", "dtype": "float32", "shape": ["N"]}]
+    assert told["bytes"] == out.stat().st_size
+    assert told["largest_difference"] <= 1e-4
