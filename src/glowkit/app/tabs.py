@@ -118,7 +118,7 @@ def _slider_of(attributes: Attributes, name: str, amount: float) -> Any:
     area, count = attributes.auroc[place], attributes.positives[place]
     # How well the direction tells held-out images, where enough of them are known.
     known = "AUROC not known" if math.isnan(area) else f"AUROC {area:.2f}"
-    info = f"{known}, {count} images have it"
+    info = f"{known} · {count} images"
     return slider(name, -MOST_AMOUNT, MOST_AMOUNT, amount, 0.05, info=plain(info))
 
 
