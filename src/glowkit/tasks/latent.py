@@ -211,11 +211,23 @@ def grid(keys: Tensor, side: int, path: Course) -> Tensor:
     >>> grid(torch.tensor([[0.0], [2.0], [4.0], [6.0]]), 3, linear).squeeze(-1).tolist()
     [[0.0, 1.0, 2.0], [2.0, 3.0, 4.0], [4.0, 5.0, 6.0]]
     """
+    t = _fractions(side, keys)
+    return inside(keys, t, t, path)
+
+
+def inside(keys: Tensor, x: Tensor, y: Tensor, path: Course) -> Tensor:
+    """The square between four corners at x (X,) to the right and y (Y,) down: (4, D) to (Y, X, D).
+
+    Along the sides down first, then across: with `linear`, bilinear interpolation.
+
+    >>> corners = torch.tensor([[0.0], [2.0], [4.0], [6.0]])
+    >>> inside(corners, torch.tensor([0.5]), torch.tensor([0.25]), linear).squeeze().item()
+    2.0
+    """
     if len(keys) != 4:
         raise GlowkitError(f"a grid has 4 corners, not {len(keys)}; give 4 images")
-    t = _fractions(side, keys)
-    left, right = path(keys[0], keys[2], t[:, None]), path(keys[1], keys[3], t[:, None])
-    return path(left[:, None], right[:, None], t[:, None])
+    left, right = path(keys[0], keys[2], y[:, None]), path(keys[1], keys[3], y[:, None])
+    return path(left[:, None], right[:, None], x[:, None])
 
 
 def _fractions(frames: int, like: Tensor) -> Tensor:
