@@ -136,8 +136,8 @@ DAMAGED = [
     b' "weights": "", "png": null}',
     b'{"format": 1, "kind": "section", "content": {"title": "a", "text": "b"}, "about": {},'
     b' "weights": "", "png": "bm8="}',
-    b'{"format": 1, "kind": "section", "content": {"title": "a", "text": "b", "bars": {"edges": [1],'
-    b' "counts": [1], "mean": 1}}, "about": {}, "weights": "", "png": null}',
+    b'{"format": 1, "kind": "section", "content": {"title": "a", "text": "b", "bars": {"edges":'
+    b' [1], "counts": [1], "mean": 1}}, "about": {}, "weights": "", "png": null}',
     b'{"format": 1, "kind": "section", "content": {"title": "a", "text": "b", "bars": {"edges":'
     b' [0, Infinity], "counts": [1], "mean": 1}}, "about": {}, "weights": "", "png": null}',
     b'{"format": 2, "kind": "section", "content": {"title": "a", "text": "b"}, "about": {},'
