@@ -109,7 +109,7 @@ def test_glows_in_all_directions(settings: dict[str, Any], format: str, tmp_path
     if format == ".onnx":
         pytest.importorskip("onnxruntime", reason="needs ONNX: pip install 'glowkit[export]'")
         pytest.importorskip("onnxscript", reason="needs ONNX: pip install 'glowkit[export]'")
-    # The roots of mixtures are hundreds of operations each, which ONNX's exporter takes minutes for.
+    # Roots of mixtures are hundreds of operations each, which take the exporter minutes.
     known = format == ".pt2" or settings.get("coupling") != "mixture"
     check(glow(**settings), tmp_path, format, exporting.WHAT if known else ("encode", "log-prob"))
 
