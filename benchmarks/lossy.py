@@ -75,7 +75,7 @@ def main(
         lines[name] = []
         for point in points_of(codec, batch, 256):
             lines[name].append(point)
-            print(f"{name} {point.at:g}: {figures(point)}", flush=True)
+            print(f"{name} {point.at:g}: {point}", flush=True)
     again: dict[str, Generations] = {}
     for number, step in enumerate(again_at):
         beside = {} if number else others
@@ -92,16 +92,8 @@ def curve(run: str, batch: Tensor, settings: LossySettings, steps: Sequence[floa
     codec, points = LossyCodec.compile(glowkit.load(run)), []
     for step in steps:
         points += rate_points(codec, batch, settings.unit, [step])
-        print(f"{run} step {step:g}: {figures(points[-1])}", flush=True)
+        print(f"{run} step {step:g}: {points[-1]}", flush=True)
     return points
-
-
-def figures(point: Point) -> str:
-    """Of a point, as they are printed."""
-    return (
-        f"{point.psnr:.2f} dB, SSIM {point.ssim:.4f}, {point.files:.3f} bits/pixel of a file an"
-        f" image, {point.bare:.3f} without headers"
-    )
 
 
 def of_generations(

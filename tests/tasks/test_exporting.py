@@ -142,6 +142,8 @@ def test_families_that_are_no_graph_are_refused_by_name(tmp_path: Path) -> None:
         export(glowkit.build("ar-tiny"), tmp_path / "a.pt2")
     with pytest.raises(GlowkitError, match="decode of a model of family residual cannot"):
         export(glowkit.build("residual-points"), tmp_path / "a.pt2")
+    with pytest.raises(GlowkitError, match="estimated by a random number of terms"):
+        export(glowkit.build("residual-tiny"), tmp_path / "a.pt2", "log-prob")
 
 
 def test_a_graph_that_differs_is_not_written(
