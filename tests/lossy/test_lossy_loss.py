@@ -147,7 +147,7 @@ def test_training_against_round_trips_moves_latents_less() -> None:
         drawn = draws(model, len(images), settings, torch.Generator().manual_seed(1000))
         each = round_trip(model.eval(), images, settings.unit, drawn)
         moved[weight] = each.mean().item()
-    assert moved[8.0] < 0.8 * moved[0.0]
+    assert moved[8.0] < 0.9 * moved[0.0]
 
 
 def test_settings_of_earlier_runs_have_no_round_trip() -> None:
