@@ -15,10 +15,11 @@ def blocks(page: Path) -> list[str]:
     return re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
 
 
-# sbi, an extra, takes half a minute to import and train, and warns that so little is not enough.
-OF_SBI = (pytest.mark.slow, pytest.mark.filterwarnings("ignore"))
+# sbi, an extra, takes half a minute to import and train, and warns that so little is not enough;
+# ONNX, another, takes almost as long to write.
+SLOW = (pytest.mark.slow, pytest.mark.filterwarnings("ignore"))
 CODE = [
-    pytest.param(page, code, marks=OF_SBI if "from sbi" in code else ())
+    pytest.param(page, code, marks=SLOW if re.search("from sbi|onnxruntime", code) else ())
     for page in PAGES
     for code in blocks(page)
 ]
@@ -31,6 +32,9 @@ def test_python_runs(
     monkeypatch.chdir(tmp_path)
     if "from sbi" in code:
         pytest.importorskip("sbi")
+    if "onnxruntime" in code:
+        pytest.importorskip("onnxruntime", reason="needs ONNX: pip install 'glowkit[export]'")
+        pytest.importorskip("onnxscript", reason="needs ONNX: pip install 'glowkit[export]'")
     exec(compile(code, page.name, "exec"), {"__name__": "readme"})
 
 

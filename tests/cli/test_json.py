@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+import glowkit
 from cli.conftest import SMALL, Cli
 from glowkit.cli.common import show_json
 from glowkit.cli.main import COMMANDS
@@ -87,6 +89,7 @@ LINES = {
     "decompress {run} {out}/c.glwk --out {out}/c.npy": ("decompress",),
     "lossy compress {run} test:0-3 --step 2 --out {out}/l.glwl": ("lossy compress",),
     "lossy curve {run} test:0-3 --codecs none --out {out}/l.png": ("lossy curve",),
+    "app {run} --export {out}/page.html": ("app",),
     "data digits": ("data DATA",),
     "doctor": ("doctor",),
     "integrate circles --calls 7000 --compare flat --out {out}/i.png": ("integrate",),
@@ -151,6 +154,18 @@ def test_points(cli: Cli, tmp_path: Path) -> None:
     assert set(strict(cli("data", "points:moons", "--json").out)) == {
         "data", "points", "entropy_nats",
     }  # fmt: skip
+
+
+def test_export(cli: Cli, tmp_path: Path) -> None:
+    model = glowkit.build(glowkit.PointsConfig(2, steps=1, width=8))
+    glowkit.initialize(model, torch.randn(64, 2))
+    run, out = glowkit.save(model, tmp_path / "model"), tmp_path / "points.pt2"
+    said = strict(cli("export", run, "--what", "log-prob", "--out", out, "--json").out)
+    check(said, "export")
+    assert said["inputs"] == [{"name": "x", "dtype": "float32", "shape": ["N", 2]}]
+    assert said["outputs"] == [{"name": "log_p", "dtype": "float32", "shape": ["N"]}]
+    assert said["bytes"] == out.stat().st_size
+    assert said["largest_difference"] <= 1e-4
 
 
 def test_lists(cli: Cli) -> None:

@@ -1,6 +1,5 @@
 """Files of images coded with loss: what is decoded, how long they are, and what is refused."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -198,7 +197,7 @@ def test_ssim_is_that_of_its_formula() -> None:
     y = (x + torch.from_numpy(generator.integers(-20, 21, x.shape))).clamp(0, 255)
     assert ssim(x, x, 256) == 1
     assert 0 < ssim(x, y, 256) < 1
-    assert math.isnan(ssim(x[..., :10], y[..., :10], 256))
+    assert ssim(x[..., :10], y[..., :10], 256) is None
     grey = torch.full((1, 1, 24, 24), 100)
     darker = torch.full((1, 1, 24, 24), 60)  # means alone differ: (2ab + c) / (a² + b² + c)
     c = (0.01 * 255) ** 2

@@ -1,6 +1,6 @@
 """Exported graphs compute what their models do, in any batch, and say what they cannot."""
 
-import json
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +109,9 @@ def test_glows_in_all_directions(settings: dict[str, Any], format: str, tmp_path
     if format == ".onnx":
         pytest.importorskip("onnxruntime", reason="needs ONNX: pip install 'glowkit[export]'")
         pytest.importorskip("onnxscript", reason="needs ONNX: pip install 'glowkit[export]'")
-    check(glow(**settings), tmp_path, format, exporting.WHAT)
+    # The roots of mixtures are hundreds of operations each, which ONNX's exporter takes minutes for.
+    known = format == ".pt2" or settings.get("coupling") != "mixture"
+    check(glow(**settings), tmp_path, format, exporting.WHAT if known else ("encode", "log-prob"))
 
 
 @pytest.mark.slow
@@ -120,6 +122,33 @@ def test_points_in_all_directions(context: int, format: str, tmp_path: Path) -> 
         pytest.importorskip("onnxruntime", reason="needs ONNX: pip install 'glowkit[export]'")
         pytest.importorskip("onnxscript", reason="needs ONNX: pip install 'glowkit[export]'")
     check(points(context_features=context), tmp_path, format, exporting.WHAT)
+
+
+FAMILIES = {
+    "realnvp-tiny": ({"width": 8}, exporting.WHAT),
+    "jet-tiny": ({"couplings": 2, "width": 12}, exporting.WHAT),
+    "nice-tiny": ({"width": 8}, exporting.WHAT),
+    "nsf-points": ({"steps": 1, "width": 8}, exporting.WHAT),
+    "ffjord-points": ({}, exporting.WHAT),
+    "vflow-points": ({"steps": 1, "width": 8}, exporting.WHAT),
+    "cif-points": ({"steps": 1, "width": 8}, ("decode", "log-prob")),
+    "residual-points": ({}, ("encode", "log-prob")),
+    "ar-tiny": ({"layers": 1}, ("encode", "log-prob")),
+    "tarflow-tiny": ({"blocks": 1}, ("encode", "log-prob")),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAMILIES)
+def test_families(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    settings, directions = FAMILIES[name]
+    model = glowkit.build(dataclasses.replace(glowkit.PRESETS[name], **settings))
+    shape = model.shape or ()
+    whole = model.levels is not None
+    x = torch.randint(0, 17, (32, *shape), dtype=torch.uint8) if whole else torch.randn(64, *shape)
+    glowkit.initialize(model, x)
+    check(model, tmp_path, ".pt2", directions)
 
 
 def test_bad_requests_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,6 +171,8 @@ def test_families_that_are_no_graph_are_refused_by_name(tmp_path: Path) -> None:
         export(glowkit.build("ar-tiny"), tmp_path / "a.pt2")
     with pytest.raises(GlowkitError, match="decode of a model of family residual cannot"):
         export(glowkit.build("residual-points"), tmp_path / "a.pt2")
+    with pytest.raises(GlowkitError, match="estimated by a random number of terms"):
+        export(glowkit.build("residual-tiny"), tmp_path / "a.pt2", "log-prob")
 
 
 def test_a_graph_that_differs_is_not_written(
@@ -151,20 +182,3 @@ def test_a_graph_that_differs_is_not_written(
     with pytest.raises(GlowkitError, match="differs from the model by 1 nats a dimension"):
         export(StandardNormal((2,)), tmp_path / "a.pt2", "log-prob")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_the_command_tells_what_it_wrote(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from glowkit.cli import main
-
-    model = glowkit.save(points(), tmp_path / "model")
-    out = tmp_path / "points.pt2"
-    with pytest.raises(SystemExit) as stopped:
-        main(["export", str(model), "--what", "log-prob", "--out", str(out), "--json"])
-    assert not stopped.value.code
-    told = json.loads(capsys.readouterr().out)
-    assert told["inputs"] == [{"name": "x", "dtype": "float32", "shape": ["N", 2]}]
-    assert told["outputs"] == [{"name": "log_p", "dtype": "float32", "shape": ["N"]}]
-    assert told["bytes"] == out.stat().st_size
-    assert told["largest_difference"] <= 1e-4

@@ -115,6 +115,8 @@ class _Program:
         elif isinstance(bijection, Logit):
             self.layers.append({"kind": "logit", "alpha": bijection.alpha})
         elif isinstance(bijection, Squeeze):
+            if bijection.factor != 2:
+                raise _refused("its squeezes are not of 2x2 pixels")
             channels, height, width = self.shape
             self.shape = (4 * channels, height // 2, width // 2)
             self.layers.append({"kind": "squeeze"})

@@ -31,7 +31,7 @@ class ExactDivergence:
 
 def _no_divergence(product: Product, x: Tensor) -> Tensor:
     """Where points alone are wanted."""
-    return x.new_zeros(len(x))
+    return x.new_zeros(x.shape[0])
 
 
 class Integrate(Bijection):
@@ -107,7 +107,7 @@ class Integrate(Bijection):
         self, divergence: Divergence, x: Tensor, context: Tensor | None, start: float, end: float
     ) -> tuple[Tensor, Tensor]:
         h = (end - start) / self.steps
-        ladj = x.new_zeros(len(x))
+        ladj = x.new_zeros(x.shape[0])
         for step in range(self.steps):
             x, part = self._step(divergence, x, context, start + step * h, h)
             ladj = ladj + part
@@ -126,7 +126,7 @@ class Integrate(Bijection):
     def _rates(
         self, divergence: Divergence, x: Tensor, context: Tensor | None, t: float
     ) -> tuple[Tensor, Tensor]:
-        time = torch.full((len(x),), t, dtype=x.dtype, device=x.device)
+        time = torch.full((x.shape[0],), t, dtype=x.dtype, device=x.device)
         value, product = self.net.linearized(x, self._given(time, context))
         return value, divergence(product, x)
 

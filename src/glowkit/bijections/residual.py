@@ -65,7 +65,7 @@ class PowerSeries:
 
     def __call__(self, product: Product, x: Tensor) -> Tensor:
         power = units_of(x)
-        total = x.new_zeros(len(x))
+        total = x.new_zeros(x.shape[0])
         for k in range(1, self.terms + 1):
             power = product(power)
             total = total - (-1) ** k / k * traces(power)

@@ -86,7 +86,13 @@ def curve(
         (at,) = rate_points(codec, batch, unit, [step])
         again |= generations_beside(chosen, batch, at.files * pixels / 8, generations, levels)
     lines = {"glowkit": points, **others}
-    write_atomically(out, curve_image(lines, {n: g.psnr for n, g in again.items()}))
+    write_atomically(
+        out,
+        curve_image(
+            {n: [p[:4] for p in line] for n, line in lines.items()},
+            {n: g.psnr for n, g in again.items()},
+        ),
+    )
     if as_json:
         names = "at", "psnr", "bits_per_pixel", "bare", "ssim"
         rows = {
@@ -96,11 +102,7 @@ def curve(
         about = {"run": str(run), "images": len(batch), "levels": levels, "path": str(out)}
         show_json(about | {"curves": rows, "generations": {n: asdict(g) for n, g in again.items()}})
         return
-    text = {
-        f"step {p.at:g}": f"{p.psnr:.2f} dB, SSIM {p.ssim:.4f}, {p.files:.3f} bits/pixel of a file"
-        f" an image, {p.bare:.3f} without headers"
-        for p in points
-    }
+    text = {f"step {p.at:g}": str(p) for p in points}
     for name, found in again.items():
         last = f"{found.psnr[-1]:.2f} dB after {generations}"
         text[f"{name} again"] = f"{found.psnr[0]:.2f} dB after 1 generation, {last}"

@@ -67,7 +67,7 @@ def choice_encode(k: Tensor, log_p: Tensor, generator: Generator = None) -> Tens
         return log_u - torch.logaddexp(above, F.logsigmoid(-logit) + own)
 
     # The logit of w is standard logistic: drawn like any noise, it belongs to its example.
-    logit = draw(NoiseSpec(tuple(k.shape[1:]), "logistic"), len(k), own, generator=generator)
+    logit = draw(NoiseSpec(tuple(k.shape[1:]), "logistic"), k.shape[0], own, generator=generator)
     with torch.no_grad():
         rounded = noise(logit).to(log_p.dtype)
         size = rounded.abs()

@@ -290,7 +290,7 @@ def _lehmer(order: Tensor) -> Tensor:
 
 
 def _from_lehmer(code: Tensor) -> Tensor:
-    order = torch.cat([code, code.new_zeros(len(code), 1)], dim=1)
+    order = torch.cat([code, code.new_zeros(code.shape[0], 1)], dim=1)
     for place in range(order.shape[1] - 2, -1, -1):
         here, later = order[:, place : place + 1], order[:, place + 1 :]
         order = torch.cat([order[:, :place], here, later + (later >= here)], dim=1)

@@ -124,8 +124,10 @@ class RunningMoments(SharesBatch, FollowsOutput):
 
     def forward(self, x: Tensor, seen: float = 1.0) -> tuple[Tensor, Tensor]:
         """`seen` is the share of a channel's values that are not masked to zero."""
+        if not self.training:
+            return self.mean, self.variance
         share = self.share or BatchShare(len(x))
-        if not self.training or seen * share.size * math.prod(x.shape[2:]) < 2:
+        if seen * share.size * math.prod(x.shape[2:]) < 2:
             return self.mean, self.variance
         variance, mean = shared_moments(x, share) if share.ranks > 1 else batch_moments(x)
         return mean, variance

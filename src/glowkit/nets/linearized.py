@@ -26,7 +26,7 @@ def identity_of(x: Tensor) -> Tensor:
 
 def units_of(x: Tensor) -> Tensor:
     """The same for each example and in its shape, (N, D, ...): what a `Product` multiplies."""
-    return identity_of(x).expand(len(x), -1, -1).unflatten(2, x.shape[1:])
+    return identity_of(x).expand(x.shape[0], -1, -1).unflatten(2, x.shape[1:])
 
 
 def traces(products: Tensor) -> Tensor:

@@ -27,6 +27,11 @@ FORMATS = (".onnx", ".pt2")
 REFUSED = {
     ("autoregressive", "decode"): "it is decoded one token after the other, by a loop whose length"
     " and memory no graph of fixed operations holds; encode and log-prob can be exported",
+    **dict.fromkeys(
+        (("resflow", what) for what in WHAT),
+        "its log-determinants are estimated by a random number of terms, and its layers inverted by"
+        " iterations until they agree, neither of which a graph of fixed operations holds",
+    ),
     ("residual", "decode"): "its layers are inverted by iterations until they agree, and how many"
     " that takes depends on the values; encode and log-prob can be exported",
 }
@@ -231,6 +236,8 @@ def _first_line(error: BaseException) -> str:
     cause: BaseException = error
     while cause.__cause__ is not None:
         cause = cause.__cause__
+    if "Constraints violated" in str(cause):
+        return "the operations depend on how many examples there are"
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
     return (lines or [type(cause).__name__])[0][:200].rstrip(".")
 

@@ -16,9 +16,10 @@ from glowkit.bijections import TokenAutoregressive
 from glowkit.core import Density, Generator, GlowkitError
 from glowkit.core.checking import check_count
 from glowkit.core.finite import broken_examples, finite_examples
-from glowkit.densities import Ordinal
+from glowkit.densities import Noisy, Ordinal
 from glowkit.system.arrays import npz_arrays
 from glowkit.system.files import replacing
+from glowkit.tasks.guidance import cleaned
 
 
 def join(noises: Sequence[Tensor]) -> Tensor:
@@ -89,9 +90,33 @@ def sampled(
     temperature: float,
     context: Tensor | None,
     generator: Generator,
+    decoder: Density | None = None,
+    clean: bool = True,
 ) -> tuple[Tensor, Tensor]:
-    """Samples, and which of them could not be computed, (N,) bool."""
-    return decoded(model, model.draw_noises(count, temperature, generator), context)
+    """Samples, and which of them could not be computed, (N,) bool.
+
+    decoder: makes them of the model's noises instead of it, such as one that is `guided`. clean:
+    take the noise out that a `Noisy` model was trained with.
+    """
+    noises = model.draw_noises(count, temperature, generator)
+    if clean:
+        return shown(model, noises, context, decoder)
+    return decoded(decoder or model, noises, context)
+
+
+def shown(
+    model: Density,
+    noises: Sequence[Tensor],
+    context: Tensor | None = None,
+    decoder: Density | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Samples of these noises as a person is to see them, and which are broken.
+
+    That is `decoded`, but for a model that was trained on noisy images, whose noise is taken out.
+    """
+    if isinstance(model, Noisy) and (decoder is None or isinstance(decoder, Noisy)):
+        return cleaned(model, noises, context, decoder)
+    return decoded(decoder or model, noises, context)
 
 
 def classes_in_turn(model: Density, count: int) -> Tensor | None:

@@ -28,7 +28,14 @@ class Point(NamedTuple):
     psnr: float
     files: float
     bare: float
-    ssim: float
+    ssim: float | None
+
+    def __str__(self) -> str:
+        similarity = "" if self.ssim is None else f"SSIM {self.ssim:.4f}, "
+        return (
+            f"{self.psnr:.2f} dB, {similarity}{self.files:.3f} bits/pixel of a file an image,"
+            f" {self.bare:.3f} without headers"
+        )
 
 
 @dataclass
@@ -136,8 +143,8 @@ def generations_beside(
     return found
 
 
-def ssim(images: Tensor, others: Tensor, levels: int) -> float:
-    """The mean structural similarity of images (N, C, H, W), at most 1; NaN below 11x11 pixels.
+def ssim(images: Tensor, others: Tensor, levels: int) -> float | None:
+    """The mean structural similarity of images (N, C, H, W), at most 1; None below 11x11 pixels.
 
     Under a Gaussian window of 11x11, with a standard deviation of 1.5 pixels, as torchmetrics has
     it. MS-SSIM, which halves images four times, needs sides above 160 pixels.
@@ -146,7 +153,7 @@ def ssim(images: Tensor, others: Tensor, levels: int) -> float:
     from torchmetrics.functional.image import structural_similarity_index_measure
 
     if min(images.shape[2:]) < 11:
-        return float("nan")
+        return None
     pair = others.double(), images.double()
     return float(structural_similarity_index_measure(*pair, data_range=float(levels - 1)))  # type: ignore[arg-type]
 
