@@ -22,8 +22,9 @@ def chart(bits: Tensor, marks: Mapping[str, float], about: str) -> str:
     2
     """
     known = bits[bits.isfinite()].double()
-    # Far-flung images would squeeze all others into one bar: the last percent is cut off.
-    low, high = (known.quantile(q).item() for q in (0.0, 0.99)) if len(known) else (0.0, 1.0)
+    # Far-flung images would squeeze all others into one bar: of many the last percent is cut off.
+    most = 0.99 if len(known) >= 100 else 1.0
+    low, high = (known.quantile(q).item() for q in (0.0, most)) if len(known) else (0.0, 1.0)
     high = high if high > low else low + 1
     bins = max(1, math.ceil(math.sqrt(len(known))))
     inside = known[(known >= low) & (known <= high)]
