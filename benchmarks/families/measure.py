@@ -1,6 +1,7 @@
 """Cells of the table: a family, some data and a seed, trained for some processor time."""
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +31,7 @@ PARAMETERS = 20_000
 RATE, WARM_UP, CLIP, DECAY = 2e-3, 20, 1.0, 0.99
 BATCHES = {"points": 256, "images": 64}
 TEST_POINTS = 4000
+VALIDATED = 1000
 SAMPLES = 16  # importance samples of a bound
 
 Cells = dict[str, dict[str, Any]]
@@ -69,7 +71,11 @@ def batches(x: Tensor, size: int, seed: int) -> Iterator[Tensor]:
 def trained(
     config: Config, x: Tensor, source: Any, seconds: float, seed: int
 ) -> tuple[Density, int]:
-    """A model after so much processor time of this process, its weights averaged; its steps."""
+    """A model after so much processor time of this process; its steps.
+
+    Its weights are averaged, and of those that it had at each tenth of the time the best by the
+    validation split are kept, since some families overfit the digits before their time is over.
+    """
     torch.manual_seed(seed)
     model = build(config).train()
     subject = objective_of(model, source)
@@ -77,6 +83,17 @@ def trained(
     taken = batches(x, BATCHES[subject.things], seed)
     initialize(model, next(taken), generator=noise)
     optimizer = torch.optim.Adam(model.parameters(), RATE)
+    validation = _all(source.splits["validation"])[:VALIDATED]
+
+    def judge() -> float:
+        with frozen(model.eval()), torch.no_grad():
+            losses = [
+                -model.log_prob(part, generator=torch.Generator().manual_seed(0)).mean()
+                for part in validation.split(250)
+            ]
+        model.train()
+        return float(torch.stack(losses).nan_to_num(math.inf).mean())
+
     steps, _ = descend(
         model,
         optimizer,
@@ -85,6 +102,7 @@ def trained(
         lambda step, used: used / seconds,
         CLIP,
         DECAY,
+        judge,
     )
     return model.eval(), steps
 
