@@ -8,6 +8,7 @@ from typing import Annotated
 import torch
 import typer
 
+from benchmarks.app import time_page
 from benchmarks.case import Case
 from benchmarks.drift import measure_drift
 from benchmarks.families.measure import measure_all, read_cells
@@ -200,6 +201,17 @@ def families(
         for name, found in measure_all(out, seeds, budgets, only):
             print(f"{name}: {found['figure']:.4f} after {found['steps']} steps", flush=True)
     print(write_families(docs, read_cells(out), seeds, budgets, fashion))
+
+
+@app.command("app")
+def page_of(
+    run: Annotated[str, typer.Argument(help="A run of images, with attributes.")],
+    rounds: Rounds = 30,
+    threads: Threads = 2,
+) -> None:
+    """How soon the page of `glowkit app` follows a slider, in a headless Chromium."""
+    for tab, times in time_page(run, rounds, threads).items():
+        print(f"{tab}: median {times['median']:.0f} ms, longest {times['longest']:.0f} ms")
 
 
 @app.command()

@@ -1,9 +1,12 @@
-"""Figures of coding with loss: before and after training for it, beside other codecs, and again.
+r"""Figures of coding with loss: before and after training for it, beside other codecs, and again.
 
     glowkit train fashion-mnist --preset glow-tiny --minutes 4 --out runs/fashion
     glowkit lossy train runs/fashion --minutes 50 --out runs/fashion-lossy
+    glowkit lossy train runs/fashion-lossy --round-trip 4 --learning-rate 0.002 --epochs 1.7 \
+        --out runs/fashion-again
     pip install 'glowkit[codec]'
-    python -m benchmarks.lossy runs/fashion runs/fashion-lossy lossy.png
+    python -m benchmarks.lossy runs/fashion runs/fashion-again lossy.png
+    python -m benchmarks.lossy runs/fashion-again runs/fashion-lossy other.png
 
 Prints what docs/lossy.md has: PSNR and bits/pixel over steps with both runs; of every other codec
 the PSNR at the same bits/pixel, of whole files and without headers; PSNR, equal codes and images
@@ -40,8 +43,18 @@ RATES, REPEATED, AGAIN = 50, 16, 50
 SHOWN = (1, 2, 6, 11, 50)
 
 
-def main(before: str, after: str, out: str, images: int, steps: Sequence[float]) -> None:
-    """Print the tables and draw the picture of two runs on the same data."""
+def main(
+    before: str,
+    after: str,
+    out: str,
+    images: int,
+    steps: Sequence[float],
+    again_at: Sequence[float],
+) -> None:
+    """Print the tables and draw the picture of two runs on the same data.
+
+    steps: of rates, in pixel levels. again_at: of generations; other codecs are beside the first.
+    """
     torch.set_num_threads(1)
     run = read_run(after)
     assert run.lossy is not None
@@ -50,9 +63,11 @@ def main(before: str, after: str, out: str, images: int, steps: Sequence[float])
     batch = source.splits["test"].__getitems__(list(range(images)))[0]
     lines: dict[str, Any] = {"glowkit": curve(after, batch, run.lossy, steps)}
     try:
-        first = source.splits["train"].__getitems__(list(range(512)))[0]
-        unit = unit_of(glowkit.load(before), first)
-        curve(before, batch, LossySettings(unit, 1.0, 1.0), steps)
+        known = read_run(before).lossy
+        if known is None:
+            first = source.splits["train"].__getitems__(list(range(512)))[0]
+            known = LossySettings(unit_of(glowkit.load(before), first), 1.0, 1.0)
+        curve(before, batch, known, steps)
     except glowkit.GlowkitError as error:
         print(f"{before}: {error}")
     others = codecs() if batch.shape[1] in (1, 3) and glowkit.load(after).levels == 256 else {}
@@ -62,10 +77,10 @@ def main(before: str, after: str, out: str, images: int, steps: Sequence[float])
             lines[name].append(point)
             print(f"{name} {point.at:g}: {point}", flush=True)
     again: dict[str, Generations] = {}
-    for step in reversed(steps[2:-1]):
-        beside = others if step == steps[len(steps) // 2] else {}
+    for number, step in enumerate(again_at):
+        beside = {} if number else others
         found_all = of_generations(after, batch[:REPEATED], run.lossy, step, beside)
-        again = found_all if beside else again
+        again = again or found_all
         for name, found_again in found_all.items():
             show(f"{name}, step {step:g}", found_again)
     drawn = {name: found_again.psnr for name, found_again in again.items()}
@@ -109,7 +124,8 @@ def show(name: str, found: Generations) -> None:
 if __name__ == "__main__":
     given = sys.argv[1:]
     count = int(given[3]) if len(given) > 3 else RATES
-    asked = (
-        [float(word) for word in given[4].split(",")] if len(given) > 4 else [1, 2, 5, 10, 20, 32]
+    asked, repeated = (
+        [float(word) for word in (given[place] if len(given) > place else usual).split(",")]
+        for place, usual in ((4, "1,2,5,10,25,32"), (5, "10,25,7"))
     )
-    main(given[0], given[1], given[2], count, asked)
+    main(given[0], given[1], given[2], count, asked, repeated)

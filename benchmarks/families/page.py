@@ -106,6 +106,7 @@ def _commands() -> str:
     rows = [
         ["glow-tiny", *["yes"] * 5],
         ["flowpp-tiny, jet-tiny, nice-tiny", *["yes"] * 4, "no learned prior"],
+        ["residual-tiny", *["yes"] * 3, exact, "no learned prior"],
         ["vflow-tiny", *["yes"] * 3, "added channels", "no mean of latents"],
         ["ar-tiny", "yes", "yes", flat, exact, "no latents"],
         ["tarflow-tiny", "yes", "yes", flat, exact, "no learned prior"],

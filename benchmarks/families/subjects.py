@@ -225,8 +225,9 @@ SUBJECTS = [
         "1 pass and D products with a Jacobian; some 4 where estimated",
         "20 to 200 passes a block",
         "Behrmann et al. 2019; Chen et al. 2019",
-        "residual-points",
+        "residual-tiny, residual-points",
         {"family": "residual"},
+        digits="residual-tiny",
         cifar10="3.28",
     ),
     Subject(

@@ -52,6 +52,7 @@ def exhibit_of(config: GlowConfig) -> Exhibit:
         bits,
         "20 images of noise",
         attributes,
+        "runs/noise",
     )
 
 

@@ -15,8 +15,9 @@ NAMES = [
     "between",
     "edit",
     "upload_image",
-    "upload_first",
-    "upload_second",
+    "draw",
+    "loop",
+    "upload_corner",
     "nothing",
 ]
 PATHS = [

@@ -20,17 +20,22 @@ from glowkit.app.answers import (
     between,
     blended,
     draw,
+    drawing_of,
     edit,
     edited,
+    from_canvas,
     likelihood,
+    looped,
     pick,
     picked,
     rebuild,
     sampled,
     shown,
     uploaded,
+    wanted,
 )
-from glowkit.app.exhibit import Exhibit, figures, plain, plot, samples
+from glowkit.app.chart import chart
+from glowkit.app.exhibit import Exhibit, Figure, figures, pad, plain, samples
 from glowkit.app.serving import serving
 from glowkit.pictures.sheet import HATCH_INK, to_pil
 from glowkit.tasks import edit as glowkit_edit
@@ -57,13 +62,13 @@ def test_images_come_back(exhibit: Exhibit) -> None:
         assert torch.equal(rebuild(exhibit, pick(exhibit, row))[0], exhibit.images[row : row + 1])
 
 
-def test_the_way_between_two_images_ends_at_them(exhibit: Exhibit) -> None:
-    a, b = pick(exhibit, 0), pick(exhibit, 1)
-    assert torch.equal(between(exhibit, a, b, 0.0)[0], a.image)
-    assert torch.equal(between(exhibit, a, b, 1.0)[0], b.image)
-    middle = between(exhibit, a, b, 0.5)[0]
-    assert not torch.equal(middle, a.image)
-    assert not torch.equal(middle, b.image)
+def test_the_corners_of_the_square_are_the_images(exhibit: Exhibit) -> None:
+    corners = [pick(exhibit, row) for row in range(4)]
+    for number, corner in enumerate(corners):
+        x, y = number % 2, number // 2
+        assert torch.equal(between(exhibit, corners, x, y)[0], corner.image)
+    middle = between(exhibit, corners, 0.5, 0.5)[0]
+    assert not any(torch.equal(middle, corner.image) for corner in corners)
 
 
 def test_an_edit_by_nothing_is_the_image(exhibit: Exhibit) -> None:
@@ -73,7 +78,7 @@ def test_an_edit_by_nothing_is_the_image(exhibit: Exhibit) -> None:
     amounts = {"left": 0.5, "right": -1.0}
     expected = glowkit_edit(exhibit.model, chosen.image, attributes, amounts, chosen.context)
     assert torch.equal(edit(exhibit, chosen, attributes, amounts)[0], expected)
-    before, after = pictures(edited(exhibit, chosen, attributes, [0.5, -1.0]))
+    after, before = pictures(edited(exhibit, chosen, attributes, amounts))
     assert before.tobytes() == to_pil(chosen.image[0], exhibit.levels).tobytes()
     assert after.tobytes() == to_pil(expected[0], exhibit.levels).tobytes()
 
@@ -83,39 +88,85 @@ def test_an_image_always_has_the_same_likelihood(exhibit: Exhibit) -> None:
 
 
 def test_samples_as_html(exhibit: Exhibit) -> None:
-    drawn = pictures(sampled(exhibit, 5, 0.7, 3, IN_TURN))
-    expected, _ = draw(exhibit, 5, 0.7, 3)
+    asked = wanted(exhibit, 5, 0.9, 0.5, 3, 3, IN_TURN)
+    assert asked.heats == (0.5, 0.7, 0.9)
+    drawn = pictures(sampled(exhibit, asked))
+    expected = torch.cat([draw(exhibit, 5, heat, 3)[0] for heat in asked.heats])
     for picture, image in zip(drawn, expected, strict=True):
         assert picture.tobytes() == to_pil(image, exhibit.levels).tobytes()
 
 
 def test_an_image_as_html(exhibit: Exhibit) -> None:
     page = shown(exhibit, pick(exhibit, 0))
-    image, again, _ = pictures(page)
+    image, again = pictures(page)
     assert np.array_equal(image, again)
     assert "largest pixel error 0 of" in page
-    less = re.search(r"(\d+) of 20 images of noise are less likely", page)
-    assert less
-    assert 0 <= int(less[1]) <= 20
+    bits = likelihood(exhibit, pick(exhibit, 0))
+    assert f"{bits:.3f} bits/dim" in html.unescape(page)
+    assert page.count("<svg") == 1
+
+
+def test_an_image_is_ranked_among_those_of_the_data(digits: Exhibit) -> None:
+    without = replace(digits, attributes=None)
+    chosen = pick(without, 0)
+    less = int((digits.bits < likelihood(digits, chosen)).sum())
+    assert f"{100 * less / 20:.0f} % of 20 images of noise have less" in html.unescape(
+        shown(without, chosen)
+    )
 
 
 def test_an_exhibit_without_data_has_no_histogram(digits: Exhibit) -> None:
     bare = Exhibit(digits.model, "", (), digits.images, None, "samples")
-    assert len(pictures(shown(bare, pick(bare, 0)))) == 2
+    page = shown(bare, pick(bare, 0))
+    assert "<svg" not in page
+    assert "have less" not in page
+
+
+def test_what_is_drawn_is_what_the_model_gets(exhibit: Exhibit) -> None:
+    under, other = pick(exhibit, 0), pick(exhibit, 1)
+    assert from_canvas(exhibit, under, drawing_of(exhibit, under)) is under
+    drawn = from_canvas(exhibit, under, drawing_of(exhibit, other))
+    assert torch.equal(drawn.image, other.image)
+    assert drawn.name == "drawing.png"
+    assert (drawn.label is None) == (not exhibit.class_names)
+    for damaged in (7, "", "data:image/png;base64,!", "data:text/html;base64,PGI+"):
+        with pytest.raises(GlowkitError, match=r"the canvas sent|damaged"):
+            from_canvas(exhibit, under, damaged)
+    with pytest.raises(GlowkitError, match="cannot be read as an image"):
+        from_canvas(exhibit, under, "data:image/png;base64,AAAA")
+
+
+def test_the_way_around_is_an_animation(exhibit: Exhibit) -> None:
+    page = looped(exhibit, [pick(exhibit, row) for row in range(4)])
+    encoded = re.search(r'src="data:image/gif;base64,([^"]+)"', page)
+    assert encoded
+    assert f'href="data:image/gif;base64,{encoded[1]}" download="between.gif"' in page
+    with Image.open(io.BytesIO(base64.b64decode(encoded[1]))) as gif:
+        assert gif.n_frames > 1
+
+
+def test_marks_beyond_the_bars_stand_at_their_edge() -> None:
+    bits = torch.linspace(1, 2, 100)
+    drawn = chart(bits, {"before": 0.0, "after": 9.0}, "")
+    assert '<path d="M14.0 3V' in drawn
+    assert "M466.0 17V" in drawn
+    assert "2 without" in chart(torch.cat([bits, torch.tensor([math.nan] * 2)]), {}, "")
+    assert "mark" not in chart(bits, {"before": math.nan}, "")
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -1, 1e9, "a", None, True, [1], {}])
-@pytest.mark.parametrize("place", range(3))
+@pytest.mark.parametrize("place", range(5))
 def test_a_bad_value_is_a_sentence(digits: Exhibit, place: int, value: object) -> None:
-    values: list[object] = [4, 0.7, 0]
+    values: list[object] = [4, 0.7, 1.0, 2, 0]
     values[place] = value
-    if place == 2 and value == 1e9:
+    if place == 4 and value == 1e9:
         value = values[place] = 2**40
     with pytest.raises(GlowkitError, match="must be a number from"):
-        sampled(digits, *values, IN_TURN)
+        wanted(digits, *values, IN_TURN)
     if place == 1:
-        with pytest.raises(GlowkitError, match="must be a number from"):
-            blended(digits, pick(digits, 0), pick(digits, 1), value)
+        for at in ((value, 0.5), (0.5, value)):
+            with pytest.raises(GlowkitError, match="must be a number from"):
+                blended(digits, [pick(digits, 0)] * 4, *at)
 
 
 HOSTILE = [
@@ -139,15 +190,16 @@ def test_names_are_text_and_nothing_else(digits: Exhibit, name: str) -> None:
     hostile = replace(digits, measured=f"5 images of {name}", class_names=(name, "b"))
     for page in (
         shown(hostile, pick(digits, 0)),
-        figures([(name, digits.images[0], False)], 17),
-        plot(b"", name),
-        samples(digits.images[:2], 17, name, torch.zeros(2, dtype=torch.bool)),
+        figures([Figure(name, digits.images[0], name)], 17),
+        pad([(name, digits.images[0])] * 4, digits.images[1], False, 0.5, 0.5, 17),
+        samples([(name, digits.images[:2], torch.zeros(2, dtype=torch.bool))], 17, name),
     ):
         assert name not in page
         tags = re.findall(r"<[^>]*>", page)
-        assert not any("onerror" in tag.replace(said, "") for tag in tags)
+        assert not any("onerror" in re.sub(r'"[^"]*"', "", tag) for tag in tags)
         assert {tag.split()[0].strip("</>") for tag in tags} <= {
-            "a", "div", "figcaption", "figure", "img", "p",
+            "a", "div", "figcaption", "figure", "g", "img", "p", "path", "rect", "span", "svg",
+            "text",
         }  # fmt: skip
 
 
@@ -158,16 +210,18 @@ def test_an_image_that_is_not_there_is_a_sentence(digits: Exhibit, row: object) 
 
 
 def test_a_seed_may_be_typed(digits: Exhibit) -> None:
-    assert sampled(digits, 2, 0.7, " 7 ", IN_TURN) == sampled(digits, 2, 0.7, 7, IN_TURN)
-    for typed in ("", "seven", "7.5", "-7", "\u0667", "9" * 400):
+    typed, given = (wanted(digits, 2, 0.5, 0.7, 1, seed, IN_TURN) for seed in (" 7 ", 7))
+    assert typed == given
+    assert typed.heats == (0.7,)
+    for bad in ("", "seven", "7.5", "-7", "\u0667", "9" * 400):
         with pytest.raises(GlowkitError, match="seed must be a number from 0 to 4294967295"):
-            sampled(digits, 2, 0.7, typed, IN_TURN)
+            wanted(digits, 2, 0.5, 0.7, 1, bad, IN_TURN)
 
 
 @pytest.mark.parametrize("label", ["three", "", None, 7, ["zero"]])
 def test_a_class_that_is_not_there_is_a_sentence(exhibit: Exhibit, label: str) -> None:
     with pytest.raises(GlowkitError, match="no class"):
-        sampled(exhibit, 4, 0.7, 0, label)
+        wanted(exhibit, 4, 0.5, 0.7, 2, 0, label)
 
 
 def test_no_file_is_a_sentence(digits: Exhibit) -> None:
@@ -187,15 +241,14 @@ def test_what_overflows_is_said_and_hatched(exhibit: Exhibit) -> None:
     attributes, chosen = exhibit.attributes, pick(exhibit, 0)
     assert attributes
     far = Chosen(chosen.image, torch.full_like(chosen.latents, math.nan), chosen.context)
-    for number, answer in enumerate(
-        (
-            shown(exhibit, far),
-            blended(exhibit, far, far, 0.5),
-            edited(exhibit, far, attributes, [0.5, 0.0]),
-        )
+    for place, answer in (
+        (1, shown(exhibit, far)),
+        (0, blended(exhibit, [far] * 4, 0.5, 0.5)),
+        (0, edited(exhibit, far, attributes, {"left": 0.5})),
     ):
-        assert "1 of 1 image(s) could not be computed (overflow)" in answer, number
-        drawn = pictures(answer)[1].convert("RGB")
+        assert "1 of 1 image(s) could not be computed (overflow)" in answer, answer
+        assert re.findall(r'alt="[^"]*which could not be computed', answer)
+        drawn = pictures(answer)[place].convert("RGB")
         assert HATCH_INK in {colour for _, colour in drawn.getcolors(2**20)}
     assert "largest pixel error not known" in shown(exhibit, far)
     assert "could not be computed" not in shown(exhibit, chosen)
@@ -212,7 +265,7 @@ def test_samples_that_overflow_are_said_and_hatched(
         return noises
 
     monkeypatch.setattr(model, "draw_noises", damaged)
-    page = sampled(exhibit, 5, 0.7, 3, IN_TURN)
+    page = sampled(exhibit, wanted(exhibit, 5, 0.7, 0.7, 1, 3, IN_TURN))
     assert "1 of 5 image(s) could not be computed (overflow)" in page
     marked = [
         HATCH_INK in {c for _, c in p.convert("RGB").getcolors(2**20)} for p in pictures(page)
@@ -226,4 +279,4 @@ def test_an_image_without_a_likelihood_is_said(
     monkeypatch.setattr("glowkit.app.answers.likelihood", lambda *_: math.nan)
     page = shown(digits, pick(digits, 0))
     assert "no finite log p" in page
-    assert "less likely" not in page
+    assert "have less" not in page

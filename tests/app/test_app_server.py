@@ -17,7 +17,7 @@ from glowkit.app.answers import IN_TURN
 from glowkit.app.exhibit import MOST_BYTES
 
 httpx = pytest.importorskip("httpx", reason="comes with Gradio: pip install 'glowkit[app]'")
-GOOD = ("sample", 4, 0.7, 0, IN_TURN)
+GOOD = ("sample", 4, 0.5, 0.7, 2, 0, IN_TURN)
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_the_page_names_no_other_host(client: Any) -> None:
 @pytest.mark.parametrize("people", [10, pytest.param(50, marks=pytest.mark.slow)])
 def test_people_at_once_are_all_answered(client: Any, people: int) -> None:
     def one(seed: int) -> tuple[str, str]:
-        return ask(client, "sample", 4, 0.7, seed % 5, IN_TURN)
+        return ask(client, "sample", 4, 0.5, 0.7, 2, seed % 5, IN_TURN)
 
     with ThreadPoolExecutor(people) as pool:
         answers = list(pool.map(one, range(people)))
@@ -106,19 +106,21 @@ def test_a_tour_with_mistakes_leaves_no_traceback(client: Any, model: Path) -> N
         (4, 0.7, 0, None),
         (4, 0.7, 0, []),
     ]:
-        event, data = ask(client, "sample", count, temperature, seed, label)
+        event, data = ask(client, "sample", count, 0.5, temperature, 2, seed, label)
         assert event == "error"
         told += "must be" in data or "no class" in data
     assert told == 12
     for place in (None, "", 7, -1, [], "half"):
-        assert ask(client, "between", place)[0] == "error"
+        assert ask(client, "between", 0.5, place)[0] == "error"
     for amount in (None, "", 7, -7):
         assert ask(client, "edit", amount, 0.5)[0] == "error"
-    for name in ("upload_image", "upload_first", "upload_second"):
+    for name in ("upload_image", "upload_corner", "upload_edited"):
         event, data = ask(client, name, None, None)
         assert event == "complete"
         assert "there is no file" in data
-    assert ask(client, "sample", 4, 0.7, "7", IN_TURN)[0] == "complete"
+    for drawing in ("", 7, "data:text/html,x", [], {}):
+        assert ask(client, "draw", drawing)[0] == "error"
+    assert ask(client, "sample", 4, 0.5, 0.7, 2, "7", IN_TURN)[0] == "complete"
     assert "Traceback" not in model.with_name("log").read_text()
 
 
@@ -141,7 +143,7 @@ def test_bad_requests_never_end_in_an_error_page(client: Any, count: int) -> Non
 
 
 def test_a_value_out_of_range_is_a_sentence(client: Any) -> None:
-    event, data = ask(client, "sample", 4, 77, 0, IN_TURN)
+    event, data = ask(client, "sample", 4, 0.5, 77, 2, 0, IN_TURN)
     assert event == "error"
     assert "77" in data
 
@@ -149,7 +151,7 @@ def test_a_value_out_of_range_is_a_sentence(client: Any) -> None:
 @pytest.mark.slow
 def test_a_slider_is_answered_within_300_ms(client: Any) -> None:
     """From the request to the whole answer; the machine must have nothing else to do."""
-    for name, *data in (GOOD, ("between", 0.3), ("edit", 0.5, 0.5)):
+    for name, *data in (GOOD, ("between", 0.3, 0.5), ("edit", 0.5, 0.5)):
         times = []
         for _ in range(20):
             start = time.perf_counter()

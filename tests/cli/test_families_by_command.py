@@ -16,6 +16,7 @@ IMAGES: Mapping[str, tuple[str, ...]] = {
     "flowpp-tiny": ("width=8", "couplings=[[0, 1], [1, 0]]"),
     "jet-tiny": ("couplings=2", "channel_couplings=1", "width=8"),
     "nice-tiny": ("width=16", "depth=1"),
+    "residual-tiny": ("scales=2", "blocks=1", "width=8", "evaluation_terms=4"),
 }
 POINTS: Mapping[str, tuple[str, ...]] = {
     "glow-points": ("steps=1", "width=8"),

@@ -33,6 +33,13 @@ LINES = {
     "perturbed points": ("train points:moons --perturb 0.2 --out {files}/p", "leave out --perturb"),
     "classes without classes": ("sample {run} --class 1", "leave out --class"),
     "each class without classes": ("sample {run} --each-class", "leave out --each-class"),
+    "noise without noise": ("sample {run} --noisy", "leave out --noisy"),
+    "guidance of a Glow": ("sample {run} --guidance 1", "leave it out"),
+    "guidance of points": ("sample {points} --guidance 1", "leave out --guidance"),
+    "attention without guidance": (
+        "sample {run} --attention-temperature 2",
+        "leave out --attention-temperature",
+    ),
     "one class and each": ("sample {conditional} --class 1 --each-class", "leave one of them"),
     "class of data": ("encode {conditional} --class 1", "leave it out"),
     "telling without classes": ("evaluate {run} --classify", "leave out --classify"),

@@ -136,6 +136,10 @@ DAMAGED = [
     b' "weights": "", "png": null}',
     b'{"format": 1, "kind": "section", "content": {"title": "a", "text": "b"}, "about": {},'
     b' "weights": "", "png": "bm8="}',
+    b'{"format": 1, "kind": "section", "content": {"title": "a", "text": "b", "bars": {"edges":'
+    b' [1], "counts": [1], "mean": 1}}, "about": {}, "weights": "", "png": null}',
+    b'{"format": 1, "kind": "section", "content": {"title": "a", "text": "b", "bars": {"edges":'
+    b' [0, Infinity], "counts": [1], "mean": 1}}, "about": {}, "weights": "", "png": null}',
     b'{"format": 2, "kind": "section", "content": {"title": "a", "text": "b"}, "about": {},'
     b' "weights": "", "png": null}',
 ]
@@ -164,7 +168,7 @@ def test_text_of_a_part_is_escaped(cli: Cli, run: Path) -> None:
     (run / "report" / "section-evil.json").write_text(json.dumps(part))
     assert cli("evaluate", run).code == 0
     assert "<script" not in page_of(run)
-    assert page_of(run).count("&lt;script&gt;") == 3
+    assert page_of(run).count("&lt;script&gt;") == 4  # title, contents, text and note
 
 
 def test_a_full_report_of_a_run_without_parts_is_set_aside(cli: Cli, full: Path) -> None:

@@ -54,11 +54,7 @@ CONFIGS: dict[str, Any] = {
     ),
     "Jet": JetConfig(
         (1, 8, 8), patch=2, couplings=6, channel_couplings=0, layers=1, width=8, heads=2,
-        pixel_levels=17,
-    ),
-    "Jet, classes": JetConfig(
-        (1, 8, 8), couplings=3, channel_couplings=1, layers=2, width=8, heads=2, pixel_levels=17,
-        classes=10,
+        pixel_levels=17, classes=10,
     ),
 }  # fmt: skip
 

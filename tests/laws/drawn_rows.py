@@ -12,9 +12,18 @@ from glowkit import bijections as b
 from glowkit import densities as d
 from glowkit.core import Bijection, Chain, Density
 from glowkit.models.augmentation import indexed
+from glowkit.models.continuous import ContinuousConfig, build_continuous
 from glowkit.models.glow import GlowConfig, build_glow
 from glowkit.models.points import PointsConfig, build_points
-from glowkit.nets import MADE, MLP, CausalNet, GlowNet, ZeroConv2d, lipschitz_mlp, velocity_mlp
+from glowkit.nets import (
+    MADE,
+    MLP,
+    CausalNet,
+    GlowNet,
+    ZeroConv2d,
+    lipschitz_mlp,
+    velocity_mlp,
+)
 from laws.row import Row, cube
 
 
@@ -121,6 +130,17 @@ def _estimated_integral() -> Density:
     return d.ThenEstimated(flow, d.StandardNormal((3,)), d.Hutchinson())
 
 
+def _residual_chain() -> Density:
+    blocks = [b.Residual(lipschitz_mlp(3, 6, 1, 0.5), b.ExactLogDet()) for _ in range(2)]
+    chain = Chain([blocks[0], Chain([b.Actnorm(3), blocks[1]])])
+    return d.ThenEstimated(chain, d.StandardNormal((3,)), d.RussianRoulette())
+
+
+def _matching() -> Density:
+    estimated = {"divergence": "hutchinson", "context_features": 2}
+    return build_continuous(ContinuousConfig(3, width=6, depth=1, steps=6, **estimated))
+
+
 def _ordinal(context: int = 0, patch: int = 2) -> Density:
     tokens = 8 // patch**2
     net = CausalNet(patch**2, tokens, 6, 4, 1, 2, context, 3, d.FEATURES, columns=4 // patch)
@@ -162,6 +182,8 @@ DRAWN = [
     Row("residual-0.9", lambda: _estimated_residual(0.9, 2), (6,), (2,), kind="estimate"),
     Row("residual-0.97", lambda: _estimated_residual(0.97), (6,), kind="estimate"),
     Row("integral", _estimated_integral, (3,), law=1e-6, kind="estimate"),
+    Row("residual-chain", _residual_chain, (3,), kind="estimate"),
+    Row("matching", _matching, (3,), (2,), law=1e-6, kind="estimate"),
     Row("dequantize", lambda: _dequantize(cube(2), 3), (2,), kind="bound", discrete=3),
     Row(
         "dequantize-one",

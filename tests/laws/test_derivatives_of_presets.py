@@ -51,7 +51,7 @@ def small(config: Config, memory: str) -> Config:
     elif isinstance(config, RealNVPConfig):
         sizes = {"image_shape": (1, 4, 8), "levels": 2, "blocks": 1, "width": 4}
     elif isinstance(config, JetConfig):
-        sizes = {"image_shape": (1, 4, 4), "patch": 2, "couplings": 3, "channel_couplings": 1}
+        sizes = {"image_shape": (1, 4, 4), "patch": 2, "couplings": 2, "channel_couplings": 1}
         sizes |= {"layers": 1, "width": 4, "heads": 2}
     elif isinstance(config, NICEConfig):
         sizes = {"image_shape": (1, 3, 3), "width": 6, "depth": 2}

@@ -1,5 +1,6 @@
 """Image sheets: the right colours in the right places."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from glowkit.pictures.layout import KEY, png_of, taken_apart
 from glowkit.pictures.sheet import (
     GAP,
     HATCH_INK,
@@ -193,3 +195,45 @@ def test_hatching_has_two_colours_at_any_size(size: tuple[int, int]) -> None:
     colours = {colour for _, colour in tile.getcolors()}
     assert colours <= {HATCH_PAPER, HATCH_INK}
     assert len(colours) == 2 or size == (1, 1)
+
+
+def test_a_sheet_says_where_its_images_lie(tmp_path: Path) -> None:
+    tall = torch.arange(2 * 3 * 12 * 5).reshape(2, 3, 12, 5) % 256
+    gray = torch.arange(3 * 16).reshape(3, 1, 4, 4) % 17
+    lost = [torch.zeros(2, dtype=torch.bool), torch.tensor([False, True, False])]
+    for images, levels in ((tall, 256), (gray, 17)):
+        path = tmp_path / "sheet.png"
+        rows = [("a", images), ("", images.flip(0))]
+        broken = [lost[0] if len(images) == 2 else lost[1]] * 2
+        numbers = [[f"{n}" for n in range(len(images))]] * 2
+        save_png(image_sheet(rows, levels, broken=broken, numbers=numbers), path)
+        first, second = taken_apart(path.read_bytes())
+        assert (first.label, second.label) == ("a", "")
+        for tile, image, mark in zip(first.tiles, images, broken[0].tolist(), strict=True):
+            assert (tile.width, tile.height) == (image.shape[2], image.shape[1])
+            assert (tile.png is None) == mark
+            if tile.png is not None:
+                drawn = Image.open(io.BytesIO(tile.png))
+                assert drawn.tobytes() == to_pil(image, levels).tobytes()
+        assert [tile.number for tile in second.tiles] == numbers[0]
+
+
+DAMAGED_LAYOUTS = {
+    "no JSON": "[",
+    "no rows": "3",
+    "no row": '[{"label": 3}]',
+    "beyond": '[{"label": "", "corners": [[90, 0]], "size": [20, 20]}]',
+    "negative": '[{"label": "", "corners": [[-1, 0]], "size": [2, 2]}]',
+    "no scale": '[{"label": "", "corners": [[0, 0]], "size": [2, 2], "scale": 0}]',
+    "of no size": '[{"label": "", "corners": [[0, 0]], "size": [0, 2]}]',
+    "text": '[{"label": "", "corners": [["a", 0]], "size": [2, 2]}]',
+    "nested": "[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("said", DAMAGED_LAYOUTS.values(), ids=DAMAGED_LAYOUTS.keys())
+def test_a_wrong_layout_is_none(said: str) -> None:
+    sheet = Image.new("RGB", (100, 100))
+    sheet.info[KEY] = said
+    assert taken_apart(png_of(sheet)) == []
+    assert taken_apart(b"no picture") == []

@@ -112,7 +112,7 @@ def test_run_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert printed.out == ""
     lines = printed.err.splitlines()
     assert len(lines) == 2  # one an evaluation, and nothing of Lightning's
-    assert lines[-1].startswith("epoch 2.0, step 12: train ")
+    assert lines[-1].startswith("epoch   2.0  step     12  train ≤ ")
 
 
 def test_run_is_not_overwritten_or_resumed_as_another(tmp_path: Path) -> None:

@@ -1,6 +1,9 @@
 """What the page does with what a person did."""
 
+import base64
+import binascii
 import math
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,15 +11,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from glowkit.app.exhibit import Exhibit, figures, plain, plot, samples, upload
+from glowkit.app.chart import chart
+from glowkit.app.exhibit import Exhibit, Figure, figures, pad, plain, samples, upload
 from glowkit.core import MIDPOINT
-from glowkit.core.finite import LESS_HEAT, broken_sentence
-from glowkit.pictures.plots import histogram
+from glowkit.core.finite import LESS_HEAT, broken_examples, broken_sentence
+from glowkit.pictures.sheet import inline, png_of, save_gif, to_pil
 from glowkit.system.errors import GlowkitError
-from glowkit.tasks import Attributes, bits_per_dim, join, largest_pixel_error, part
+from glowkit.tasks import Attributes, bits_per_dim, interpolate, join, largest_pixel_error, part
 from glowkit.tasks.attributes import SMALLER, edit_latents
 from glowkit.tasks.evaluation import REMEDY, explain_error
-from glowkit.tasks.latent import classes_in_turn, decoded, spherical
+from glowkit.tasks.latent import classes_in_turn, decoded, inside, linear
 from glowkit.tasks.latent import sampled as samples_of
 from glowkit.tasks.likelihood import ONE_DRAW, SIGNS
 
@@ -31,13 +35,16 @@ Drawn = tuple[Tensor, Tensor]
 class Chosen:
     """An image (1, C, H, W), its latents (1, D), and its class, (1,), for a conditional model.
 
-    notes: what was lost when the image was made of a file.
+    notes: what was lost when the image was made of a file. name: what a command calls it, test:3 or
+    a file; label: the class of a file of a conditional model, which has to be said beside it.
     """
 
     image: Tensor
     latents: Tensor
     context: Tensor | None
     notes: tuple[str, ...] = ()
+    name: str = "image.png"
+    label: str | None = None
 
 
 @torch.no_grad()
@@ -63,7 +70,10 @@ def pick(exhibit: Exhibit, row: int) -> Chosen:
     """Choose one of the exhibit's own images."""
     rows = slice(row, row + 1)
     context = None if exhibit.contexts is None else exhibit.contexts[rows]
-    return choose(exhibit, exhibit.images[rows], context)
+    chosen = replace(choose(exhibit, exhibit.images[rows], context), name=exhibit.names[row])
+    if exhibit.class_names and context is not None and chosen.name.endswith(".png"):
+        return replace(chosen, label=exhibit.class_names[int(context)])
+    return chosen
 
 
 @torch.no_grad()
@@ -73,14 +83,21 @@ def rebuild(exhibit: Exhibit, chosen: Chosen) -> Drawn:
 
 
 @torch.no_grad()
-def between(exhibit: Exhibit, a: Chosen, b: Chosen, t: float) -> Drawn:
-    """The image (1, C, H, W) on the spherical path from a, at t = 0, to b, at t = 1.
+def between(exhibit: Exhibit, corners: Sequence[Chosen], x: float, y: float) -> Drawn:
+    """The image (1, C, H, W) at (x, y) of the square between four, 0 to 1 to the right and down.
 
-    It has the class of the nearer end, as in `glowkit.tasks.interpolate`.
+    Its latents are bilinear between theirs, and it has the class of the nearest, as in
+    `glowkit.tasks.interpolate`.
     """
-    latents = spherical(a.latents, b.latents, a.latents.new_full((1, 1), t))
-    context = (a if t < 0.5 else b).context
-    return decoded(exhibit.model, part(exhibit.model, latents), context)
+    keys = torch.cat([corner.latents for corner in corners])
+    latents = inside(keys, keys.new_tensor([x]), keys.new_tensor([y]), linear)
+    context = nearest(corners, x, y).context
+    return decoded(exhibit.model, part(exhibit.model, latents.flatten(0, 1)), context)
+
+
+def nearest(corners: Sequence[Chosen], x: float, y: float) -> Chosen:
+    """The corner that is nearest to a place."""
+    return corners[round(x) + 2 * round(y)]
 
 
 def edit(
@@ -101,24 +118,74 @@ def likelihood(exhibit: Exhibit, chosen: Chosen) -> float:
     return bits_per_dim(exhibit.model, chosen.image, chosen.context, generator).item()
 
 
-MOST_SAMPLES = 24
-MOST_TEMPERATURE = 2.0
+def percentile(exhibit: Exhibit, bits: float) -> tuple[float, str]:
+    """The percentage of real images with fewer bits/dim, NaN where none are known, and of which."""
+    if exhibit.attributes is not None:
+        return exhibit.attributes.percentile(bits), "held-out images"
+    known = exhibit.bits[exhibit.bits.isfinite()]
+    if math.isnan(bits) or not len(known):
+        return math.nan, exhibit.measured
+    return 100 * (known < bits).float().mean().item(), exhibit.measured
+
+
+MOST_SAMPLES = 12  # a row
+MOST_ROWS = 6
 MOST_AMOUNT = 1.5  # of an attribute; about 0.6 goes from one kind of image to the other
 MOST_SEED = 2**32 - 1
 IN_TURN = "all in turn"
+LOOP_FRAMES = 9  # from one corner to the next
 
 
-def sampled(exhibit: Exhibit, count: object, temperature: object, seed: object, label: str) -> str:
-    """Samples as HTML; `label` is the name of a class, or `IN_TURN`."""
+@dataclass(frozen=True)
+class Wanted:
+    """Samples asked for, checked. heats: a row each. label: of a class, or None."""
+
+    count: int
+    heats: tuple[float, ...]
+    seed: int
+    label: int | None
+
+
+def wanted(
+    exhibit: Exhibit,
+    count: object,
+    low: object,
+    high: object,
+    rows: object,
+    seed: object,
+    label: object,
+) -> Wanted:
+    """What the controls of samples say; the temperatures are in equal steps, the lowest first.
+
+    Raises:
+        GlowkitError: for a value that is none of theirs.
+    """
     number = round(_number("number of samples", count, 1, MOST_SAMPLES))
-    heat = _number("temperature", temperature, 0, MOST_TEMPERATURE)
+    most = exhibit.heat.most
+    first, last = sorted(
+        _number(f"{name} temperature", value, 0, most)
+        for name, value in (("first", low), ("last", high))
+    )
+    steps = round(_number("number of rows", rows, 1, MOST_ROWS))
+    apart = (last - first) / max(1, steps - 1)
+    heats = [last - apart * row for row in reversed(range(steps))]
     if isinstance(seed, str) and seed.strip().isascii() and seed.strip().isdecimal():
         seed = int(seed.strip()[:20])  # of any length; beyond 20 digits it is too large anyway
     start = round(_number("seed", seed, 0, MOST_SEED))
     own = None if label == IN_TURN else _label(exhibit, label)
-    images, broken = draw(exhibit, number, heat, start, own)
-    name = f"temperature-{heat:g}-seed-{start}"
-    return _said(broken, LESS_HEAT) + samples(images, exhibit.levels, name, broken)
+    # As the command line has them, so that both draw the same.
+    return Wanted(number, tuple(dict.fromkeys(round(heat, 2) for heat in heats)), start, own)
+
+
+def sampled(exhibit: Exhibit, asked: Wanted) -> str:
+    """A row of samples for each temperature, all of one noise, as HTML."""
+    each = [draw(exhibit, asked.count, heat, asked.seed, asked.label) for heat in asked.heats]
+    rows = [
+        (f"temperature {heat:g}", *drawn) for heat, drawn in zip(asked.heats, each, strict=True)
+    ]
+    broken = torch.cat([lost for _, lost in each])
+    name = f"samples-seed-{asked.seed}"
+    return _said(broken, LESS_HEAT) + samples(rows, exhibit.levels, name)
 
 
 def picked(exhibit: Exhibit, row: object) -> Chosen:
@@ -136,7 +203,53 @@ def uploaded(exhibit: Exhibit, file: str | None, label: str) -> Chosen:
     context = None
     if exhibit.class_names:
         context = torch.tensor([_label(exhibit, label)], device=exhibit.images.device)
-    return replace(choose(exhibit, image.to(exhibit.images.device), context), notes=notes)
+    chosen = choose(exhibit, image.to(exhibit.images.device), context)
+    own = label if exhibit.class_names else None
+    return replace(chosen, notes=notes, name=Path(file).name, label=own)
+
+
+DRAWING = "data:image/png;base64,"
+DRAWN_NAME = "drawing.png"
+
+
+def can_be_drawn(exhibit: Exhibit) -> bool:
+    """Whether a canvas of 8 bits a channel has all that the model tells apart."""
+    return exhibit.image_shape[0] in (1, 3) and exhibit.levels <= 256
+
+
+def drawing_of(exhibit: Exhibit, chosen: Chosen) -> str:
+    """An image as the canvas holds it: a PNG as an address."""
+    return inline(png_of(to_pil(chosen.image[0], exhibit.levels)))
+
+
+def from_canvas(exhibit: Exhibit, under: Chosen, drawing: object) -> Chosen:
+    """What is on the canvas, a PNG as an address; `under` itself where nothing was drawn on it.
+
+    It has the class of `under`.
+
+    Raises:
+        GlowkitError: for what the canvas never sends.
+    """
+    if drawing is None:
+        return under
+    if not isinstance(drawing, str) or not drawing.startswith(DRAWING):
+        raise GlowkitError("the canvas sent no picture; choose an image to draw on")
+    try:
+        data = base64.b64decode(drawing.removeprefix(DRAWING), validate=True)
+    except binascii.Error as error:
+        raise GlowkitError("the drawing is damaged, perhaps because its address is cut") from error
+    with tempfile.TemporaryDirectory(prefix="glowkit-drawing-") as folder:
+        path = Path(folder, DRAWN_NAME)
+        path.write_bytes(data)
+        # What its 8 bits lose is said nowhere: the canvas shows these levels already.
+        image, _ = upload(path, exhibit.image_shape, exhibit.levels)
+    image = image.to(under.image)
+    if torch.equal(image, under.image):
+        return under
+    label = None
+    if exhibit.class_names and under.context is not None:
+        label = exhibit.class_names[int(under.context)]
+    return replace(choose(exhibit, image, under.context), name=DRAWN_NAME, label=label)
 
 
 def shown(exhibit: Exhibit, chosen: Chosen) -> str:
@@ -146,51 +259,97 @@ def shown(exhibit: Exhibit, chosen: Chosen) -> str:
     known = "not known" if math.isnan(error) else f"{error} of {exhibit.levels - 1}"
     rebuilt = f"decode(encode(x)), largest pixel error {known}"
     pair = [
-        ("x, as the model sees it", chosen.image[0], False),
-        (rebuilt, again[0], bool(broken[0])),
+        Figure(f"{chosen.name}, as the model sees it", chosen.image[0], chosen.name),
+        Figure(rebuilt, again[0], "reconstruction", bool(broken[0])),
     ]
-    bits = likelihood(exhibit, chosen)
-    kind = exhibit.model.log_p_kind
-    sentence = f"{SIGNS[kind]} {bits:.3f} bits/dim at {exhibit.levels} levels{ONE_DRAW[kind]}."
-    if not math.isfinite(bits):
-        sentence = "The model gives this image no finite log p, and so no bits/dim."
     notes = [*chosen.notes, explain_error(exhibit.model, chosen.image, again, chosen.context)]
     about = "".join(f"<p>{plain(note)}</p>" for note in notes if note)
-    drawn = ""
-    if len(exhibit.bits) and not math.isnan(bits):
-        less = int((exhibit.bits > bits).sum())
-        sentence += f" {less} of {exhibit.measured} are less likely."
-        unknown = int((~exhibit.bits.isfinite()).sum())
-        sentence += f" {unknown} of them have a log p that is not finite." if unknown else ""
-        drawn = plot(histogram(exhibit.bits, {"this image": bits}), f"Histogram: {sentence}")
+    bits = likelihood(exhibit, chosen)
     said = _said(broken, REMEDY)
-    return f"{said}{figures(pair, exhibit.levels)}<p>{plain(sentence)}</p>{about}{drawn}"
+    judged = _judged(exhibit, {"this image": bits}, bits)
+    return f"{said}{figures(pair, exhibit.levels, 'pair')}{judged}{about}"
 
 
-def blended(exhibit: Exhibit, a: Chosen, b: Chosen, t: object) -> str:
-    """Two images and the one between them, as HTML."""
-    place = _number("place between the images", t, 0, 1)
-    middle, broken = between(exhibit, a, b, place)
-    named = [
-        ("first", a.image[0], False),
-        (f"between, at {place:.2f}", middle[0], bool(broken[0])),
-        ("second", b.image[0], False),
-    ]
-    return _said(broken, "take another place or other images") + figures(named, exhibit.levels)
+def _judged(exhibit: Exhibit, marks: Mapping[str, float], bits: float) -> str:
+    """How many bits/dim an image has, and where among real images' they lie, as HTML."""
+    kind = exhibit.model.log_p_kind
+    if not math.isfinite(bits):
+        return "<p>The model gives this image no finite log p, and so no bits/dim.</p>"
+    said = f"{SIGNS[kind]} {bits:.3f} bits/dim at {exhibit.levels} levels{ONE_DRAW[kind]}"
+    share, whose = percentile(exhibit, bits)
+    if not math.isnan(share):
+        said += f"; {share:.0f} % of {whose} have less"
+    sentence = f"<p>{plain(said)}.</p>"
+    if not len(exhibit.bits):
+        return sentence
+    unknown = int((~exhibit.bits.isfinite()).sum())
+    lost = f" {unknown} of them have a log p that is not finite." if unknown else ""
+    about = plain(f"Histogram of the bits/dim of {exhibit.measured}. This image: {said}.{lost}")
+    return sentence + (f"<p>{lost}</p>" if lost else "") + chart(exhibit.bits, marks, about)
+
+
+def blended(exhibit: Exhibit, corners: Sequence[Chosen], x: object, y: object) -> str:
+    """Four images and the one at a place between them, as HTML."""
+    across, down = place_of(x, y)
+    middle, broken = between(exhibit, corners, across, down)
+    here = replace(nearest(corners, across, down), image=middle)
+    bits = math.nan if broken[0] else likelihood(exhibit, here)
+    named = [(corner.name, corner.image[0]) for corner in corners]
+    said = _said(broken, "take another place or other images")
+    drawn = pad(named, middle[0], bool(broken[0]), across, down, exhibit.levels)
+    return said + drawn + _judged(exhibit, {"here": bits}, bits)
+
+
+def place_of(x: object, y: object) -> tuple[float, float]:
+    """A place in the square between four images, checked."""
+    return _number("place to the right", x, 0, 1), _number("place down", y, 0, 1)
+
+
+@torch.no_grad()
+def looped(exhibit: Exhibit, corners: Sequence[Chosen]) -> str:
+    """An animation along the sides of the square between four images, as HTML with a link to it."""
+    order = [corners[number] for number in (0, 1, 3, 2, 0)]
+    noises = part(exhibit.model, torch.cat([corner.latents for corner in order]))
+    contexts = [corner.context for corner in order if corner.context is not None]
+    context = torch.cat(contexts) if contexts else None
+    drawn, log_p = interpolate(exhibit.model, noises, LOOP_FRAMES, linear, context=context)
+    broken = broken_examples(drawn, log_p).flatten()
+    with tempfile.TemporaryDirectory(prefix="glowkit-loop-") as folder:
+        path = Path(folder, "loop.gif")
+        save_gif(drawn.flatten(0, 1).cpu(), exhibit.levels, path, broken.cpu())
+        uri = inline(path.read_bytes(), "gif")
+    about = plain(f"An animation from {', '.join(corner.name for corner in order)}")
+    return (
+        f"{_said(broken, 'take other images')}"
+        f'<div class="flow"><figure class="first"><img alt="{about}" src="{uri}"></figure></div>'
+        f'<p><a href="{uri}" download="between.gif">Download the GIF</a></p>'
+    )
 
 
 def edited(
-    exhibit: Exhibit, chosen: Chosen, attributes: Attributes, amounts: Sequence[object]
+    exhibit: Exhibit, chosen: Chosen, attributes: Attributes, amounts: Mapping[str, object]
 ) -> str:
-    """An image before and after its edit by so much of each attribute, in their order, as HTML."""
-    numbers = [
-        _number(f"amount of {name}", amount, -MOST_AMOUNT, MOST_AMOUNT)
-        for name, amount in zip(attributes.names, amounts, strict=True)
+    """An image after its edit by so much of each attribute, and before, as HTML."""
+    numbers = amounts_of(amounts)
+    after, broken = edit(exhibit, chosen, attributes, numbers)
+    before, bits = likelihood(exhibit, chosen), math.nan
+    if not broken[0]:
+        bits = likelihood(exhibit, replace(chosen, image=after))
+    named = [
+        Figure(f"{chosen.name} after the edit", after[0], "edited", bool(broken[0])),
+        Figure("before", chosen.image[0], chosen.name),
     ]
-    amounts_by_name = dict(zip(attributes.names, numbers, strict=True))
-    after, broken = edit(exhibit, chosen, attributes, amounts_by_name)
-    named = [("before", chosen.image[0], False), ("after", after[0], bool(broken[0]))]
-    return _said(broken, SMALLER) + figures(named, exhibit.levels)
+    said = _said(broken, SMALLER)
+    judged = _judged(exhibit, {"before": before, "after": bits}, bits)
+    return f"{said}{figures(named, exhibit.levels)}{judged}"
+
+
+def amounts_of(amounts: Mapping[str, object]) -> dict[str, float]:
+    """Amounts of attributes, checked."""
+    return {
+        name: _number(f"amount of {name}", amount, -MOST_AMOUNT, MOST_AMOUNT)
+        for name, amount in amounts.items()
+    }
 
 
 def _said(broken: torch.Tensor, remedy: str) -> str:
@@ -208,7 +367,7 @@ def _number(what: str, value: object, low: float, high: float) -> float:
     return float(value)
 
 
-def _label(exhibit: Exhibit, label: str) -> int:
-    if label not in exhibit.class_names:
+def _label(exhibit: Exhibit, label: object) -> int:
+    if not isinstance(label, str) or label not in exhibit.class_names:
         raise GlowkitError(f"this model has no class {label!r}")
     return exhibit.class_names.index(label)

@@ -3,33 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from glowkit.app.heat import Heat
 from glowkit.core import Density
 from glowkit.data import Picture, read_picture
-from glowkit.pictures.sheet import image_sheet, inline, picture, png_of
+from glowkit.pictures.sheet import image_sheet, inline, picture, png_of, to_pil
 from glowkit.system.errors import GlowkitError
 from glowkit.tasks import Attributes
 from glowkit.tasks.likelihood import levels_of
 
-COLUMNS = 6  # of a sheet
-CSS = """
-.flow { display: flex; flex-wrap: wrap; gap: 16px; }
-.flow figure { margin: 0; flex: 1 1 150px; max-width: 260px; }
-.flow.many figure { flex: 0 0 104px; }
-.flow figure * { margin: 0 !important; display: block; }
-.flow figure img { width: 100%; image-rendering: pixelated; border-radius: 4px; }
-.flow figcaption { font-size: 14px; padding-top: 4px; }
-.broken { border-left: 4px solid #cd4637; padding-left: 8px; }
-.plot img { width: 100%; max-width: 640px; background: white; border-radius: 4px; }
-.picks img { image-rendering: pixelated; }
-.picks .grid-wrap { min-height: 0; }
-.picks .grid-container {
-  grid-template-columns: repeat(8, minmax(0, 1fr)); grid-template-rows: none; grid-auto-rows: auto;
-}
-"""
+BROKEN = ", which could not be computed (overflow)"
+CSS = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 
 
 def plain(text: object) -> str:
@@ -38,43 +26,69 @@ def plain(text: object) -> str:
     return "".join(f"&#{ord(sign)};" if sign in signs else sign for sign in str(text))
 
 
-def figures(named: Sequence[tuple[str, Tensor, bool]], levels: int) -> str:
-    """Images (C, H, W) side by side, each above its caption; a click saves it, pixel for pixel.
+class Figure(NamedTuple):
+    """An image (C, H, W), hatched if it is broken; a click on it saves it under the name `file`."""
 
-    Each has a name, and whether it could not be computed, and then is hatched.
+    caption: str
+    image: Tensor
+    file: str
+    broken: bool = False
+
+
+def figures(each: Sequence[Figure], levels: int, look: str = "large") -> str:
+    """Images side by side, each above its caption. look: "large" of the first, or "pair"."""
+    drawn = [_image(figure, levels, plain(figure.caption)) for figure in each]
+    return f'<div class="flow {look}">{"".join(drawn)}</div>'
+
+
+def samples(rows: Sequence[tuple[str, Tensor, Tensor]], levels: int, name: str) -> str:
+    """Rows of images (N, C, H, W), each saved by a click, and a link that saves a sheet of all.
+
+    A row has a title, and says which of its images could not be computed, (N,), and are hatched.
     """
-    each = [
-        _image(name, image, levels, broken, f"<figcaption>{plain(name)}</figcaption>")
-        for name, image, broken in named
-    ]
-    return f'<div class="flow">{"".join(each)}</div>'
-
-
-def samples(images: Tensor, levels: int, name: str, broken: Tensor) -> str:
-    """Many images (N, C, H, W), each saved by a click, and a link that saves a sheet of them.
-
-    broken: which could not be computed, (N,), and are hatched.
-    """
-    single = "".join(
-        _image(f"{name}-{i}", image, levels, lost)
-        for i, (image, lost) in enumerate(zip(images, broken.tolist(), strict=True))
-    )
-    rows = [("", row) for row in images.cpu().split(COLUMNS)]
-    sheet = png_of(image_sheet(rows, levels, broken=broken.cpu().split(COLUMNS)))
+    drawn = ""
+    for title, images, broken in rows:
+        single = "".join(
+            _image(Figure(f"{title}, sample {i}", image, f"{title} {i}", lost), levels)
+            for i, (image, lost) in enumerate(zip(images, broken.tolist(), strict=True))
+        )
+        drawn += f'<p class="title">{plain(title)}</p><div class="flow many">{single}</div>'
+    titled = [(title, images.cpu()) for title, images, _ in rows]
+    sheet = png_of(image_sheet(titled, levels, broken=[broken.cpu() for *_, broken in rows]))
     link = f'<a href="{inline(sheet)}" download="{plain(name)}.png">'
-    return f'<div class="flow many">{single}</div><p>{link}Save all as one sheet</a></p>'
+    return f"{drawn}<p>{link}Save all as one sheet</a></p>"
 
 
-def plot(png: bytes, about: str) -> str:
-    """A drawing, with what it shows for those who do not see it."""
-    return f'<div class="plot"><img alt="{plain(about)}" src="{inline(png)}"></div>'
-
-
-def _image(name: str, image: Tensor, levels: int, broken: bool, caption: str = "") -> str:
-    uri, name = inline(png_of(picture(image, levels, broken))), plain(name)
+def pad(
+    corners: Sequence[tuple[str, Tensor]],
+    image: Tensor,
+    broken: bool,
+    x: float,
+    y: float,
+    levels: int,
+) -> str:
+    """A square with four named images (C, H, W) at its corners, and the one at (x, y) in it."""
+    at_corners = "".join(
+        f'<img class="corner" alt="{plain(name)}" src="{inline(png_of(to_pil(each, levels)))}">'
+        for name, each in corners
+    )
+    name = plain(f"the image at {x:g} to the right and {y:g} down" + BROKEN * broken)
+    uri = inline(png_of(picture(image, levels, broken)))
     return (
-        f'<figure><a href="{uri}" download="{name}.png" title="Save">'
-        f'<img alt="{name}" src="{uri}"></a>{caption}</figure>'
+        f'<div class="pad">{at_corners}<div class="field"><img alt="{name}" src="{uri}">'
+        f'<span class="at" style="left:{100 * x:.4g}%;top:{100 * y:.4g}%"></span></div></div>'
+        f'<p><a href="{uri}" download="between.png">Save this image</a></p>'
+    )
+
+
+def _image(figure: Figure, levels: int, caption: str = "") -> str:
+    uri = inline(png_of(picture(figure.image, levels, figure.broken)))
+    file = plain(figure.file.replace(":", "-").replace(" ", "-").removesuffix(".png"))
+    below = f"<figcaption>{caption}</figcaption>" if caption else ""
+    return (
+        f'<figure><a href="{uri}" download="{file}.png" title="Save">'
+        f'<img alt="{plain(figure.caption + BROKEN * figure.broken)}" src="{uri}"></a>{below}'
+        "</figure>"
     )
 
 
@@ -88,6 +102,8 @@ class Exhibit:
     bits: (M,), bits/dim of real images with which others are compared, empty where there are none;
     measured: what those are, such as "300 images of the test split of digits".
     attributes: directions that sliders follow, if any were found.
+    run: the model as commands call it. names: the images as commands call them, by default files
+    that a click on them saves. heat: how hot samples may be.
     """
 
     model: Density
@@ -99,6 +115,14 @@ class Exhibit:
     bits: Tensor = field(default_factory=lambda: torch.zeros(0))
     measured: str = ""
     attributes: Attributes | None = None
+    run: str = "RUN"
+    names: tuple[str, ...] = ()
+    heat: Heat = field(default_factory=Heat)
+
+    def __post_init__(self) -> None:
+        if not self.names:
+            files = tuple(f"image-{row}.png" for row in range(len(self.images)))
+            object.__setattr__(self, "names", files)
 
     @property
     def levels(self) -> int:

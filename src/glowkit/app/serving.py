@@ -16,6 +16,18 @@ if TYPE_CHECKING:
 
 SYSTEM_FONT = ("system-ui", "sans-serif")
 FIXED_FONT = ("ui-monospace", "monospace")
+# Gradio's own are below 4.5 : 1, which WCAG asks of text.
+CONTRAST = {
+    "color_accent": "*primary_600",
+    "block_info_text_color": "*neutral_600",
+    "block_info_text_color_dark": "*neutral_300",
+    "block_label_text_color": "*neutral_700",
+    "block_label_text_color_dark": "*neutral_200",
+    "block_title_text_color": "*neutral_700",
+    "block_title_text_color_dark": "*neutral_200",
+    "body_text_color_subdued": "*neutral_600",
+    "body_text_color_subdued_dark": "*neutral_300",
+}
 
 
 @contextmanager
@@ -57,7 +69,9 @@ def serving(exhibit: Exhibit, host: str, port: int | None) -> Iterator[str]:
                     "middleware": [Middleware(OnlyByName, host)],
                 },
                 css=CSS,
-                theme=gr.themes.Default(font=SYSTEM_FONT, font_mono=FIXED_FONT),
+                theme=gr.themes.Default(
+                    primary_hue="blue", font=SYSTEM_FONT, font_mono=FIXED_FONT
+                ).set(**CONTRAST),
             )
         except OSError as error:
             raise GlowkitError(

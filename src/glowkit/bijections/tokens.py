@@ -68,14 +68,15 @@ class TarAffine(Transformer):
     parameters_per_channel = 2
 
     def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        mean, log_scale = self._unpacked(x, h)
+        mean, log_scale = self.mean_and_log_scale(x, h)
         return (x - mean) * (-log_scale).exp(), -sum_per_example(log_scale)
 
     def inverse(self, y: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        mean, log_scale = self._unpacked(y, h)
+        mean, log_scale = self.mean_and_log_scale(y, h)
         return y * log_scale.exp() + mean, sum_per_example(log_scale)
 
-    def _unpacked(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+    def mean_and_log_scale(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        """μ and α, in the shape of x."""
         mean, raw = self.unpack(x, h)
         return mean, MOST_LOG_SCALE * (raw / MOST_LOG_SCALE).tanh()
 

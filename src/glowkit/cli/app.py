@@ -80,7 +80,7 @@ def app(
 
     from glowkit.app.serving import serving
 
-    exhibit = _exhibit(open_image_model(run, device), source, split, seed)
+    exhibit = _exhibit(open_image_model(run, device), str(run), source, split, seed)
     with serving(exhibit, host, port) as address:
         if as_json:
             show_json({"address": address})
@@ -109,16 +109,19 @@ def _write(
 
     opened = open_image_model(run, device)
     program_of(opened.model)  # what it refuses goes before the work
-    size = write_page(_exhibit(opened, source, split, seed), out)
+    size = write_page(_exhibit(opened, str(run), source, split, seed), out)
     if as_json:
         show_json({"run": str(run), "path": str(out), "bytes": size})
     else:
         say(f"{out}: {size / 1e6:.1f} MB, to be opened in a browser")
 
 
-def _exhibit(opened: Opened, source: str | None, split: str | None, seed: int) -> "Exhibit":
+def _exhibit(
+    opened: Opened, run: str, source: str | None, split: str | None, seed: int
+) -> "Exhibit":
     """The model with images of its data, or with samples where the run's data is gone."""
     from glowkit.app.exhibit import Exhibit
+    from glowkit.app.heat import measured_heat
 
     title = f"glowkit: {opened.title}"
     attributes = _attributes(opened)
@@ -138,6 +141,8 @@ def _exhibit(opened: Opened, source: str | None, split: str | None, seed: int) -
             context,
             "samples",
             attributes=attributes,
+            run=run,
+            heat=measured_heat(opened.model, seed),
         )
     split = split or "test"
     first = split_of(data, split)
@@ -154,6 +159,10 @@ def _exhibit(opened: Opened, source: str | None, split: str | None, seed: int) -
         bits,
         f"{len(bits)} images of {origin}",
         attributes,
+        run,
+        # Of other data than the run's own, commands know only files, which the page saves.
+        () if source else tuple(f"{split}:{row}" for row in range(len(images))),
+        measured_heat(opened.model, seed),
     )
 
 

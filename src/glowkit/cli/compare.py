@@ -55,13 +55,14 @@ def compare(
         images, broken = sampled(opened.model, count, temperature, context, generator)
         every.append(broken.cpu())
         name = opened.title
-        about: dict[str, Any] = {"run": opened.name, "bits_per_dim": None}
+        objective = opened.objective
+        about: dict[str, Any] = {"run": opened.name, objective.figure: None}
         about["broken_samples"] = int(broken.sum())
         if opened.run is not None:
             about |= assess(opened, open_images(opened, None), "test", 1, 100, seed)
             about["split"] = "test"
-            mean = f"{SIGNS[about['kind']]} {about['bits_per_dim']:.3f}"
-            name += f"  {mean} ± {about['standard_error']:.3f} bits/dim"
+            mean = f"{SIGNS[about['kind']]} {about[objective.figure]:.3f}"
+            name += f"  {mean} ± {about['standard_error']:.3f} {objective.unit}"
         rows.append((name, images.cpu()))
         figures.append(about)
     levels = models[0].pixel_levels

@@ -1,6 +1,6 @@
 """The pictures of a full report, each with how to read it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,10 +11,12 @@ from glowkit.cli.opened import Opened, prepared, split_batches
 from glowkit.core import MIDPOINT
 from glowkit.core.finite import LESS_HEAT, broken_examples, broken_sentence
 from glowkit.data import Source
+from glowkit.densities import noise_of
 from glowkit.pictures.sheet import image_sheet, png_of
-from glowkit.tasks import bits_per_dim, interpolate, largest_pixel_error, nearest
+from glowkit.system.errors import GlowkitError
+from glowkit.tasks import interpolate, largest_pixel_error, nearest
 from glowkit.tasks.evaluation import REMEDY, error_text, reconstruction
-from glowkit.tasks.latent import classes_in_turn, sampled
+from glowkit.tasks.latent import check_meaning, classes_in_turn, sampled
 from glowkit.training.report import Section
 
 COLUMNS = 10
@@ -49,9 +51,21 @@ def gallery(
         _neighbours(opened, data, split, batch_size, seed),
         _interpolation(opened, data, split),
         _reconstruction(opened, data, split),
-        replace(_extremes(opened, data, split, bits), note=whole),
-        replace(_histogram(bits, split), note=whole),
+        *(_NOISY if noise_of(opened.model) else _by_bits(opened, data, split, bits, whole)),
     ]
+
+
+def _by_bits(
+    opened: Opened, data: Source, split: str, bits: Tensor, whole: str
+) -> Iterable[Section]:
+    yield replace(_extremes(opened, data, split, bits), note=whole)
+    yield replace(_histogram(bits, split), note=whole)
+
+
+_NOISY = [
+    Section(title, "Left out: log p is of images with noise, in nats, and says nothing of bits.")
+    for title in ("Most and least likely images", "How bits/dim are spread")
+]
 
 
 _NO_BASELINES = Section(
@@ -70,8 +84,8 @@ def _temperatures(opened: Opened, seed: int) -> Section:
         rows.append((f"temperature {temperature:g}", images.cpu()))
         broken.append(lost.cpu())
         with torch.no_grad():
-            bits = bits_per_dim(opened.model, images, context, generator)
-        numbers.append(_numbers(bits))
+            each = opened.objective.each(opened.model, images, context, generator)
+        numbers.append(_numbers(each))
     return Section(
         "Temperatures",
         "Samples, each column from the same noise times the temperature of its row. At 1 the model"
@@ -82,9 +96,9 @@ def _temperatures(opened: Opened, seed: int) -> Section:
     )
 
 
-def _numbers(bits: Tensor) -> list[str]:
+def _numbers(each: Tensor) -> list[str]:
     """What stands under images."""
-    return [f"{one:.2f}" for one in bits.tolist()]
+    return [f"{one:.2f}" for one in each.tolist()]
 
 
 def _count(broken: "Sequence[Tensor]") -> int:
@@ -136,6 +150,10 @@ def _neighbours(opened: Opened, data: Source, split: str, batch_size: int, seed:
 
 
 def _interpolation(opened: Opened, data: Source, split: str) -> Section:
+    try:
+        check_meaning(opened.model)
+    except GlowkitError as error:
+        return Section("Interpolation", f"Left out: {error}.")
     number = min(5, len(data.splits[split]))
     if number < 2:
         return Section("Interpolation", "Left out: the split has one image only.")

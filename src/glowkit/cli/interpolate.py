@@ -1,5 +1,7 @@
 """`glowkit interpolate`: the way from one image to another."""
 
+import math
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,6 +27,8 @@ from glowkit.system.errors import GlowkitError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from glowkit.tasks.latent import Course
+
 
 BETWEEN = "take images that are nearer to each other, or train the model longer"
 
@@ -43,6 +47,13 @@ def interpolate(
     square: Annotated[
         bool, typer.Option("--grid", help="Fill the square between four images.")
     ] = False,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            metavar="X,Y",
+            help="Of the square of --grid only the image at this place, from 0,0 to 1,1.",
+        ),
+    ] = None,
     temperature: Annotated[
         float | None, typer.Option(min=0, help="Of the samples of --random (0.7).")
     ] = None,
@@ -75,6 +86,7 @@ def interpolate(
     else:
         check_sheet(count * (count if square else random - 1))
     temperature = 0.7 if temperature is None else temperature
+    place = None if at is None else _place(at, square)
     opened = open_image_model(run, device)
     check_meaning(opened.model)
     strip = out or opened.within("samples", "interpolation.png")
@@ -82,24 +94,29 @@ def interpolate(
         opened, images or [], random, temperature, seed, label
     )
 
+    import torch
+
     from glowkit.core.finite import broken_examples
     from glowkit.pictures.sheet import image_sheet, save_gif, save_png
     from glowkit.tasks import interpolate, largest_pixel_error
     from glowkit.tasks.evaluation import error_text, explain_error
-    from glowkit.tasks.latent import PATHS, grid, legs
+    from glowkit.tasks.latent import PATHS, decoded, grid, legs
 
     if path not in PATHS:
         raise GlowkitError(f"path {path!r} does not exist; choose one of {', '.join(PATHS)}")
     check_sheet(count * (count if square else len(keys) - 1))
-    shape = grid if square else legs
+    shape = _only(*place) if place is not None else grid if square else legs
     drawn, log_p = interpolate(opened.model, noises, count, PATHS[path], shape, context)
     strips, broken = drawn.cpu(), broken_examples(drawn, log_p).cpu()
-    error = largest_pixel_error(
-        keys.cpu(), _at_images(strips, square), lost | _at_images(broken, square)
-    )
+    if place is None:
+        again, marks = _at_images(strips, square), _at_images(broken, square)
+    else:
+        with torch.no_grad():
+            again, marks = (each.cpu() for each in decoded(opened.model, noises, context))
+    error = largest_pixel_error(keys.cpu(), again, lost | marks)
     levels = opened.pixel_levels
     named = [f"{a} to {b}" for a, b in pairwise(names)]
-    labels = [""] * count if square else named
+    labels = [""] * len(strips) if square else named
     rows = list(zip(labels, strips, strict=True))
     save_png(image_sheet(rows, levels, broken=list(broken)), strip)
     written = [strip]
@@ -115,6 +132,7 @@ def interpolate(
                 "images": len(keys),
                 "frames": count,
                 "interpolation": path,
+                **({} if place is None else {"at": list(place)}),
                 "largest_pixel_error": error,
                 "levels": levels,
                 **said,
@@ -126,7 +144,7 @@ def interpolate(
         known = error_text(error, levels)
         say(f"{len(keys)} images, {path}, largest pixel error at them {known}")
         if error and random is None:
-            say(explain_error(opened.model, keys, _at_images(strips, square), context))
+            say(explain_error(opened.model, keys, again, context))
         for file in written:
             say(str(file))
 
@@ -167,3 +185,22 @@ def _at_images(strips: "Tensor", square: bool) -> "Tensor":
     if square:
         return strips[[0, 0, -1, -1], [0, -1, 0, -1]]
     return torch.cat([strips[:, 0], strips[-1:, -1]])
+
+
+def _place(text: str, square: bool) -> tuple[float, float]:
+    if not square:
+        raise GlowkitError("--at is a place in the square between four images: add --grid")
+    try:
+        x, y = (float(part) for part in text.split(","))
+    except ValueError:
+        x = y = math.nan
+    if not (0 <= x <= 1 and 0 <= y <= 1):
+        raise GlowkitError(f"a place is given as X,Y, from 0,0 to 1,1, not {text!r}")
+    return x, y
+
+
+def _only(x: float, y: float) -> "Callable[[Tensor, int, Course], Tensor]":
+    """A shape of `tasks.interpolate`: one place of the square between four images."""
+    from glowkit.tasks.latent import inside
+
+    return lambda keys, _, path: inside(keys, keys.new_tensor([x]), keys.new_tensor([y]), path)

@@ -288,5 +288,7 @@ def _note(text: str, part: "Part", weights: str) -> str:
 
 
 def _title(sheet: Path) -> str:
+    if sheet.name == "training.gif":
+        return "From one evaluation to the next"
     name, _, step = sheet.stem.partition("-")
     return f"{name} {int(step)}" if step.isdigit() else sheet.stem

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -27,6 +27,8 @@ from glowkit.system.errors import GlowkitError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from glowkit.core import Density
+
 
 @dataclass(frozen=True)
 class _Asked:
@@ -39,6 +41,9 @@ class _Asked:
     out: Path | None
     batch_size: int | None
     context: str | None
+    guidance: float | None
+    attention: float | None
+    noisy: bool
     seed: int
     as_json: bool
 
@@ -155,6 +160,24 @@ def sample(
             " --count (1) are drawn, or one value of each, separated by commas.",
         ),
     ] = None,
+    guidance: Annotated[
+        float | None,
+        typer.Option(
+            help="Weight by which a TarFlow's samples are pushed away from those without a label;"
+            " 0 is none, and 1 to 3 are usual."
+        ),
+    ] = None,
+    attention: Annotated[
+        float | None,
+        typer.Option(
+            "--attention-temperature",
+            help="Of the attention of what guidance pushes away from, 1 as it comes.",
+        ),
+    ] = None,
+    noisy: Annotated[
+        bool,
+        typer.Option("--noisy", help="Leave in the noise that a model was trained with."),
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option(help=f"{KINDS} By default RUN/samples/samples.png."),
@@ -175,7 +198,8 @@ def sample(
     Off a sheet any number of samples goes to disk in batches, all at one temperature.
 
     A conditional model draws its classes in turn, or one (--class), or a row of each (--each-class)
-    where the images of a column differ in nothing but their class.
+    where the images of a column differ in nothing but their class. Samples of a model that was
+    trained with noise on its images are denoised.
 
     Of points: a panel for each temperature, beside the density; or an array, with --out NAME.npy.
 
@@ -184,8 +208,29 @@ def sample(
     Example: `glowkit sample runs/digits-glow-tiny --temperature 0,0.5,0.7,1.0 -n 12`
     """
     opened = open_model(run, device)
-    asked = _Asked(count, temperature, label, each, out, batch_size, context, seed, as_json)
-    _DRAWN[opened.objective.things](opened, asked)
+    asked = _Asked(
+        count=count,
+        temperature=temperature,
+        label=label,
+        each=each,
+        out=out,
+        batch_size=batch_size,
+        context=context,
+        guidance=guidance,
+        attention=attention,
+        noisy=noisy,
+        seed=seed,
+        as_json=as_json,
+    )
+    things = opened.objective.things
+    if things != "images":
+        refuse_given(
+            f"these options are for images, and this is a model of {things}",
+            guidance=guidance,
+            attention_temperature=attention,
+            noisy=noisy,
+        )
+    _DRAWN[things](opened, asked)
 
 
 def _draw_images(opened: Opened, asked: _Asked) -> None:
@@ -202,6 +247,7 @@ def _draw_images(opened: Opened, asked: _Asked) -> None:
     elif len(temperatures) > 1:
         raise GlowkitError("several temperatures make a sheet; give one, or a .png as --out")
     check_out(out)
+    way = _way(opened, asked)
     contexts = _contexts(opened, asked.label, each, count)
 
     if not is_sheet(out):
@@ -211,9 +257,9 @@ def _draw_images(opened: Opened, asked: _Asked) -> None:
         ((_, context),) = contexts
         batch = batch_size or 100
         starts = bar(range(0, count, batch), "sampling")
-        batches = _stream(opened, count, temperatures[0], context, seed, batch, starts)
+        batches = _stream(opened, count, temperatures[0], context, seed, batch, starts, way)
         said = write_images(batches, out, count, opened.image_shape, levels)
-        about = {"samples": count, "temperatures": temperatures, "levels": levels}
+        about = {"samples": count, "temperatures": temperatures, "levels": levels, **way.told}
         shown = f"{count} samples at temperature {temperatures[0]:g}: {out}"
         _say(opened, asked, about | said, out, shown)
         return
@@ -227,7 +273,7 @@ def _draw_images(opened: Opened, asked: _Asked) -> None:
     for value, name, context in bar(wanted, "sampling"):
         batch = batch_size or count
         places = range(0, count, batch)
-        drawn = list(_stream(opened, count, value, context, seed, batch, places))
+        drawn = list(_stream(opened, count, value, context, seed, batch, places, way))
         images, broken = (torch.cat(parts) for parts in zip(*drawn, strict=True))
         rows.append((name + f"temperature {value:g}", images.cpu()))
         every.append(broken)
@@ -235,12 +281,40 @@ def _draw_images(opened: Opened, asked: _Asked) -> None:
     save_png(image_sheet(rows, levels, broken=every), out)
     said = say_broken(every)
     about = {"samples": count * len(rows), "temperatures": temperatures, "levels": levels}
+    about |= way.told
     of_each = f", of each of {len(contexts)} classes" if each else ""
     shown = f"{count} samples at each of {len(temperatures)} temperature(s){of_each}: {out}"
     _say(opened, asked, about | said, out, shown)
 
 
 _DRAWN = {"images": _draw_images, "points": _draw_points, "rows": _draw_rows}
+
+
+class _Way(NamedTuple):
+    """How noises become images: by the model itself, unless another decodes them."""
+
+    decoder: "Density | None"
+    clean: bool
+    told: dict[str, object]
+
+
+def _way(opened: Opened, asked: _Asked) -> _Way:
+    from glowkit.densities import noise_of
+    from glowkit.tasks.guidance import guided
+
+    noise = noise_of(opened.model)
+    if asked.noisy and not noise:
+        raise GlowkitError("this model was trained without noise; leave out --noisy")
+    told: dict[str, object] = {"noise_left": noise if asked.noisy else 0.0} if noise else {}
+    if asked.guidance is None:
+        refuse_given(
+            "it is of what --guidance pushes samples away from",
+            attention_temperature=asked.attention,
+        )
+        return _Way(None, not asked.noisy, told)
+    attention = 1.0 if asked.attention is None else asked.attention
+    told |= {"guidance": asked.guidance, "attention_temperature": attention}
+    return _Way(guided(opened.model, asked.guidance, attention), not asked.noisy, told)
 
 
 def _count(asked: _Asked, usual: int) -> int:
@@ -266,6 +340,7 @@ def _stream(
     seed: int,
     batch_size: int,
     starts: Iterable[int],
+    way: _Way,
 ) -> "Iterator[tuple[Tensor, Tensor]]":
     """The samples in batches from these on, and which are broken, all from one generator."""
     from glowkit.tasks.latent import sampled
@@ -274,7 +349,9 @@ def _stream(
     for start in starts:
         number = min(batch_size, count - start)
         own = None if context is None else context[start : start + number]
-        images, broken = sampled(opened.model, number, temperature, own, generator)
+        images, broken = sampled(
+            opened.model, number, temperature, own, generator, way.decoder, way.clean
+        )
         yield images, broken.cpu()
 
 

@@ -2,10 +2,11 @@
 
 from glowkit.densities.augmented import Augmented
 from glowkit.densities.compose import Split, Then, kept_alone, kept_and_context
-from glowkit.densities.context import WithContext, WithLabels, WithVectors
+from glowkit.densities.context import WithContext, WithLabels, WithVectors, no_label
 from glowkit.densities.dequantize import Dequantize, inside
 from glowkit.densities.estimated import Hutchinson, RussianRoulette, ThenEstimated
-from glowkit.densities.matching import Matched, matching_loss
+from glowkit.densities.matching import Matched, MatchedEstimated, matching_loss
+from glowkit.densities.noisy import Noisy, noise_of
 from glowkit.densities.ordinal import FEATURES, Ordinal
 from glowkit.densities.priors import (
     Classified,
@@ -28,7 +29,9 @@ __all__ = [
     "HalfNormal",
     "Hutchinson",
     "Matched",
+    "MatchedEstimated",
     "MaxPool",
+    "Noisy",
     "Ordinal",
     "RussianRoulette",
     "Sorted",
@@ -46,4 +49,6 @@ __all__ = [
     "kept_alone",
     "kept_and_context",
     "matching_loss",
+    "no_label",
+    "noise_of",
 ]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from glowkit.core import Density, Generator, GlowkitError, LogPKind, NoiseSpec
 from glowkit.core.bijection import being_captured, whole
 from glowkit.core.checking import check_device, check_tensor
+from glowkit.nets.gated import Dropout
 
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
@@ -48,14 +49,20 @@ class _Given(Density):
 class WithLabels(_Given):
     """Turn integer labels (N,) into one-hot vectors (N, classes) for everything inside.
 
+    In training a label is left out with probability `dropout`: the vector is then `no_label`, the
+    same number for every class, which a linear layer turns into the mean of what it makes of the
+    classes. So one network learns log p(x | class) and log p(x), as `glowkit.guided` needs (Ho and
+    Salimans 2022; with that mean, Zhai et al. 2024).
+
     Raises:
         GlowkitError: when labels are missing, not one for each image, or not in 0..classes−1.
     """
 
-    def __init__(self, classes: int, density: Density) -> None:
+    def __init__(self, classes: int, density: Density, dropout: float = 0.0) -> None:
         super().__init__()
         self.classes = classes
         self.density = density
+        self.keep = Dropout(dropout)
         self.shape, self.levels = density.shape, density.levels
 
     def given(self, context: Tensor | None, examples: int) -> Tensor:
@@ -80,10 +87,20 @@ class WithLabels(_Given):
                 f" 0 to {last}"
             )
         # `F.one_hot` looks at values, which `torch.vmap` does not let it do.
-        return (labels[:, None] == torch.arange(self.classes, device=labels.device)).to(self.anchor)
+        one_hot = labels[:, None] == torch.arange(self.classes, device=labels.device)
+        vectors = one_hot.to(self.anchor)
+        if not self.training or self.keep.p == 0:
+            return vectors
+        kept = self.keep(torch.ones_like(vectors[:, :1])) > 0
+        return torch.where(kept, vectors, no_label(vectors))
 
     def extra_repr(self) -> str:
         return f"{self.classes} classes"
+
+
+def no_label(vectors: Tensor) -> Tensor:
+    """What stands for one-hot vectors (N, classes) where no class is said: 1 / classes each."""
+    return torch.full_like(vectors, 1 / vectors.shape[1])
 
 
 class WithVectors(_Given):

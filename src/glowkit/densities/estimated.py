@@ -8,7 +8,7 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor
 
-from glowkit.core import Bijection, Density, Generator, GlowkitError, LogPKind, NoiseSpec
+from glowkit.core import Bijection, Chain, Density, Generator, GlowkitError, LogPKind, NoiseSpec
 from glowkit.core.noise import MIDPOINT, OfEach, Portion, draw
 from glowkit.densities.compose import Then
 
@@ -179,7 +179,8 @@ class ThenEstimated(Then):
     `MIDPOINT` does: repeatable, and for the residual series off by what 20 terms leave out.
 
     Args:
-        bijection: a `Residual` or an `Integrate`, whose own way to the log-determinant is not used.
+        bijection: a `Residual` or an `Integrate`, whose own way to the log-determinant is not used;
+            or a `Chain` with some among others, for each of which anew it is drawn.
         density: of y.
         estimator: `RussianRoulette(...)` for a residual, `Hutchinson()` for an integral.
         in_training: another one for training mode, such as with fewer exact terms.
@@ -199,7 +200,7 @@ class ThenEstimated(Then):
 
     def __init__(
         self,
-        bijection: Estimable,
+        bijection: Estimable | Chain,
         density: Density,
         estimator: Estimator,
         in_training: Estimator | None = None,
@@ -217,9 +218,30 @@ class ThenEstimated(Then):
         self, x: Tensor, context: Tensor | None, generator: Generator
     ) -> tuple[Tensor, Tensor]:
         estimator = self.in_training if self.training else self.estimator
-        bijection = cast(Estimable, self.bijection)
-        return bijection.forward_by(estimator.drawn(x, generator), x, context)
+        return _mapped(self.bijection, False, estimator, x, context, generator)
 
     def _inverse(self, y: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        bijection = cast(Estimable, self.bijection)
-        return bijection.inverse_by(self.estimator.drawn(y, MIDPOINT), y, context)
+        return _mapped(self.bijection, True, self.estimator, y, context, MIDPOINT)
+
+
+def _mapped(
+    bijection: Bijection,
+    back: bool,
+    estimator: Estimator,
+    x: Tensor,
+    context: Tensor | None,
+    generator: Generator,
+) -> tuple[Tensor, Tensor]:
+    """A bijection forward or back, with what is estimated of it drawn."""
+    if isinstance(bijection, Chain):
+        total = x.new_zeros(len(x))
+        for part in reversed(list(bijection)) if back else bijection:
+            x, ladj = _mapped(part, back, estimator, x, context, generator)
+            total = total + ladj
+        return x, total
+    if not hasattr(bijection, "forward_by"):
+        return bijection.inverse(x, context) if back else bijection(x, context)
+    of_it = cast(Estimable, bijection)
+    return (of_it.inverse_by if back else of_it.forward_by)(
+        estimator.drawn(x, generator), x, context
+    )

@@ -10,6 +10,7 @@ from glowkit.core import Bijection, Chain, Density, Generator, sum_per_example
 from glowkit.core.noise import NoiseSpec, draw
 from glowkit.densities.compose import Then
 from glowkit.densities.context import WithContext, WithVectors
+from glowkit.densities.estimated import Estimator, ThenEstimated
 
 
 class Field(Protocol):
@@ -18,7 +19,24 @@ class Field(Protocol):
     def velocity(self, x: Tensor, t: Tensor, context: Tensor | None = None) -> Tensor: ...
 
 
-class Matched(Then):
+class _Matching(Then):
+    """What `Matched` and `MatchedEstimated` share."""
+
+    def matching_loss(
+        self, x: Tensor, context: Tensor | None = None, generator: Generator = None
+    ) -> Tensor:
+        """What flow matching minimises, of each example: (N,), no likelihood."""
+        before, flow = self.bijection.bijections  # type: ignore[misc]
+        with torch.no_grad():
+            z, _ = before(x, context)
+        start = draw(NoiseSpec(tuple(z.shape[1:])), len(z), z, generator=generator)
+        t = torch.sigmoid(draw(NoiseSpec((), "logistic"), len(z), z, generator=generator))
+        share = t.view(-1, *[1] * (z.dim() - 1))
+        velocity = flow.velocity((1 - share) * start + share * z, t, context)
+        return sum_per_example((velocity - (z - start)).square())
+
+
+class Matched(_Matching):
     """`Then(Chain([before, flow]), prior)`, whose training regresses a velocity.
 
     `matching_loss` of an example: |f(z_t, t) − (z − ε)|² with z = before(x), z_t = (1 − t) ε + t z,
@@ -39,25 +57,32 @@ class Matched(Then):
         super().__init__(Chain([before.requires_grad_(False), flow]), prior, shape)
         assert callable(getattr(flow, "velocity", None))
 
-    def matching_loss(
-        self, x: Tensor, context: Tensor | None = None, generator: Generator = None
-    ) -> Tensor:
-        """What flow matching minimises, of each example: (N,), no likelihood."""
-        before, flow = self.bijection.bijections  # type: ignore[misc]
-        with torch.no_grad():
-            z, _ = before(x, context)
-        start = draw(NoiseSpec(tuple(z.shape[1:])), len(z), z, generator=generator)
-        t = torch.sigmoid(draw(NoiseSpec((), "logistic"), len(z), z, generator=generator))
-        share = t.view(-1, *[1] * (z.dim() - 1))
-        velocity = flow.velocity((1 - share) * start + share * z, t, context)
-        return sum_per_example((velocity - (z - start)).square())
+
+class MatchedEstimated(_Matching, ThenEstimated):
+    """`Matched`, whose log p is an estimate: that of `ThenEstimated`.
+
+    Args:
+        estimator: of the divergence, such as `Hutchinson()`.
+    """
+
+    def __init__(
+        self,
+        before: Bijection,
+        flow: Bijection,
+        prior: Density,
+        shape: Sequence[int],
+        estimator: Estimator,
+    ) -> None:
+        chain = Chain([before.requires_grad_(False), flow])
+        super().__init__(chain, prior, estimator, shape=shape)
+        assert callable(getattr(flow, "velocity", None))
 
 
 def matching_loss(
     model: Density, x: Tensor, context: Tensor | None = None, generator: Generator = None
 ) -> Tensor | None:
-    """That of the `Matched` which a model is, its context checked and standardised; else None."""
+    """That of the `Matched` flow a model is, its context checked and standardised; else None."""
     while isinstance(model, WithVectors | WithContext):
         context = model.given(context, len(x))
         model = model.density
-    return model.matching_loss(x, context, generator) if isinstance(model, Matched) else None
+    return model.matching_loss(x, context, generator) if isinstance(model, _Matching) else None

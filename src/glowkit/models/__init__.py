@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from glowkit.models.nice import NICEConfig
     from glowkit.models.points import PointsConfig
     from glowkit.models.realnvp import RealNVPConfig
+    from glowkit.models.resflow import ResFlowConfig
     from glowkit.models.residual import ResidualConfig
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "NICEConfig",
     "PointsConfig",
     "RealNVPConfig",
+    "ResFlowConfig",
     "ResidualConfig",
     "build",
     "changed",
@@ -75,5 +77,6 @@ if not TYPE_CHECKING:
             "glowkit.models.points": ["PointsConfig"],
             "glowkit.models.realnvp": ["RealNVPConfig"],
             "glowkit.models.residual": ["ResidualConfig"],
+            "glowkit.models.resflow": ["ResFlowConfig"],
         },
     )

@@ -18,6 +18,7 @@ from glowkit.core.choice import MOST_CHOICES
 from glowkit.densities import (
     FEATURES,
     Dequantize,
+    Noisy,
     Ordinal,
     StandardLogistic,
     StandardNormal,
@@ -60,9 +61,14 @@ class AutoregressiveConfig:
         components: logistics in an "ordinal" or "mixture" head.
         pixel_levels: the integers 0..pixel_levels−1 that a pixel can be; at most 256 if "ordinal".
         classes: number of class labels that condition the model; 0 for none.
+        class_dropout: the probability with which training leaves a label out, so that samples can
+            be guided (`glowkit.guided`); 0.1 in TarFlow.
         dropout: the probability with which what each half of a layer adds is left out.
         dequantization: "uniform", or "variational" for noise that a flow draws given the image;
-            an "ordinal" head has none.
+            or "normal" for noise of `deviation` in its place, as TarFlow is trained for samples:
+            log p is then that of noisy images, in nats and no bits/dim, see
+            `glowkit.densities.Noisy`. An "ordinal" head has none.
+        deviation: σ of "normal" noise, of pixels in [−1, 1].
         precision: "float32", or "bfloat16" for the transformers alone.
 
     Raises:
@@ -81,22 +87,37 @@ class AutoregressiveConfig:
     components: int = 5
     pixel_levels: int = 256
     classes: int = 0
+    class_dropout: float = 0.0
     dropout: float = 0.0
     dequantization: str = "uniform"
+    deviation: float = 0.05
     precision: str = "float32"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "image_shape", image_shape(self.image_shape))
         check_at_least(self, patch=1, blocks=1, layers=1, width=1, heads=1, inner=0, components=1)
-        check_at_least(self, classes=0, dropout=0)
+        check_at_least(self, classes=0, class_dropout=0, dropout=0)
         check_choice("head", self.head, HEADS)
         check_choice("neighbours", self.neighbours, NEIGHBOURS)
         check_choice("dequantization", self.dequantization, DEQUANTIZATIONS)
         check_choice("precision", self.precision, PRECISIONS)
         check_patches(self.image_shape, self.patch)
         check_heads(self)
-        if self.dropout >= 1:
-            raise GlowkitError(f"dropout is {self.dropout}; it must be below 1")
+        for name in ("dropout", "class_dropout"):
+            if getattr(self, name) >= 1:
+                raise GlowkitError(f"{name} is {getattr(self, name)}; it must be below 1")
+        if self.class_dropout and not self.classes:
+            raise GlowkitError(
+                f"class_dropout is {self.class_dropout}, and there are no classes to leave out; set"
+                " classes, or train with --conditional"
+            )
+        if self.dequantization != "normal":
+            check_untouched(self, "dequantization 'normal'", "deviation")
+        elif not 0 < self.deviation <= 1:
+            raise GlowkitError(
+                f"deviation is {self.deviation}; noise on pixels of -1 to 1 takes more than 0"
+                " and at most 1, such as 0.05"
+            )
         if self.head == "affine":
             check_untouched(self, "head 'ordinal' or 'mixture'", "components")
         if self.head == "ordinal":
@@ -141,13 +162,15 @@ def build_autoregressive(config: AutoregressiveConfig) -> Density:
 
     Departures from TarFlow: the first token of a block is transformed too, by learned parameters;
     a fresh model is the identity; |α| ≤ 5; the log-determinant is a sum, where the reference has a
-    mean; no guidance, which makes the reference's samples sharp and is not in the density.
+    mean; what makes the reference's samples sharp is not in the density: guidance is
+    `glowkit.guided`, and noise is taken out by `glowkit.tasks.guidance`.
     """
     return HEADS[config.head](config)
 
 
 def _labelled(config: AutoregressiveConfig, density: Density) -> Density:
-    return WithLabels(config.classes, density) if config.classes else density
+    classes = config.classes
+    return WithLabels(classes, density, config.class_dropout) if classes else density
 
 
 def _net(config: AutoregressiveConfig, outputs: int, features: int = 1) -> CausalNet:
@@ -179,7 +202,10 @@ def _continuous(
     transformer: Callable[[], Transformer],
     prior: Callable[[tuple[int, ...]], Density],
 ) -> Density:
-    steps: list[Bijection] = [Shift(-0.5), Scale(2.0), Patches(config.image_shape, config.patch)]
+    recipe = DEQUANTIZATIONS[config.dequantization]
+    # A dequantized image lies in [0, 1), and a noisy one is made in [−1, 1] and beyond.
+    steps: list[Bijection] = [] if recipe is None else [Shift(-0.5), Scale(2.0)]
+    steps.append(Patches(config.image_shape, config.patch))
     for block in range(config.blocks):
         if block:
             steps.append(Flip())
@@ -188,7 +214,9 @@ def _continuous(
     channels, height, width = config.image_shape
     tokens = (channels * config.patch**2, (height // config.patch) * (width // config.patch))
     density = _labelled(config, Then(Chain(steps), prior(tokens), config.image_shape))
-    return Dequantize(DEQUANTIZATIONS[config.dequantization](config), density, config.pixel_levels)
+    if recipe is None:
+        return Noisy(density, config.pixel_levels, config.deviation)
+    return Dequantize(recipe(config), density, config.pixel_levels)
 
 
 HEADS: dict[str, Callable[[AutoregressiveConfig], Density]] = {
@@ -215,7 +243,9 @@ def _variational(config: AutoregressiveConfig) -> Density:
     return variational(noise)
 
 
-DEQUANTIZATIONS: dict[str, Callable[[AutoregressiveConfig], Density]] = {
+DEQUANTIZATIONS: dict[str, Callable[[AutoregressiveConfig], Density] | None] = {
     "uniform": lambda config: Uniform(config.image_shape),
     "variational": _variational,
+    "normal": None,
 }
+"""The densities of u; None where there is no dequantization, but noise on the pixels."""

@@ -282,6 +282,12 @@ def _residual(config: Any) -> Demand:
     return Demand(config.blocks * (2 + config.depth), config.blocks * (hidden + ends))
 
 
+def _resflow(config: Any) -> Demand:
+    per_scale = [config.image_shape[0] << (2 * scale) for scale in range(config.scales)]
+    each = [18 * channels * config.width + config.width**2 for channels in per_scale]
+    return Demand(3 * config.scales * config.blocks, config.blocks * sum(each))
+
+
 def _continuous(config: Any) -> Demand:
     ends = config.width * (2 * config.dimensions + config.context_features)
     return Demand(config.depth, (config.depth - 1) * config.width * config.width + ends)
@@ -346,5 +352,6 @@ _DEMANDS: dict[str, Callable[[Any], Demand]] = {
     f"{__package__}.points": _points,
     f"{__package__}.realnvp": _realnvp,
     f"{__package__}.residual": _residual,
+    f"{__package__}.resflow": _resflow,
 }
 """Of the families of this package, by the modules of their configs."""

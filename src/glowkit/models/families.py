@@ -27,7 +27,7 @@ Config = Any
 
 OURS = (
     *("autoregressive", "continuous", "cube", "flowpp", "glow", "jet", "nice", "points"),
-    *("realnvp", "residual"),
+    *("realnvp", "residual", "resflow"),
 )
 """Those of this package, each in the module of its name, which is imported when it is asked for."""
 

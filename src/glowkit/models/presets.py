@@ -118,6 +118,13 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
     "nsf-points": {"family": "points", "steps": 5, "structure": "autoregressive", "bins": 8},
     "residual-points": {"family": "residual"},
+    "residual-tiny": {
+        "family": "resflow",
+        "image_shape": (1, 8, 8),
+        "blocks": 4,
+        "width": 64,
+        "pixel_levels": 17,
+    },
     "ffjord-points": {"family": "continuous", "training": "likelihood"},
     "matching-points": {"family": "continuous"},
     "ar-tiny": {

@@ -29,7 +29,13 @@ from glowkit.nets.glow import (
     ZeroLinear,
 )
 from glowkit.nets.linearized import LinearizedNet, Product, Swish, TangentLinear, velocity_mlp
-from glowkit.nets.lipschitz import LipSwish, SpectralConv2d, SpectralLinear, lipschitz_mlp
+from glowkit.nets.lipschitz import (
+    LipSwish,
+    SpectralConv2d,
+    SpectralLinear,
+    lipschitz_cnn,
+    lipschitz_mlp,
+)
 from glowkit.nets.made import MADE, MaskedLinear
 from glowkit.nets.mlp import MLP, Constant, OneBlob
 from glowkit.nets.normalized import (
@@ -90,6 +96,7 @@ __all__ = [
     "ZeroLinear",
     "following",
     "following_moments",
+    "lipschitz_cnn",
     "lipschitz_mlp",
     "share_batch",
     "velocity_mlp",

@@ -21,7 +21,7 @@ class CausalState(NamedTuple):
     keys, values: of every layer, (N, heads, tokens, width / heads) each, up to the token that comes
     next. last: the last tokens before it, as far back as one is seen, (N, back, d·F). given: what
     the context adds to each, (N, 1, width). read: what the head reads of the transformer's output
-    for the token that comes next, (N, d, ...).
+    for the token that comes next, (N, d, ...). temperature: of attention.
     """
 
     keys: tuple[Tensor, ...]
@@ -29,6 +29,7 @@ class CausalState(NamedTuple):
     last: Tensor
     given: Tensor
     read: Tensor
+    temperature: float
 
 
 class CausalNet(PrecisionNet):
@@ -47,7 +48,8 @@ class CausalNet(PrecisionNet):
     Sampling goes token by token: `start`, then for each token `outputs`, until all of its
     dimensions are known, and `step`. Keys and values of earlier tokens are kept in the state, which
     is a value; the net itself is never changed. So T tokens cost T evaluations of one, and T²
-    products of attention.
+    products of attention. A `temperature` of attention other than 1 is for guidance
+    (`glowkit.guided`).
 
     Shapes: (N, d·F, T) to (N, d·P, T), the P parameters of a dimension beside each other, and so
     are its F features. Source: Zhai et al. 2024, section 3.2 (TarFlow). Departures: the start token
@@ -124,7 +126,7 @@ class CausalNet(PrecisionNet):
         bias = self.bias if self.inner else self.leave.bias
         bias.copy_(parameters.repeat(self.dimensions).view_as(bias))
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, context: Tensor | None = None, temperature: float = 1.0) -> Tensor:
         n, count = x.shape[0], self.tokens
         rows, farthest = x.transpose(1, 2), max(self.back)
         with computing_in(self.dtype, x.device):
@@ -134,7 +136,7 @@ class CausalNet(PrecisionNet):
             e = e + self._given(n, context, x)
             mask = torch.full((count, count), -torch.inf, device=x.device).triu(1)
             for layer in self.layers:
-                e, _, _ = layer(e, mask)
+                e, _, _ = layer(e, mask, temperature=temperature)
             h = self.leave(self.norm(e))
             if self.inner:
                 h = (h + rows @ self.seeing()).view(n * count, self.dimensions, self.inner)
@@ -143,7 +145,7 @@ class CausalNet(PrecisionNet):
                 h = h.to(x.dtype).reshape(n, count, -1) + self.bias.flatten()
         return h.to(x.dtype).transpose(1, 2)
 
-    def start(self, n: int, context: Tensor | None = None) -> CausalState:
+    def start(self, n: int, context: Tensor | None = None, temperature: float = 1.0) -> CausalState:
         """The state before the first token of n sequences."""
         like = self.position
         none = like.new_zeros(n, len(self.layers), 0)
@@ -151,7 +153,7 @@ class CausalNet(PrecisionNet):
         width = like.shape[2]
         empty = tuple(like.new_zeros(n, k, 0, width // k) for k in heads)
         last = like.new_zeros(n, max(self.back), self.dimensions * self.features)
-        state = CausalState(empty, empty, last, self._given(n, context, like), none)
+        state = CausalState(empty, empty, last, self._given(n, context, like), none, temperature)
         return self._advanced(state)
 
     def outputs(self, state: CausalState, known: Tensor) -> Tensor:
@@ -188,11 +190,11 @@ class CausalNet(PrecisionNet):
         e = self._entered(seen, torch.full((1,), at, device=state.last.device)) + state.given
         mask, keys, values = e.new_zeros(()), list[Tensor](), list[Tensor]()
         for layer, k, v in zip(self.layers, state.keys, state.values, strict=True):
-            e, k, v = layer(e, mask, k, v)
+            e, k, v = layer(e, mask, k, v, state.temperature)
             keys.append(k)
             values.append(v)
         read = self.leave(self.norm(e)).view(e.shape[0], self.dimensions, -1)
-        return CausalState(tuple(keys), tuple(values), state.last, state.given, read)
+        return state._replace(keys=tuple(keys), values=tuple(values), read=read)
 
     def _entered(self, seen: list[Tensor], places: Tensor) -> Tensor:
         """Tokens at these places as they enter, made of those before, one (N, t, d·F) an offset."""

@@ -191,3 +191,26 @@ def lipschitz_mlp(
     first = width if depth else size
     given = nn.Linear(context_features, first, bias=False) if context_features else None
     return LinearizedNet(layers, given)
+
+
+def lipschitz_cnn(channels: int, width: int, size: tuple[int, int], bound: float) -> LinearizedNet:
+    """Convolutions of 3x3, 1x1 and 3x3 with LipSwish between: |g(x) − g(x')| ≤ bound · |x − x'|.
+
+    Each convolution is at most bound^(1/3), on images of this size. Shapes: (N, channels, *size) to
+    the same. Source: Chen et al. 2019.
+
+    >>> net = lipschitz_cnn(1, 4, (4, 4), bound=0.9).eval()
+    >>> a, b = torch.randn(2, 5, 1, 4, 4)
+    >>> apart = (net(a) - net(b)).flatten(1).norm(dim=1)
+    >>> bool((apart <= 0.9 * (a - b).flatten(1).norm(dim=1)).all())
+    True
+    """
+    each = bound ** (1 / 3)
+    layers = [
+        SpectralConv2d(channels, width, 3, size, each),
+        LipSwish(),
+        SpectralConv2d(width, width, 1, size, each),
+        LipSwish(),
+        SpectralConv2d(width, channels, 3, size, each),
+    ]
+    return LinearizedNet(layers)

@@ -35,17 +35,19 @@ class TransformerLayer(nn.Module):
         mask: Tensor | None = None,
         keys: Tensor | None = None,
         values: Tensor | None = None,
+        temperature: float = 1.0,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The layer's output for x, and all keys and values: those given, then those of x.
 
         mask: 0 where a token of x sees one of these, −∞ where it does not; without, it sees all.
+        temperature: by which the scores are divided before the softmax.
         """
         n, t, width = x.shape
         qkv = self.qkv(self.before_attention(x)).view(n, t, 3, self.heads, width // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
         if keys is not None and values is not None:
             k, v = cat([keys, k], 2), cat([values, v], 2)
-        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(2, 3)
+        scores = (q * (q.shape[-1] ** -0.5 / temperature)) @ k.transpose(2, 3)
         if mask is not None:
             scores = scores + mask.to(q.dtype)
         seen = (scores.softmax(-1).to(v.dtype) @ v).transpose(1, 2).reshape(n, t, width)

@@ -21,7 +21,8 @@ def curve_image(lines: Mapping[str, Line], again: Mapping[str, Sequence[float]])
     >>> curve_image({"glowkit": [(1.0, 50.0, 4.0, 3.5), (4.0, 44.0, 2.0, 1.6)]}, {})[1:4]
     b'PNG'
 
-    Points without an error, whose PSNR is infinite, are left out.
+    Points without an error, whose PSNR is infinite, are left out, and those that take more
+    bits than another one for no more dB.
     """
     from matplotlib.figure import Figure
 
@@ -32,7 +33,10 @@ def curve_image(lines: Mapping[str, Line], again: Mapping[str, Sequence[float]])
     colours = {name: f"C{number}" for number, name in enumerate(dict.fromkeys(names))}
     colours[OURS] = "black"
     for name, line in lines.items():
-        rows = [row for row in sorted(line, key=lambda row: row[2]) if row[1] < float("inf")]
+        rows: list[Sequence[float]] = []
+        for row in sorted(line, key=lambda row: row[2]):
+            if row[1] < float("inf") and not (rows and row[1] <= rows[-1][1]):
+                rows.append(row)
         if not rows:  # lossless at every step
             continue
         _, error, files, bare = zip(*(row[:4] for row in rows), strict=True)

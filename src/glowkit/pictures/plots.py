@@ -157,8 +157,10 @@ def plane_image(panels: Sequence[Panel], half_side: float) -> Image:
     drawn = figure_image(figure)
     places = []
     for axes, title in zip(row, titles, strict=True):
-        x0, y0, x1, y1 = (round(edge) for edge in axes.get_window_extent().extents)
-        places.append(Place(title, [(x0, drawn.height - y1)], (x1 - x0, y1 - y0)))
+        x0, y0, x1, y1 = (round(float(edge)) for edge in axes.get_window_extent().extents)
+        # Within the frame, a line of which would be left on some sides.
+        corner, size = (x0 + 2, drawn.height - y1 + 2), (x1 - x0 - 4, y1 - y0 - 4)
+        places.append(Place(title, [corner], size))
     return with_layout(drawn, places)
 
 

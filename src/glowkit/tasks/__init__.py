@@ -17,6 +17,7 @@ from glowkit.tasks.directions import logistic_directions, mean_directions
 from glowkit.tasks.distribution import as_distribution
 from glowkit.tasks.evaluation import Evaluation, evaluate, largest_pixel_error, reconstruct
 from glowkit.tasks.exporting import export
+from glowkit.tasks.guidance import denoised, guided
 from glowkit.tasks.integration import Integral, integrate
 from glowkit.tasks.latent import interpolate, join, keep_coarse, part
 from glowkit.tasks.likelihood import bits_per_dim, training_loss
@@ -37,10 +38,12 @@ __all__ = [
     "classify",
     "compress",
     "decompress",
+    "denoised",
     "edit",
     "evaluate",
     "evaluate_points",
     "export",
+    "guided",
     "integrate",
     "interpolate",
     "join",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from glowkit.core import Density, GlowkitError, frozen
-from glowkit.tasks.likelihood import head_logits, mean_and_error, to_bits_per_dim
+from glowkit.tasks.likelihood import check_counts, head_logits, mean_and_error, to_bits_per_dim
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ def classify(
     Raises:
         GlowkitError: for a model without classes, images without labels, or no image at all.
     """
+    check_counts(model)
     right, bits, head_right = [], [], []
     with frozen(model):
         for number, (images, labels) in enumerate(batches):

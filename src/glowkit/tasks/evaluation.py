@@ -4,12 +4,14 @@ import copy
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from glowkit.core import MIDPOINT, Density, Generator, GlowkitError, LogPKind, frozen
 from glowkit.core.finite import warn_of_broken
+from glowkit.densities import noise_of
 from glowkit.tasks.latent import decoded
 from glowkit.tasks.likelihood import drawn_log_p, levels_of, mean_of_draws, to_bits_per_dim
 
@@ -77,7 +79,8 @@ def explain_error(
         return ""
     lost, own = images[wrong], None if context is None else context[wrong]
     error = largest_pixel_error(lost, *reconstruction(copy.deepcopy(model).double(), lost, own))
-    bits = to_bits_per_dim(model.encode(lost, own, MIDPOINT)[1], lost).max().item()
+    worst = _figure(model, model.encode(lost, own, MIDPOINT)[1], lost).max().item()
+    unit = "nats" if noise_of(model) else "bits/dim"
     if error:
         return (
             f"In float64 it is {'not known' if math.isnan(error) else error}, so that rounding is"
@@ -85,7 +88,7 @@ def explain_error(
         )
     return (
         "In float64 it is 0: the model inverts, and float32 rounds too coarsely for an image this"
-        f" far from those it was trained on ({bits:.1f} bits/dim)."
+        f" far from those it was trained on ({worst:.1f} {unit})."
     )
 
 
@@ -125,10 +128,33 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
+class NoisyEvaluation:
+    """A model's figures on a set of images under the noise that it was trained with.
+
+    noisy_nll_nats: the mean of −log p of a noisy image, in nats of all its pixels, which are in
+    [−1, 1]: no bits/dim. noise_deviation: of the noise, without which it means nothing. The others
+    are those of `Evaluation`.
+    """
+
+    noisy_nll_nats: float
+    standard_error: float
+    noise_deviation: float
+    images: int
+    levels: int
+    largest_pixel_error: int | float
+    broken_images: int
+    round_trip_images: int
+    not_finite_images: int
+    kind: LogPKind
+    draws: int
+
+
+@dataclass(frozen=True)
 class Measured:
     """Of each image, bits/dim in float64, the pixel error, and whether it could not be decoded.
 
-    Three tensors (N,), the latter two shorter where fewer were decoded; drawn: bits/dim of each
+    Bits are nats where log p is of noisy images. Three tensors (N,), the latter two shorter where
+    fewer were decoded; drawn: the figure of each
     batch by draws, (K, n).
     """
 
@@ -145,8 +171,10 @@ def evaluate(
     generator: Generator = None,
     round_trips: Iterable[tuple[Tensor, Tensor | None]] | None = None,
     draws: int = 1,
-) -> Evaluation:
+) -> Evaluation | NoisyEvaluation:
     """Evaluate a model on every image of the batches (images, context); none is dropped.
+
+    In nats where log p is of noisy images.
 
     round_trips: some of the images again, to be encoded and decoded instead of all: decoding can
     take several times as long as bits/dim. draws: of an estimated log p, whose logarithms are
@@ -186,7 +214,7 @@ def measure(
                 )
             images, context = batch
             log_p = drawn_log_p(model, images, context, generator, importance_samples, draws)
-            drawn.append(to_bits_per_dim(log_p, images).double().cpu())
+            drawn.append(_figure(model, log_p, images).double().cpu())
             if round_trips is None:
                 decoded_again.append(_round_trip(model, images, context))
         left = sum(batch.shape[1] for batch in drawn)
@@ -202,26 +230,34 @@ def measure(
     return Measured(torch.cat([batch.mean(0) for batch in drawn]), error, broken, drawn)
 
 
+def _figure(model: Density, log_p: Tensor, images: Tensor) -> Tensor:
+    """Bits/dim, or the nats of a density of noisy images."""
+    return -log_p if noise_of(model) else to_bits_per_dim(log_p, images)
+
+
 def _round_trip(model: Density, images: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
     """The largest error of each image, in levels, and whether it could not be decoded."""
     again, broken = reconstruction(model, images, context)
     return (images.long() - again.long()).abs().flatten(1).amax(1).cpu(), broken.cpu()
 
 
-def summary(model: Density, measured: Measured, importance_samples: int) -> Evaluation:
+def summary(
+    model: Density, measured: Measured, importance_samples: int
+) -> Evaluation | NoisyEvaluation:
     """The figures of what `measure` returned."""
     mean, standard_error = mean_of_draws(measured.drawn)
     bits, error, broken = measured.bits, measured.error, measured.broken
-    return Evaluation(
-        bits_per_dim=mean,
-        standard_error=standard_error,
-        images=len(bits),
-        levels=levels_of(model),
-        importance_samples=importance_samples,
-        largest_pixel_error=math.nan if broken.any() else int(error.max()),
-        broken_images=int(broken.sum()),
-        round_trip_images=len(error),
-        not_finite_images=int((~bits.isfinite()).sum()),
-        kind=model.log_p_kind,
-        draws=len(measured.drawn[0]),
-    )
+    others: dict[str, Any] = {
+        "standard_error": standard_error,
+        "images": len(bits),
+        "levels": levels_of(model),
+        "largest_pixel_error": math.nan if broken.any() else int(error.max()),
+        "broken_images": int(broken.sum()),
+        "round_trip_images": len(error),
+        "not_finite_images": int((~bits.isfinite()).sum()),
+        "kind": model.log_p_kind,
+        "draws": len(measured.drawn[0]),
+    }
+    if deviation := noise_of(model):
+        return NoisyEvaluation(noisy_nll_nats=mean, noise_deviation=deviation, **others)
+    return Evaluation(bits_per_dim=mean, importance_samples=importance_samples, **others)

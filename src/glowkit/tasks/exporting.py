@@ -27,6 +27,11 @@ FORMATS = (".onnx", ".pt2")
 REFUSED = {
     ("autoregressive", "decode"): "it is decoded one token after the other, by a loop whose length"
     " and memory no graph of fixed operations holds; encode and log-prob can be exported",
+    **dict.fromkeys(
+        (("resflow", what) for what in WHAT),
+        "its log-determinants are estimated by a random number of terms, and its layers inverted by"
+        " iterations until they agree, neither of which a graph of fixed operations holds",
+    ),
     ("residual", "decode"): "its layers are inverted by iterations until they agree, and how many"
     " that takes depends on the values; encode and log-prob can be exported",
 }

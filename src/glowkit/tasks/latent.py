@@ -16,9 +16,10 @@ from glowkit.bijections import TokenAutoregressive
 from glowkit.core import Density, Generator, GlowkitError
 from glowkit.core.checking import check_count
 from glowkit.core.finite import broken_examples, finite_examples
-from glowkit.densities import Ordinal
+from glowkit.densities import Noisy, Ordinal
 from glowkit.system.arrays import npz_arrays
 from glowkit.system.files import replacing
+from glowkit.tasks.guidance import cleaned
 
 
 def join(noises: Sequence[Tensor]) -> Tensor:
@@ -89,9 +90,33 @@ def sampled(
     temperature: float,
     context: Tensor | None,
     generator: Generator,
+    decoder: Density | None = None,
+    clean: bool = True,
 ) -> tuple[Tensor, Tensor]:
-    """Samples, and which of them could not be computed, (N,) bool."""
-    return decoded(model, model.draw_noises(count, temperature, generator), context)
+    """Samples, and which of them could not be computed, (N,) bool.
+
+    decoder: makes them of the model's noises instead of it, such as one that is `guided`. clean:
+    take the noise out that a `Noisy` model was trained with.
+    """
+    noises = model.draw_noises(count, temperature, generator)
+    if clean:
+        return shown(model, noises, context, decoder)
+    return decoded(decoder or model, noises, context)
+
+
+def shown(
+    model: Density,
+    noises: Sequence[Tensor],
+    context: Tensor | None = None,
+    decoder: Density | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Samples of these noises as a person is to see them, and which are broken.
+
+    That is `decoded`, but for a model that was trained on noisy images, whose noise is taken out.
+    """
+    if isinstance(model, Noisy) and (decoder is None or isinstance(decoder, Noisy)):
+        return cleaned(model, noises, context, decoder)
+    return decoded(decoder or model, noises, context)
 
 
 def classes_in_turn(model: Density, count: int) -> Tensor | None:
@@ -186,11 +211,23 @@ def grid(keys: Tensor, side: int, path: Course) -> Tensor:
     >>> grid(torch.tensor([[0.0], [2.0], [4.0], [6.0]]), 3, linear).squeeze(-1).tolist()
     [[0.0, 1.0, 2.0], [2.0, 3.0, 4.0], [4.0, 5.0, 6.0]]
     """
+    t = _fractions(side, keys)
+    return inside(keys, t, t, path)
+
+
+def inside(keys: Tensor, x: Tensor, y: Tensor, path: Course) -> Tensor:
+    """The square between four corners at x (X,) to the right and y (Y,) down: (4, D) to (Y, X, D).
+
+    Along the sides down first, then across: with `linear`, bilinear interpolation.
+
+    >>> corners = torch.tensor([[0.0], [2.0], [4.0], [6.0]])
+    >>> inside(corners, torch.tensor([0.5]), torch.tensor([0.25]), linear).squeeze().item()
+    2.0
+    """
     if len(keys) != 4:
         raise GlowkitError(f"a grid has 4 corners, not {len(keys)}; give 4 images")
-    t = _fractions(side, keys)
-    left, right = path(keys[0], keys[2], t[:, None]), path(keys[1], keys[3], t[:, None])
-    return path(left[:, None], right[:, None], t[:, None])
+    left, right = path(keys[0], keys[2], y[:, None]), path(keys[1], keys[3], y[:, None])
+    return path(left[:, None], right[:, None], x[:, None])
 
 
 def _fractions(frames: int, like: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from glowkit.bijections import integrates
 from glowkit.core import Density, Generator, GlowkitError, LogPKind
 from glowkit.core.checking import check_count
-from glowkit.densities import Classified
+from glowkit.densities import Classified, noise_of
 
 
 def to_bits_per_dim(log_p: Tensor, images: Tensor) -> Tensor:
@@ -141,6 +141,21 @@ def levels_of(model: Density) -> int:
     return levels
 
 
+def check_counts(model: Density) -> None:
+    """Refuse to make bits/dim of a log p that is of noisy images, and counts none.
+
+    Raises:
+        GlowkitError: for a model trained with normal noise on its images.
+    """
+    if deviation := noise_of(model):
+        raise GlowkitError(
+            f"log p of this model is of images with noise of deviation {deviation:g}, a density in"
+            " nats, and bits/dim count whole numbers, so that none can be made of it; glowkit"
+            " evaluate and model.log_prob(x) give the nats, and dequantization 'uniform' a model"
+            " that has bits/dim"
+        )
+
+
 def bits_per_dim(
     model: Density,
     images: Tensor,
@@ -159,7 +174,8 @@ def bits_per_dim(
 
     Raises:
         GlowkitError: for fewer than one importance sample or draw, more than one where they are
-            useless or wrong, images the model does not take, or a density of continuous values.
+            useless or wrong, images the model does not take, or a density of continuous values or
+            of noisy images.
 
     >>> from glowkit.densities import Dequantize, StandardNormal, Uniform
     >>> model = Dequantize(Uniform((1, 1, 1)), StandardNormal((1, 1, 1)), levels=256)
@@ -167,6 +183,7 @@ def bits_per_dim(
     torch.Size([2])
     """
     levels_of(model)
+    check_counts(model)
     log_p = drawn_log_p(model, images, context, generator, importance_samples, draws)
     return to_bits_per_dim(log_p.mean(0), images)
 
@@ -200,6 +217,7 @@ def training_loss(
     The mean bits/dim, plus, for a model with a classifier head, its weight times the
     mean cross-entropy in bits an image (openai/glow's weight_y).
     """
+    check_counts(model)
     head = _head(model)
     if head is None or context is None:
         mean = to_bits_per_dim(model.log_prob(images, context, generator), images).mean()

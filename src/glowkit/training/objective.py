@@ -3,15 +3,18 @@
 from glowkit.bijections.standardize import scale_of
 from glowkit.core.density import Density
 from glowkit.data.table import AnySource, TableSource
+from glowkit.densities import noise_of
 from glowkit.models.families import Config, outline
 from glowkit.training.batches import Preparation
 from glowkit.training.of_images import Images
+from glowkit.training.of_noisy import NoisyImages
 from glowkit.training.of_points import Points
 from glowkit.training.of_tables import Tables
 from glowkit.training.subject import Batches, Objective
 
 __all__ = [
     "IMAGES",
+    "NOISY",
     "POINTS",
     "TABLES",
     "Batches",
@@ -20,16 +23,16 @@ __all__ = [
     "preparation",
 ]
 
-IMAGES, POINTS, TABLES = Images(), Points(), Tables()
+IMAGES, NOISY, POINTS, TABLES = Images(), NoisyImages(), Points(), Tables()
 
 
 def objective_of(model: Density, source: AnySource | None = None) -> Objective:
-    """Images for a density of whole numbers; of continuous ones, tables or points.
+    """Images for a density of whole numbers, noisy or not; of continuous ones, tables or points.
 
     Which of these the source says, or else the model, since one that standardises is of a table.
     """
     if getattr(model, "levels", None) is not None:
-        return IMAGES
+        return NOISY if noise_of(model) else IMAGES
     table = scale_of(model) is not None if source is None else isinstance(source, TableSource)
     return TABLES if table else POINTS
 

@@ -19,9 +19,9 @@ from glowkit.data.table import AnySource, TableSource
 from glowkit.data.toy import PointSource
 from glowkit.pictures.sheet import image_sheet
 from glowkit.system.errors import GlowkitError
-from glowkit.tasks import evaluation, likelihood
+from glowkit.tasks import evaluation, latent, likelihood
 from glowkit.tasks.baselines import FEW_DIMENSIONS, gaussian_baselines
-from glowkit.tasks.latent import classes_in_turn, decoded
+from glowkit.tasks.latent import classes_in_turn
 from glowkit.training.allowance import number_of, some_again
 from glowkit.training.batches import SAMPLE_NOISE, Batch, Preparation, Prepare, mixed_seed
 from glowkit.training.subject import (
@@ -93,7 +93,8 @@ class Images(Objective):
         seed, fresh = mixed_seed(SAMPLE_NOISE), torch.Generator(device)
         every = [model.draw_noises(_COLUMNS, t, fresh.manual_seed(seed)) for t in _TEMPERATURES]
         # Decoded at once, which takes half as long as row by row.
-        images, lost = decoded(model, [torch.cat(row) for row in zip(*every, strict=True)], context)
+        noises = [torch.cat(row) for row in zip(*every, strict=True)]
+        images, lost = latent.shown(model, noises, context)
         names = [f"temperature {temperature:g}" for temperature in _TEMPERATURES]
         rows = [("data", data.cpu()), *zip(names, images.cpu().split(_COLUMNS), strict=True)]
         bits = torch.cat(
@@ -126,13 +127,10 @@ class Images(Objective):
         return training  # what fitted into memory does so again
 
     def text(self, figures: Mapping[str, Any]) -> dict[str, str]:
-        kind = figures["kind"]
         error = evaluation.error_text(figures["largest_pixel_error"], figures["levels"])
         part = some_again(figures)
         text = {
-            "bits/dim": f"{likelihood.SIGNS[kind]} {figures['bits_per_dim']:.4f}"
-            f" ± {figures['standard_error']:.4f}"
-            f" (mean and standard error; {likelihood.IN_WORDS[kind]})",
+            **self.likelihood_text(figures),
             **samples_text(figures),
             "images": number_of(figures, self.things),
             "pixel levels": str(figures["levels"]),
@@ -142,6 +140,15 @@ class Images(Objective):
             broken = f"{figures['broken_images']}, of which decode(encode(x)) overflows"
             text["broken images"] = broken
         return text
+
+    def likelihood_text(self, figures: Mapping[str, Any]) -> dict[str, str]:
+        """The figure itself, as a person reads it."""
+        kind = figures["kind"]
+        return {
+            "bits/dim": f"{likelihood.SIGNS[kind]} {figures['bits_per_dim']:.4f}"
+            f" ± {figures['standard_error']:.4f}"
+            f" (mean and standard error; {likelihood.IN_WORDS[kind]})"
+        }
 
     def headline(self, figures: Mapping[str, Any], baselines: Mapping[str, float]) -> str:
         said = super().headline(figures, baselines)

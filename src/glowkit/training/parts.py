@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ _NUMBERS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("bits_per_dim", "standard_error", "images", "levels", "importance_samples"),
         ("nll_nats", "standard_error", "entropy_nats", "kl_nats", "paired_kl_nats", "points"),
         ("nll_nats", "standard_error", "rows", "largest_error"),
+        ("noisy_nll_nats", "standard_error", "noise_deviation", "images", "levels", "draws"),
     ),
     "validation": (
         ("images", "images_in_split"),
@@ -121,6 +123,7 @@ def _check(part: Part) -> None:
 
 def _check_bars(bars: Any) -> None:
     edges, counts = bars["edges"], bars["counts"]
-    numbers = [*edges, *counts, bars["mean"]]
-    if len(edges) != len(counts) + 1 or not all(isinstance(n, int | float) for n in numbers):
+    if not all(isinstance(n, int | float) for n in [*edges, *counts, bars["mean"]]):
+        raise ValueError("not a histogram")
+    if len(edges) != len(counts) + 1 or not all(map(math.isfinite, [*edges, *counts])):
         raise ValueError("not a histogram")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from glowkit.bijections import LogisticMixture, Logit, RationalQuadraticSpline
 from glowkit.core import Density, GlowkitError
-from glowkit.densities import Augmented, Dequantize, Ordinal, Uniform
+from glowkit.densities import Augmented, Dequantize, Ordinal, Uniform, noise_of
 from glowkit.densities.context import context_sizes
 from glowkit.tasks.coding.functions import Integers, rounded
 from glowkit.tasks.coding.grid import FRACTION, Book, Grid
@@ -92,6 +92,11 @@ class Codec:
                 "an autoregressive model with an ordinal head has no exact form in whole numbers"
                 " yet, without which files would not decode alike on every machine; compress with"
                 " another family, such as Glow"
+            )
+        if noise_of(model):
+            raise GlowkitError(
+                "log p of this model is of images with noise, which is no probability of whole"
+                " numbers to compress by; use a model that dequantizes"
             )
         if not isinstance(model, Dequantize) or len(model.shape) != 3:
             raise GlowkitError(
