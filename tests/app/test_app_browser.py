@@ -172,6 +172,7 @@ def test_the_square_is_followed_and_played(page: Any) -> None:
     go_to(page, "Between")
     corner = picture(page, "#between", 0)
     middle = picture(page, "#between", 4)
+    settled(page, "#between .field")
     box = page.locator("#between .field").bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.mouse.down()
