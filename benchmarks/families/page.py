@@ -142,9 +142,10 @@ def _measured(cells: Cells, seeds: int, seconds: Mapping[str, float]) -> str:
 
 {seconds["points"]:g} seconds of processor time a model of points, in one thread, and
 {seconds["digits"]:g} a model of digits; Adam, rate 2e-3 with a cosine to 0, averaged weights, of
-those at each tenth of the time the best by the validation split. Such budgets say which family learns quickly, not where each would end. KL from the true density on 4,000
-test points, in nats, mean of ln p/q; lower is better. Bounds are of {SAMPLES} importance samples.
-After ± stands the standard error over seeds, whose number is in brackets, or over points where
+those at each tenth of the time the best by the validation split. Such budgets say which family
+learns quickly, not where each would end. KL from the true density on 4,000 test points, in nats,
+mean of ln p/q; lower is better. Bounds are of {SAMPLES} importance samples. After ± stands the
+standard error over seeds, whose number is in brackets, or over points where
 there is one seed. Widths were fitted to {PARAMETERS:,} parameters at most, but for planar and
 radial flows, which have none; a dash is a cell that was not run.
 
