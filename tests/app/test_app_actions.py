@@ -16,25 +16,19 @@ from PIL import Image
 from glowkit import GlowkitError
 from glowkit.app.answers import (
     IN_TURN,
-    Chosen,
-    between,
     blended,
-    draw,
     drawing_of,
-    edit,
     edited,
     from_canvas,
-    likelihood,
     looped,
-    pick,
     picked,
-    rebuild,
     sampled,
     shown,
     uploaded,
     wanted,
 )
 from glowkit.app.chart import chart
+from glowkit.app.chosen import Chosen, between, draw, edit, likelihood, pick, rebuild
 from glowkit.app.exhibit import Exhibit, Figure, figures, pad, plain, samples
 from glowkit.app.serving import serving
 from glowkit.pictures.sheet import HATCH_INK, to_pil

@@ -10,17 +10,8 @@ import torch
 from PIL import Image
 
 from glowkit import GlowkitError
-from glowkit.app.answers import (
-    IN_TURN,
-    between,
-    draw,
-    drawing_of,
-    edit,
-    from_canvas,
-    looped,
-    pick,
-    wanted,
-)
+from glowkit.app.answers import IN_TURN, drawing_of, from_canvas, looped, wanted
+from glowkit.app.chosen import between, draw, edit, pick
 from glowkit.app.exhibit import Exhibit
 from glowkit.app.heat import DRAWN, MOST, measured_heat
 from glowkit.app.opening import opening, ranked

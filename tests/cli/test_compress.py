@@ -63,10 +63,10 @@ def test_classes_come_back(cli: Cli, conditional: Path, tmp_path: Path) -> None:
     file, out = tmp_path / "c.glwk", tmp_path / "c.npz"
     assert cli("compress", conditional, "test:0-19", "--out", file).code == 0
     assert cli("decompress", conditional, file, "--out", out).code == 0
-    found = np.load(out)
-    assert np.array_equal(found["images"], pixels("test", 20))
     labels = open_source("digits").splits["test"].__getitems__(list(range(20)))[1]
-    assert np.array_equal(found["labels"], np.asarray(labels))
+    with np.load(out) as found:
+        assert np.array_equal(found["images"], pixels("test", 20))
+        assert np.array_equal(found["labels"], np.asarray(labels))
 
 
 # The line, and words of its sentence.

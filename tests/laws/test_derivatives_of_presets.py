@@ -20,6 +20,7 @@ from glowkit.models.jet import JetConfig
 from glowkit.models.nice import NICEConfig
 from glowkit.models.points import PointsConfig
 from glowkit.models.realnvp import RealNVPConfig
+from glowkit.models.resflow import ResFlowConfig
 from glowkit.models.residual import ResidualConfig
 from laws.derivatives import (
     Function,
@@ -77,9 +78,9 @@ def family(config: Config) -> Config:
 DISTINCT = {
     family(config): name
     for name, config in PRESETS.items()
-    if not isinstance(config, AutoregressiveConfig)
+    if not isinstance(config, AutoregressiveConfig | ResFlowConfig)
 }
-"""One preset of each kind that has a memory mode."""
+"""One preset of each kind that has a memory mode, and log p of no random terms."""
 
 
 def preset_function(name: str, memory: str) -> tuple[Function, Values]:

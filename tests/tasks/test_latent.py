@@ -9,7 +9,8 @@ from torch import Tensor
 from glowkit import MIDPOINT, GlowConfig, GlowkitError, build, initialize
 from glowkit.core import Density
 from glowkit.tasks import interpolate, join, keep_coarse, nearest, part
-from glowkit.tasks.latent import PATHS, Path, grid, legs, linear, spherical
+from glowkit.tasks.interpolation import PATHS, grid, legs, linear, spherical
+from glowkit.tasks.latent import Path
 
 
 @pytest.fixture(scope="module")

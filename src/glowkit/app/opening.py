@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from glowkit.app.answers import pick
+from glowkit.app.chosen import pick
 from glowkit.app.exhibit import Exhibit
 from glowkit.tasks import Attributes
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import gradio as gr
 
-from glowkit.app.answers import Chosen, drawing_of, pick, picked, uploaded
+from glowkit.app.answers import drawing_of, picked, uploaded
+from glowkit.app.chosen import Chosen, pick
 from glowkit.app.exhibit import Exhibit, plain
 from glowkit.pictures.sheet import to_pil
 from glowkit.system.errors import GlowkitError

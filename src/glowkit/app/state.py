@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import parse_qs, urlencode
 
-from glowkit.app.answers import IN_TURN, LOOP_FRAMES, Chosen
+from glowkit.app.answers import IN_TURN, LOOP_FRAMES
+from glowkit.app.chosen import Chosen
 from glowkit.app.exhibit import Exhibit
 from glowkit.system.errors import GlowkitError
 

@@ -13,19 +13,18 @@ from glowkit.app.answers import (
     MOST_ROWS,
     MOST_SAMPLES,
     MOST_SEED,
-    Chosen,
     amounts_of,
     blended,
     drawing_of,
     edited,
     from_canvas,
     looped,
-    pick,
     place_of,
     sampled,
     shown,
     wanted,
 )
+from glowkit.app.chosen import Chosen, pick
 from glowkit.app.exhibit import Exhibit, plain
 from glowkit.app.opening import OPENING_AMOUNT, opening, ranked
 from glowkit.app.parts import (

@@ -27,7 +27,7 @@ from glowkit.system.errors import GlowkitError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from glowkit.tasks.latent import Course
+    from glowkit.tasks.interpolation import Course
 
 
 BETWEEN = "take images that are nearer to each other, or train the model longer"
@@ -100,7 +100,8 @@ def interpolate(
     from glowkit.pictures.sheet import image_sheet, save_gif, save_png
     from glowkit.tasks import interpolate, largest_pixel_error
     from glowkit.tasks.evaluation import error_text, explain_error
-    from glowkit.tasks.latent import PATHS, decoded, grid, legs
+    from glowkit.tasks.interpolation import PATHS, grid, legs
+    from glowkit.tasks.latent import decoded
 
     if path not in PATHS:
         raise GlowkitError(f"path {path!r} does not exist; choose one of {', '.join(PATHS)}")
@@ -201,6 +202,6 @@ def _place(text: str, square: bool) -> tuple[float, float]:
 
 def _only(x: float, y: float) -> "Callable[[Tensor, int, Course], Tensor]":
     """A shape of `tasks.interpolate`: one place of the square between four images."""
-    from glowkit.tasks.latent import inside
+    from glowkit.tasks.interpolation import inside
 
     return lambda keys, _, path: inside(keys, keys.new_tensor([x]), keys.new_tensor([y]), path)

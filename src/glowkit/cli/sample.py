@@ -1,7 +1,6 @@
 """glowkit sample: images, points or rows of a table drawn from a model."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -17,119 +16,17 @@ from glowkit.cli.common import (
     bar,
     refuse_given,
     say_broken,
-    show_json,
 )
 from glowkit.cli.images import KINDS
 from glowkit.cli.opened import Opened, open_model
-from glowkit.cli.speech import QUIET, say
+from glowkit.cli.sample_rows import Asked, count_of, draw_points, draw_table, tell, temperatures_of
+from glowkit.cli.speech import QUIET
 from glowkit.system.errors import GlowkitError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from glowkit.core import Density
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """The options of `glowkit sample`."""
-
-    count: int | None
-    temperature: str | None
-    label: str | None
-    each: bool
-    out: Path | None
-    batch_size: int | None
-    context: str | None
-    guidance: float | None
-    attention: float | None
-    noisy: bool
-    seed: int
-    as_json: bool
-
-
-def _draw_rows(opened: Opened, asked: _Asked) -> None:
-    """Draw rows of a table into a file under the names of their columns."""
-    from glowkit.cli.rows import check_rows_out, contexts_of, draw_rows, names_of, write_rows
-
-    if asked.label is not None or asked.each:
-        raise GlowkitError("rows have no classes; leave out --class and --each-class")
-    refuse_given("rows are drawn in batches of their own", batch_size=asked.batch_size)
-    out = asked.out or opened.within("samples", "rows.csv")
-    check_rows_out(out)
-    temperatures = _temperatures(asked.temperature or "1.0")
-    if len(temperatures) > 1:
-        raise GlowkitError("a file takes the rows of one temperature; give --temperature one")
-    count = None if asked.count is None else _count(asked, 1)
-    context, count = contexts_of(opened, asked.context, count)
-    rows, broken = draw_rows(opened, count, context, temperatures[0], asked.seed)
-    columns, given = names_of(opened)
-    write_rows(rows, [*columns, *given], out)
-    said = say_broken([broken], shown="they hold NaN or infinity in the file", things="rows")
-    about = {"rows": count, "temperatures": temperatures, "columns": list(columns)}
-    about |= {"context_columns": list(given)}
-    _say(opened, asked, about | said, out, f"{count} rows of {len(columns)} column(s): {out}")
-
-
-def _draw_points(opened: Opened, asked: _Asked) -> None:
-    """Draw points into pictures beside the density (.png), or into an array (.npy)."""
-    from glowkit.tasks.latent import sampled
-
-    if asked.label is not None or asked.each:
-        raise GlowkitError("points have no classes; leave out --class and --each-class")
-    refuse_given("points are given nothing", context=asked.context)
-    refuse_given("points are drawn at once", batch_size=asked.batch_size)
-    count = _count(asked, 5000)
-    temperatures = _temperatures(asked.temperature or "1.0")
-    out = asked.out or opened.within("samples", "samples.png")
-    if out.suffix not in (".png", ".npy"):
-        raise GlowkitError(f"{out} is of no known kind; give --out a name in .png or .npy")
-    if out.suffix == ".npy" and len(temperatures) > 1:
-        raise GlowkitError("an array takes the points of one temperature; give --temperature one")
-    drawn, broken = [], []
-    for temperature in temperatures:
-        generator = opened.generator(asked.seed)
-        points, lost = sampled(opened.model, count, temperature, None, generator)
-        drawn.append(points.cpu())
-        broken.append(lost.cpu())
-    said = say_broken(
-        broken,
-        shown="these points are not finite, and so not drawn",
-        things="points",
-    )
-    if out.suffix == ".npy":
-        import numpy as np
-
-        from glowkit.system.files import replacing
-
-        with replacing(out) as temporary:
-            np.save(temporary, drawn[0].numpy())
-    else:
-        _save_picture(opened, temperatures, drawn, out)
-    about = {"points": count * len(temperatures), "temperatures": temperatures}
-    shown = f"{count} points at each of {len(temperatures)} temperature(s): {out}"
-    _say(opened, asked, about | said, out, shown)
-
-
-def _save_picture(
-    opened: Opened, temperatures: Sequence[float], drawn: "Sequence[Tensor]", out: Path
-) -> None:
-    import torch
-
-    from glowkit.pictures.plots import Panel, density_panel, plane_image
-    from glowkit.pictures.sheet import save_png
-
-    if opened.model.shape not in (None, (2,)):
-        raise GlowkitError("only points in the plane can be drawn; give --out a name in .npy")
-    # A square that holds all but the most far-flung of the points, and something at temperature 0.
-    farthest = torch.cat(list(drawn)).abs().amax(1)
-    farthest = farthest[farthest.isfinite()]
-    half_side = 1.2 * float(farthest.quantile(0.995)) if len(farthest) else 1.0
-    panels: list[Panel] = [
-        (f"temperature {temperature:g}", points)
-        for temperature, points in zip(temperatures, drawn, strict=True)
-    ]
-    save_png(plane_image([*panels, density_panel(opened.model)], max(half_side, 1e-3)), out)
 
 
 def sample(
@@ -208,7 +105,7 @@ def sample(
     Example: `glowkit sample runs/digits-glow-tiny --temperature 0,0.5,0.7,1.0 -n 12`
     """
     opened = open_model(run, device)
-    asked = _Asked(
+    asked = Asked(
         count=count,
         temperature=temperature,
         label=label,
@@ -233,14 +130,14 @@ def sample(
     _DRAWN[things](opened, asked)
 
 
-def _draw_images(opened: Opened, asked: _Asked) -> None:
+def _draw_images(opened: Opened, asked: Asked) -> None:
     from glowkit.cli.images import OFF_A_SHEET, check_out, check_sheet, is_sheet, write_images
 
     refuse_given("images are given classes alone", context=asked.context)
-    count = _count(asked, 10)
+    count = count_of(asked, 10)
     each, batch_size, seed = asked.each, asked.batch_size, asked.seed
     out = asked.out or opened.within("samples", "samples.png")
-    temperatures = _temperatures(asked.temperature or ("0.7,1.0" if is_sheet(out) else "1.0"))
+    temperatures = temperatures_of(asked.temperature or ("0.7,1.0" if is_sheet(out) else "1.0"))
     rows_each = len(opened.class_names) if each else 1
     if is_sheet(out):
         check_sheet(count * len(temperatures) * rows_each, OFF_A_SHEET)
@@ -261,7 +158,7 @@ def _draw_images(opened: Opened, asked: _Asked) -> None:
         said = write_images(batches, out, count, opened.image_shape, levels)
         about = {"samples": count, "temperatures": temperatures, "levels": levels, **way.told}
         shown = f"{count} samples at temperature {temperatures[0]:g}: {out}"
-        _say(opened, asked, about | said, out, shown)
+        tell(opened, asked, about | said, out, shown)
         return
 
     import torch
@@ -284,10 +181,10 @@ def _draw_images(opened: Opened, asked: _Asked) -> None:
     about |= way.told
     of_each = f", of each of {len(contexts)} classes" if each else ""
     shown = f"{count} samples at each of {len(temperatures)} temperature(s){of_each}: {out}"
-    _say(opened, asked, about | said, out, shown)
+    tell(opened, asked, about | said, out, shown)
 
 
-_DRAWN = {"images": _draw_images, "points": _draw_points, "rows": _draw_rows}
+_DRAWN = {"images": _draw_images, "points": draw_points, "rows": draw_table}
 
 
 class _Way(NamedTuple):
@@ -298,7 +195,7 @@ class _Way(NamedTuple):
     told: dict[str, object]
 
 
-def _way(opened: Opened, asked: _Asked) -> _Way:
+def _way(opened: Opened, asked: Asked) -> _Way:
     from glowkit.densities import noise_of
     from glowkit.tasks.guidance import guided
 
@@ -315,21 +212,6 @@ def _way(opened: Opened, asked: _Asked) -> _Way:
     attention = 1.0 if asked.attention is None else asked.attention
     told |= {"guidance": asked.guidance, "attention_temperature": attention}
     return _Way(guided(opened.model, asked.guidance, attention), not asked.noisy, told)
-
-
-def _count(asked: _Asked, usual: int) -> int:
-    count = usual if asked.count is None else asked.count
-    if count < 1:
-        raise GlowkitError(f"cannot draw {count} samples; give --count 1 or more")
-    return count
-
-
-def _say(opened: Opened, asked: _Asked, about: Mapping[str, object], out: Path, shown: str) -> None:
-    if asked.as_json:
-        own = {"run": opened.name, "seed": asked.seed}
-        show_json(own | dict(about) | {"path": str(out)})
-    else:
-        say(shown)
 
 
 def _stream(
@@ -353,19 +235,6 @@ def _stream(
             opened.model, number, temperature, own, generator, way.decoder, way.clean
         )
         yield images, broken.cpu()
-
-
-def _temperatures(text: str) -> list[float]:
-    try:
-        values = [float(part) for part in text.split(",")]
-    except ValueError as error:
-        raise GlowkitError(
-            f"temperature {text!r} is not a number; give one or several, such as 0.5,0.7,1.0"
-        ) from error
-    for value in values:
-        if not 0 <= value < float("inf"):
-            raise GlowkitError(f"temperature {value:g} makes no sense; give 0 or more")
-    return values
 
 
 def _contexts(

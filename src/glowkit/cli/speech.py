@@ -42,7 +42,7 @@ def sparkline(values: Sequence[float], most: int = 40) -> str:
     """A curve in one line of text, of at most so many letters; what is not finite is a gap.
 
     >>> sparkline([3.0, 2.0, float("nan"), 1.0])
-    '█▄ ▁'
+    '█▅ ▁'
     """
     every = -(-len(values) // most) or 1
     shown = list(values[::-1][::every])[::-1]  # the last is among them

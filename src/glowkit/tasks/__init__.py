@@ -19,7 +19,8 @@ from glowkit.tasks.evaluation import Evaluation, evaluate, largest_pixel_error, 
 from glowkit.tasks.exporting import export
 from glowkit.tasks.guidance import denoised, guided
 from glowkit.tasks.integration import Integral, integrate
-from glowkit.tasks.latent import interpolate, join, keep_coarse, part
+from glowkit.tasks.interpolation import interpolate
+from glowkit.tasks.latent import join, keep_coarse, part
 from glowkit.tasks.likelihood import bits_per_dim, training_loss
 from glowkit.tasks.points import PointsEvaluation, evaluate_points, share_between_modes
 
