@@ -110,10 +110,25 @@ def test_the_address_says_what_the_tab_shows(digits: Exhibit) -> None:
     under = pick(digits, 0)
     drawing = drawing_of(digits, pick(digits, 5))
     drawn = from_canvas(digits, under, drawing)
-    _, query = said_of_drawing(digits, drawn, drawing)
+    _, query = said_of_drawing(digits, drawn, under, drawing)
     again = from_canvas(digits, under, Asked(query).one("drawing", ""))
     assert torch.equal(again.image, digits.images[5:6])
-    assert Asked(said_of_drawing(digits, drawn, "x" * (MOST_DRAWING + 1))[1]).all("drawing") == []
+    _, query = said_of_drawing(digits, drawn, under, "x" * (MOST_DRAWING + 1))
+    assert Asked(query).all("drawing") == []
+
+
+def test_a_drawing_keeps_the_class_of_what_it_was_drawn_on(exhibit: Exhibit) -> None:
+    under = pick(exhibit, 4)  # of class 1, where there are classes
+    drawing = drawing_of(exhibit, pick(exhibit, 5))
+    drawn = from_canvas(exhibit, under, drawing)
+    asked = Asked(said_of_drawing(exhibit, drawn, under, drawing).query)
+    assert asked.rows(exhibit) == [4]
+    again = from_canvas(exhibit, pick(exhibit, asked.rows(exhibit)[0]), asked.one("drawing", ""))
+    assert torch.equal(again.image, drawn.image)
+    assert torch.equal(again.latents, drawn.latents)
+    sent = replace(under, name="upload.png")
+    kept = Asked(said_of_drawing(exhibit, drawn, sent, drawing).query).all("image")
+    assert kept == (["upload.png"] if exhibit.class_names else [])
 
 
 @pytest.mark.parametrize(

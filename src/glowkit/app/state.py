@@ -34,12 +34,17 @@ def said_of_edit(exhibit: Exhibit, chosen: Chosen, amounts: Mapping[str, float])
     return Said(_line(words + _class_of([chosen])), _query("edit", query))
 
 
-def said_of_drawing(exhibit: Exhibit, chosen: Chosen, drawing: str | None) -> Said:
-    """Of an image beside its reconstruction. drawing: the PNG as an address, if it was drawn."""
+def said_of_drawing(exhibit: Exhibit, chosen: Chosen, under: Chosen, drawing: str | None) -> Said:
+    """Of an image beside its reconstruction.
+
+    drawing: the PNG as an address, if it was drawn; under: what on, or else the image itself.
+    """
     words = ["reconstruct", exhibit.run, chosen.name, *_class_of([chosen])]
-    kept = [("image", chosen.name)]
-    if drawing is not None:
-        kept = [("drawing", drawing)] if len(drawing) <= MOST_DRAWING else []
+    # A drawing has the class of what it was drawn on; if that has none, the drawing is all.
+    needed = drawing is None or under.context is not None or under.name in exhibit.names
+    kept = [("image", under.name)] if needed else []
+    if drawing is not None and len(drawing) <= MOST_DRAWING:
+        kept.append(("drawing", drawing))
     return Said(_line(words), _query("draw", kept))
 
 

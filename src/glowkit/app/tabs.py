@@ -128,7 +128,7 @@ def draw_tab(exhibit: Exhibit, drawable: bool) -> Tab:
     def answer(image: Chosen, drawing: object) -> tuple[str, str, str]:
         drawn = from_canvas(exhibit, image, drawing)
         kept = drawing if drawn is not image and isinstance(drawing, str) else None
-        return shown(exhibit, drawn), *said_of_drawing(exhibit, drawn, kept)
+        return shown(exhibit, drawn), *said_of_drawing(exhibit, drawn, image, kept)
 
     html, *said = answer(first, None)
     with gr.Row(equal_height=False):
