@@ -14,7 +14,7 @@ from glowkit.data import Picture, read_picture
 from glowkit.pictures.sheet import image_sheet, inline, picture, png_of, to_pil
 from glowkit.system.errors import GlowkitError
 from glowkit.tasks import Attributes
-from glowkit.tasks.likelihood import levels_of
+from glowkit.tasks.likelihood import levels_of, unit_of
 
 BROKEN = ", which could not be computed (overflow)"
 CSS = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
@@ -99,7 +99,8 @@ class Exhibit:
     title: of the page. class_names: of a conditional model, else empty.
     images: (N, C, H, W), at least one, to choose from; contexts: their classes, (N,), or None.
     origin: what these images are, such as "images of the test split of digits".
-    bits: (M,), bits/dim of real images with which others are compared, empty where there are none;
+    bits: (M,), bits/dim of real images with which others are compared, empty where there are none,
+    or nats, of a density of noisy images;
     measured: what those are, such as "300 images of the test split of digits".
     attributes: directions that sliders follow, if any were found.
     run: the model as commands call it. names: the images as commands call them, by default files
@@ -127,6 +128,11 @@ class Exhibit:
     @property
     def levels(self) -> int:
         return levels_of(self.model)
+
+    @property
+    def unit(self) -> str:
+        """Of its `bits`."""
+        return unit_of(self.model)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

@@ -197,20 +197,18 @@ def _samples(opened: Opened, seed: int) -> "tuple[Tensor, Tensor | None]":
 
 
 def _bits(opened: Opened, data: "Source", split: str, seed: int) -> "Tensor":
-    """Bits/dim of the first images of a split, (M,)."""
+    """Bits/dim of the first images of a split, (M,), or nats of noisy ones."""
     import torch
 
-    from glowkit.tasks import bits_per_dim
+    from glowkit.tasks.likelihood import in_its_unit
 
-    generator = opened.generator(seed)
-    images = data.splits[split]
-    rows = torch.arange(min(MEASURED, len(images))).split(50)
+    model, generator = opened.model, opened.generator(seed)
+    examples = data.splits[split]
+    rows = torch.arange(min(MEASURED, len(examples))).split(50)
+    found = []
     with torch.no_grad():
-        return torch.cat(
-            [
-                bits_per_dim(
-                    opened.model, *prepared(opened, data, images, batch.tolist()), generator
-                ).cpu()
-                for batch in bar(rows, f"likelihood of the {split} split")
-            ]
-        )
+        for batch in bar(rows, f"likelihood of the {split} split"):
+            images, context = prepared(opened, data, examples, batch.tolist())
+            log_p = model.log_prob(images, context, generator)
+            found.append(in_its_unit(model, log_p, images).cpu())
+    return torch.cat(found)
