@@ -115,6 +115,7 @@ def test_a_model_of_noisy_images_has_nats() -> None:
         layers=1,
         width=8,
         heads=1,
+        inner=0,
         head="affine",
         pixel_levels=17,
         dequantization="normal",

@@ -183,4 +183,37 @@ def test_the_heat_is_measured(digits: Exhibit, monkeypatch: pytest.MonkeyPatch) 
     assert measured_heat(digits.model, 0).most == MOST
     breaks(-1, 0.5)
     assert "at every temperature" in measured_heat(digits.model, 0).note
-    assert "too slowly" in measured_heat(digits.model, 0, seconds=-1).note
+    heat = measured_heat(digits.model, 0, seconds=-1)
+    assert heat.most == 1.0
+    assert "too slowly to try all temperatures: none is tried" in heat.note
+
+
+@pytest.mark.parametrize(
+    ("limit", "batches", "most", "said"),
+    [
+        (-1.0, 1, 1.0, "from 2.00 on more than 1 % of samples break"),
+        (-1.0, 2, 0.95, "from 1.00 on more than 1 % of samples break"),
+        (-1.0, 3, 0.45, "from 0.50 on more than 1 % of samples break"),
+        (1.2, 7, 1.0, "up to 1.00 at most 1 % of 300 samples break, and from 2.00 on"),
+    ],
+)
+def test_no_heat_is_offered_that_broke_before_time_was_out(
+    digits: Exhibit,
+    monkeypatch: pytest.MonkeyPatch,
+    limit: float,
+    batches: int,
+    most: float,
+    said: str,
+) -> None:
+    drawn = []
+
+    def sampled(_: object, count: int, heat: float, *__: object) -> tuple[None, torch.Tensor]:
+        drawn.append(heat)
+        return None, torch.full((count,), heat > limit)
+
+    monkeypatch.setattr("glowkit.app.heat.sampled", sampled)
+    # A clock that strikes when so many batches are drawn.
+    monkeypatch.setattr("glowkit.app.heat.time.monotonic", lambda: float(len(drawn) >= batches))
+    heat = measured_heat(digits.model, 0, seconds=0.5)
+    assert heat.most == most
+    assert said in heat.note
