@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from glowkit.app.exhibit import Exhibit
+from glowkit.app.heat import Heat
 from glowkit.app.export import page_of, write_page
 from glowkit.cli import main
 from glowkit.core import MIDPOINT
@@ -38,6 +40,15 @@ def test_a_page_holds_its_exhibit_and_names_no_address(exhibit: Exhibit) -> None
     assert "20 images of noise take" in page
     assert "http:" not in page
     assert "https:" not in page
+
+
+@pytest.mark.parametrize(("borne", "most"), [(2.0, 1.5), (0.85, 0.85)])
+def test_a_page_offers_no_more_heat_than_the_model_bears(
+    digits: Exhibit, borne: float, most: float
+) -> None:
+    page = page_of(replace(digits, heat=Heat(borne, "Temperatures end here.")))
+    assert about(page)["most"] == most
+    assert ("Temperatures end here." in page) == (borne < 1.5)
 
 
 def run(*arguments: object) -> int:

@@ -49,6 +49,7 @@ from glowkit.system.files import write_atomically
 from glowkit.training.report import page_template
 
 SAMPLES = 12
+MOST_HEAT = 1.5  # the end of the slider, of a model that bears it
 MOST_NUMBERS = 8_000_000  # of 4 bytes, which base64 makes 43 MB
 NAMES = {Additive: "additive", Affine: "affine", LogisticMixture: "mixture"}
 PIXELWISE = (Actnorm, ActnormConv1x1, Conv1x1, Permute)
@@ -233,6 +234,7 @@ def page_of(exhibit: Exhibit) -> str:
         "labels": labels,
         "names": exhibit.class_names,
         "samples": SAMPLES,
+        "most": min(MOST_HEAT, exhibit.heat.most),
     }
     _, height, width = exhibit.image_shape
     return page_template("export.html.jinja", "app").render(
@@ -244,6 +246,7 @@ def page_of(exhibit: Exhibit) -> str:
         names=exhibit.class_names,
         sign="an upper bound",
         usual=_usual(exhibit),
+        heat=exhibit.heat.note if exhibit.heat.most < MOST_HEAT else "",
         origin=exhibit.origin,
         attributes=attributes,
         version=__version__,

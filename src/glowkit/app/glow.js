@@ -371,13 +371,13 @@ function makeAnswers(about, numbers, directions) {
 
   function shown(latents, label) {
     const { image, whole } = glow.image(glow.decode(latents, label));
-    return { image, bits: whole ? bits(image, label) : NaN };
+    return { image, whole, bits: whole ? bits(image, label) : NaN };
   }
 
   return {
     sample: ({ temperature, seed, number, label }) =>
       shown(normals(size, seed, number).map(eps => eps * temperature), label),
-    real: ({ image, label }) => ({ image, bits: bits(image, label) }),
+    real: ({ image, label }) => ({ image, whole: true, bits: bits(image, label) }),
     between({ first, second, t, labels }) {
       const [a, b] = [first, second].map((image, i) => glow.latents(image, labels[i]));
       return shown(spherical(a, b, t), labels[t < 0.5 ? 0 : 1]);
