@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from glowkit.app.exhibit import Exhibit
-from glowkit.app.heat import Heat
 from glowkit.app.export import page_of, write_page
+from glowkit.app.heat import Heat
 from glowkit.cli import main
 from glowkit.core import MIDPOINT
 from glowkit.tasks import join
@@ -51,6 +51,11 @@ def test_a_page_offers_no_more_heat_than_the_model_bears(
     assert ("Temperatures end here." in page) == (borne < 1.5)
 
 
+def test_a_page_says_the_command_that_made_it_if_one_did(digits: Exhibit) -> None:
+    assert "<code>glowkit app &#39;a b&#39;</code>" in page_of(digits, "glowkit app 'a b'")
+    assert "<code>" not in page_of(digits)
+
+
 def run(*arguments: object) -> int:
     with pytest.raises(SystemExit) as stopped:
         main([str(argument) for argument in arguments])
@@ -65,8 +70,10 @@ def test_the_command_writes_a_page(
     told = json.loads(capsys.readouterr().out)
     assert told == {"run": str(model), "path": str(out), "bytes": out.stat().st_size}
     assert len(about(out.read_text())["images"]) == 16
-    assert run("app", model, "--export", out, "--port", "80") == 2
-    assert "leave out --port" in capsys.readouterr().err
+    line = f"glowkit app {model} --export {out} --json"
+    assert f"<code>{line}</code>" in out.read_text()
+    assert run("app", model, "--export", out, "--port", "80", "--host", "0.0.0.0") == 2
+    assert "leave out --host, --port" in capsys.readouterr().err
     assert run("app", model, "--export", tmp_path / "page.pdf") == 2
     assert "give --export a name in .html, not page.pdf" in capsys.readouterr().err
 

@@ -20,6 +20,11 @@ BROKEN = ", which could not be computed (overflow)"
 CSS = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 
 
+def script(name: str) -> str:
+    """JavaScript that lies beside this file."""
+    return Path(__file__).with_name(f"{name}.js").read_text(encoding="utf-8")
+
+
 def plain(text: object) -> str:
     """Text, of a file's name perhaps, whose signs neither HTML nor Markdown takes for its own."""
     signs = "\\`*_~{}[]<>()#!|&$\"':/@\n\r\t"
@@ -104,7 +109,8 @@ class Exhibit:
     measured: what those are, such as "300 images of the test split of digits".
     attributes: directions that sliders follow, if any were found.
     run: the model as commands call it. names: the images as commands call them, by default files
-    that a click on them saves. heat: how hot samples may be.
+    that a click on them saves. heat: how hot samples may be. own: the Python file of a
+    model of one's own, else empty.
     """
 
     model: Density
@@ -119,6 +125,7 @@ class Exhibit:
     run: str = "RUN"
     names: tuple[str, ...] = ()
     heat: Heat = field(default_factory=Heat)
+    own: str = ""
 
     def __post_init__(self) -> None:
         if not self.names:
