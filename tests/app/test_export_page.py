@@ -154,3 +154,31 @@ def test_pictures_follow_the_keyboard(page: Any) -> None:
     page.wait_for_selector(READY)
     assert names(page, "#edited")[0].replace("before", "after") == names(page, "#edited")[1]
     assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+@in_a_browser
+def test_a_seed_that_is_none_is_said(page: Any) -> None:
+    samples, seed = names(page, "#samples"), page.get_by_label("Seed", exact=True)
+    for wrong in ("-1", "1.7", "4294967296", ""):
+        seed.fill(wrong)
+        page.get_by_text("A seed is a whole number from 0 to 4294967295").wait_for()
+        page.wait_for_selector(READY)
+        assert names(page, "#samples") == samples
+    seed.fill("4294967295")
+    page.locator("#seed-wrong").wait_for(state="hidden")
+    page.wait_for_selector(READY)
+    assert names(page, "#samples") != samples
+
+
+@in_a_browser
+def test_what_is_broken_shows_its_hatching(page: Any) -> None:
+    alpha = page.evaluate(
+        """() => [true, false].map(whole => {
+          const image = new Array(width * height * channels).fill(5);
+          picture(byId("ends"), "tried")({ image, whole, bits: NaN });
+          const canvas = byId("ends").lastChild.querySelector("canvas");
+          const style = getComputedStyle(canvas).backgroundImage;
+          return [canvas.getContext("2d").getImageData(0, 0, 1, 1).data[3], style !== "none"];
+        })"""
+    )
+    assert alpha == [[255, False], [0, True]]

@@ -123,10 +123,14 @@ function sampling() {
   }, follow);
   const kind = byId("kind");
   function follow() {
+    const seed = byId("seed").valueAsNumber; // NaN of what is no number
+    const usable = Number.isInteger(seed) && seed >= 0 && seed < 2 ** 32;
+    byId("seed").setAttribute("aria-invalid", String(!usable));
+    byId("seed-wrong").hidden = usable;
+    if (!usable) return;
     const own = kind ? Number(kind.value) : 0;
     shown.forEach((show, number) => {
       const label = own < 0 ? number % about.names.length : own;
-      const seed = Number(byId("seed").value);
       ask(`sample ${number}`,
         { what: "sample", temperature: temperature.get(), seed, number, label }, show);
     });

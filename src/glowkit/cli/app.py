@@ -71,7 +71,7 @@ def app(
     """
     if export is not None:
         refuse_given("a page in a file is served by nobody", host=host, port=port)
-        _write(run, export, source, split, seed, device, own, as_json)
+        _write(run, export, source, split, seed, device, as_json)
         return
 
     import importlib.util
@@ -82,12 +82,12 @@ def app(
     # Before anything is loaded: a taken port, and a missing library, cost nobody half a minute.
     if importlib.util.find_spec("gradio") is None:
         raise GlowkitError("the page needs Gradio: pip install 'glowkit[app]'")
-    host = host or "127.0.0.1"
+    host = "127.0.0.1" if host is None else host
     free_port(host, port)
 
     from glowkit.app.serving import serving
 
-    exhibit = _exhibit(open_image_model(run, device), str(run), source, split, seed, own)
+    exhibit = _exhibit(open_image_model(run, device), str(run), source, split, seed, own or "")
     with serving(exhibit, host, port) as address:
         if as_json:
             show_json({"address": address})
@@ -105,7 +105,6 @@ def _write(
     split: str | None,
     seed: int,
     device: str,
-    own: str | None,
     as_json: bool,
 ) -> None:
     """The page as a file, of a model that JavaScript can compute."""
@@ -115,7 +114,7 @@ def _write(
 
     opened = open_image_model(run, device)
     program_of(opened.model)  # what it refuses goes before the work
-    exhibit = _exhibit(opened, str(run), source, split, seed, own)
+    exhibit = _exhibit(opened, str(run), source, split, seed)
     size = write_page(exhibit, out, shlex.join(["glowkit", *given_line()]))
     if as_json:
         show_json({"run": str(run), "path": str(out), "bytes": size})
@@ -124,7 +123,7 @@ def _write(
 
 
 def _exhibit(
-    opened: Opened, run: str, source: str | None, split: str | None, seed: int, own: str | None
+    opened: Opened, run: str, source: str | None, split: str | None, seed: int, own: str = ""
 ) -> "Exhibit":
     """The model with images of its data, or with samples where the run's data is gone."""
     from glowkit.app.exhibit import Exhibit
@@ -150,7 +149,7 @@ def _exhibit(
             attributes=attributes,
             run=run,
             heat=measured_heat(opened.model, seed),
-            own=own or "",
+            own=own,
         )
     split = split or "test"
     first = split_of(data, split)
@@ -171,7 +170,7 @@ def _exhibit(
         # Of other data than the run's own, commands know only files, which the page saves.
         () if source else tuple(f"{split}:{row}" for row in range(len(images))),
         measured_heat(opened.model, seed),
-        own or "",
+        own,
     )
 
 
