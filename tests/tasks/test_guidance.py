@@ -10,7 +10,7 @@ from torch import Tensor
 
 import glowkit
 from glowkit.bijections import ElementwiseAffine
-from glowkit.core import MIDPOINT, Density, GlowkitError
+from glowkit.core import MIDPOINT, Density, GlowkitError, frozen
 from glowkit.densities import Noisy, StandardNormal, Then, WithLabels, no_label
 from glowkit.models import AutoregressiveConfig
 from glowkit.tasks import classify, evaluate, training_loss
@@ -218,3 +218,14 @@ def test_densities_under_noise_refuse_what_makes_none() -> None:
             Noisy(Then(ElementwiseAffine((1, 2, 2)), inside, (1, 2, 2)), *wrong)
     with pytest.raises(GlowkitError, match="must say its shape"):
         Noisy(Then(ElementwiseAffine((1, 2, 2)), inside), 4, 0.1)
+
+
+def test_a_frozen_model_draws_the_same_images_without_noise() -> None:
+    model = shaken(replace(NOISY, inner=3))
+    with torch.no_grad():
+        noises, labels = model.draw_noises(3), torch.arange(3)
+        expected, _ = cleaned(model, noises, labels)
+        with frozen(model):
+            found, broken = cleaned(model, noises, labels)
+    assert torch.equal(found, expected)
+    assert not broken.any()

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from types import MethodType
 from typing import Any, TypeVar
@@ -56,6 +57,21 @@ def frozen(model: nn.Module) -> Iterator[None]:
                 del own[name]
 
 
+@contextmanager
+def gradients_of_inputs() -> Iterator[None]:
+    """Within, a frozen model may be called with gradients enabled: none reach what it keeps.
+
+    For a gradient with respect to x, such as a score, which parameters take no part in.
+    """
+    token = _of_inputs.set(True)
+    try:
+        yield
+    finally:
+        _of_inputs.reset(token)
+
+
+_of_inputs = ContextVar("gradients of inputs alone", default=False)
+
 _changing = threading.Lock()
 """Of threads that come or go together, each place is filled by one, who empties it."""
 
@@ -78,13 +94,14 @@ class _Once:
         self.made: dict[Any, Any] = {}
 
     def __call__(self, *arguments: Any) -> Any:
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() and not _of_inputs.get():
             raise GlowkitError(
                 "a frozen model gives no gradients: use torch.no_grad() within glowkit.frozen, or"
                 " leave it to train"
             )
         if arguments not in self.made:
-            self.made[arguments] = self.method(*arguments)
+            with torch.no_grad():
+                self.made[arguments] = self.method(*arguments)
         return self.made[arguments]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from glowkit.bijections import TarAffine, TokenAutoregressive, Transformer
 from glowkit.core import Density, GlowkitError, sum_per_example
 from glowkit.core.finite import broken_examples
+from glowkit.core.freezing import gradients_of_inputs
 from glowkit.densities import Noisy, WithLabels, no_label
 from glowkit.nets.causal import CausalNet, CausalState
 
@@ -160,7 +161,7 @@ def denoised(
     >>> denoised(noisy, torch.tensor([[3.0]]), deviation=1.0)
     tensor([[1.5000]])
     """
-    with torch.enable_grad():
+    with torch.enable_grad(), gradients_of_inputs():
         at = y.detach().requires_grad_()
         (slope,) = torch.autograd.grad(density.log_prob(at, context).sum(), at)
     return y.detach() + deviation**2 * slope
