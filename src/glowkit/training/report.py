@@ -228,7 +228,7 @@ def _chart(
     best: tuple[int, float] | None,
     of: str,
 ) -> tuple[str, bool, list[str]]:
-    """The curves as SVG, whether they leave the frame, and the baselines too far off to be drawn."""
+    """The curves as SVG, whether they leave the frame, and the baselines too far off to draw."""
     lines = {name: _series(rows, f"{name}_{objective.figure}") for name in ("train", "validation")}
     rate = _series(rows, "learning_rate")
     if not (rate or any(lines.values())):
