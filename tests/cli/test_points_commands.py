@@ -41,6 +41,13 @@ def test_the_figures_add_up(cli: Cli, points: Path) -> None:
     assert figures["largest_error"] < 1e-3
 
 
+def test_a_report_begins_with_the_estimate_of_the_smaller_error(points: Path) -> None:
+    parts = [json.loads(file.read_text()) for file in (points / "report").glob("figures*.json")]
+    (figures,) = (part["content"] for part in parts if part["about"]["split"] == "test")
+    begins = f"{figures['paired_kl_nats']:.3f} ± {figures['paired_standard_error']:.3f} nats"
+    assert f"KL = {begins} from the true density" in (points / "report.html").read_text()
+
+
 def test_a_person_reads_nats(cli: Cli, points: Path) -> None:
     outcome = cli("evaluate", points, "--split", "validation")
     assert "KL" in outcome.out

@@ -7,12 +7,14 @@ import torch
 
 from coding.models import CONFIGS, digits, trained
 from glowkit.core import GlowkitError
+from glowkit.data.source import ImageSplit
 from glowkit.densities import Dequantize, Split, StandardNormal, Uniform
 from glowkit.tasks.lossy import LossySettings, rate_distortion, unit_of
 from glowkit.tasks.lossy.container import compressed
 from glowkit.tasks.lossy.loss import Draws, draws, round_trip
 from glowkit.tasks.lossy.quantise import FLOOR, Latent, bits
 from glowkit.tasks.lossy.settings import lossy_settings_from
+from glowkit.training.batches import Prepare
 from glowkit.training.of_lossy import LossyImages
 
 
@@ -104,6 +106,18 @@ def test_images_at_which_the_decoder_overflows_are_left_out_of_a_step(
     loss.backward()
     assert asked == [4, 3]
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_of_a_split_with_fewer_images_than_columns_all_are_drawn() -> None:
+    images, _ = digits(9)
+    objective, model = LossyImages(LossySettings(0.05, 0.5, 2.0)), trained(CONFIGS["affine"])
+    sizes = []
+    for count in (3, 9):
+        split = ImageSplit(images[:count].numpy())
+        picture, _ = objective.draw(model, torch.device("cpu"), split, Prepare(17, 17, 0))
+        sizes.append(picture.size)
+    assert sizes[0][0] < sizes[1][0]
+    assert sizes[0][1] == sizes[1][1]
 
 
 def test_a_round_trip_counts_what_rounding_moves_in_steps() -> None:

@@ -111,6 +111,48 @@ def test_a_search_that_overflows_ends(
         own_codes(codec, images, 1.0)
 
 
+def test_what_overflows_in_the_search_leaves_its_neighbours_alone(
+    codec: LossyCodec, images: Integers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if all values below black overflowed: tries of some of the images, not of all."""
+    code, refused = LossyCodec.code_values, [0]
+
+    def bounded(self: LossyCodec, values: Integers, *rest: Any) -> Any:
+        if values.min() < 0:
+            refused[0] += 1
+            raise GlowkitError("the flow overflows")
+        return code(self, values, *rest)
+
+    some = images[6:]
+    monkeypatch.setattr(LossyCodec, "code_values", bounded)
+    found = searched(codec, some, 0.25)
+    assert refused[0]
+    assert 0 < found.fixed.sum() < len(some)
+    assert np.array_equal(decoded(codec, found.coded, 0.25), found.images)
+    for row in range(0, len(some), 3):
+        alone = searched(codec, some[row : row + 1], 0.25)
+        assert np.array_equal(alone.images[0], found.images[row])
+        assert alone.fixed[0] == found.fixed[row]
+        for one, all_of_them in zip(alone.coded, found.coded, strict=True):
+            assert np.array_equal(one.steps[0], all_of_them.steps[row])
+
+
+def test_an_image_whose_tries_all_overflow_keeps_its_nearest_code(
+    codec: LossyCodec, images: Integers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, nearest = LossyCodec.code_values, coded_once(codec, images[:4], STEP)
+
+    def images_alone(self: LossyCodec, values: Integers, *rest: Any) -> Any:
+        if not np.array_equal(values, codec.values(images[:4])):
+            raise GlowkitError("the flow overflows")
+        return code(self, values, *rest)
+
+    monkeypatch.setattr(LossyCodec, "code_values", images_alone)
+    found = searched(codec, images[:4], STEP)
+    assert np.array_equal(found.images, nearest.images)
+    assert np.array_equal(found.coded[0].steps, nearest.coded[0].steps)
+
+
 def test_values_nearest_to_others_are_decoded_to_their_images(codec: LossyCodec) -> None:
     pixels = np.arange(17)[:, None].repeat(3, 1)
     far = codec.values(np.array([-40, 8, 60]))

@@ -166,3 +166,13 @@ def test_a_baseline_far_from_the_curves_is_named_and_not_drawn(tmp_path: Path) -
     assert ">near<" in drawn
     assert ">far<" not in drawn
     assert "what is far from the curves: far." in page
+
+
+def test_values_are_said_to_be_left_out_of_the_frame_where_some_are(tmp_path: Path) -> None:
+    assert "left out of the frame" not in report(tmp_path / "few", baselines={})
+    head, *_ = METRICS.splitlines()
+    rows = [f"{step},0.1,{9.5 if step == 1 else 3.5},,0.001" for step in range(1, 60)]
+    page = report(tmp_path / "many", "\n".join([head, *rows, ""]), baselines={})
+    assert "those of the first steps, are left out of the frame." in page
+    level = report(tmp_path / "level", "\n".join([head, *rows[1:], ""]), baselines={})
+    assert "left out of the frame" not in level

@@ -82,7 +82,7 @@ class LossyImages(Images):
         self, model: Density, device: torch.device, shown: Any, prepare: Preparation
     ) -> tuple[Image, str]:
         """Images of a split, and what is decoded of them at the finest and the coarsest step."""
-        images, context = prepare(shown.__getitems__(list(range(_COLUMNS))))
+        images, context = prepare(shown.__getitems__(list(range(min(_COLUMNS, len(shown))))))
         images = images.to(device)
         context = None if context is None else context.to(device)
         rows = [("as they are", images)]

@@ -120,7 +120,8 @@ class Points(Objective):
         }
 
     def headline(self, figures: Mapping[str, Any], baselines: Mapping[str, float]) -> str:
-        kl = self._figure(figures, figures["kl_nats"], figures["standard_error"])
+        error = figures["paired_standard_error"]  # the smaller one
+        kl = self._figure(figures, figures["paired_kl_nats"], error)
         return f"KL {kl} from the true density"
 
     def basis(self, figures: Mapping[str, Any]) -> str:

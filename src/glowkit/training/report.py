@@ -102,7 +102,7 @@ def write_report(
     validation = _series(steps, f"validation_{objective.figure}")
     evaluations = sum(bool(row.get(f"validation_{objective.figure}")) for row in steps)
     best = min(validation, key=lambda point: point[1]) if validation else None
-    chart, outside = _chart(steps, objective, ranked, best, f"of {title}")
+    chart, cut, outside = _chart(steps, objective, ranked, best, f"of {title}")
     page = page_template(objective.report).render(
         title=title,
         headline=objective.headline(figures, ranked),
@@ -115,6 +115,7 @@ def write_report(
         log2=math.log2,
         baselines=ranked.items(),
         chart=chart,
+        cut=cut,
         outside=outside,
         best=best,
         seen=objective.figure in figures,
@@ -226,17 +227,19 @@ def _chart(
     baselines: Mapping[str, float],
     best: tuple[int, float] | None,
     of: str,
-) -> tuple[str, list[str]]:
-    """The curves as SVG, and the names of the baselines that are too far away to be drawn."""
+) -> tuple[str, bool, list[str]]:
+    """The curves as SVG, whether they leave the frame, and the baselines too far off to draw."""
     lines = {name: _series(rows, f"{name}_{objective.figure}") for name in ("train", "validation")}
     rate = _series(rows, "learning_rate")
     if not (rate or any(lines.values())):
-        return "", []
+        return "", False, []
     known = {name: value for name, value in baselines.items() if math.isfinite(value)}
-    frame = frame_of([value for points in lines.values() for _, value in points], known)
+    values = [value for points in lines.values() for _, value in points]
+    frame = frame_of(values, known)
     outside = sorted(set(known) - set(in_frame(known, frame)))
+    cut = max(values, default=frame[1]) > frame[1]
     title = f"{objective.unit} {of} in training and validation, and learning rate, against step"
-    return curve_chart(title, objective.unit, lines, known, best, rate), outside
+    return curve_chart(title, objective.unit, lines, known, best, rate), cut, outside
 
 
 def _bytes(path: Path) -> bytes:

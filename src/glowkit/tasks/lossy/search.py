@@ -5,7 +5,9 @@ moves its latents, and where one moves by more than half a step, the image's nea
 code that it was decoded from. That code decodes to the image all the same, and can be found.
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +32,8 @@ GENERATIONS = 3
 
 LOST = 0.3
 """Decibels that a fixed point may lose."""
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -67,22 +71,29 @@ def searched(
     """
     best = own_codes(codec, images, step, given)
     allowed = 10 ** (LOST / 10) * np.maximum(_error(images, best.images), 1e-12)
-    values = codec.values(images)
+    values, again, rows = codec.values(images), images.copy(), np.arange(len(images))
+
+    def nearby(part: Integers) -> tuple[list[Coded], Integers]:
+        return codec.code_values(values[part], step, _of(given, part))
+
+    def own(part: Integers) -> Coding:
+        return own_codes(codec, again[part], step, _of(given, part))
+
     for _ in range(ROUNDS):
-        rows = np.flatnonzero(~best.fixed)
-        if not len(rows):
-            break
-        _, made = codec.code_values(values[rows], step, None if given is None else given[rows])
-        values[rows] += (codec.nearest(images[rows], made) - made) // 2
-        again = codec.pixels(made)
+        rows, left = rows[~best.fixed[rows]], [rows[:0]]
+        for part, (_, made) in _without_overflow(nearby, rows):
+            values[part] += (codec.nearest(images[part], made) - made) // 2
+            again[part] = codec.pixels(made)
+            left.append(part)
+        rows = tried = np.concatenate(left)
         for _ in range(GENERATIONS):
-            near = ~best.fixed[rows] & (_error(images[rows], again) <= allowed[rows])
-            rows, again = rows[near], again[near]
-            if not len(rows):
-                break
-            own = own_codes(codec, again, step, None if given is None else given[rows])
-            best.put(rows[own.fixed], own, own.fixed)
-            again = own.images
+            near = _error(images[tried], again[tried]) <= allowed[tried]
+            tried, left = tried[near & ~best.fixed[tried]], [rows[:0]]
+            for part, found in _without_overflow(own, tried):
+                best.put(part[found.fixed], found, found.fixed)
+                again[part] = found.images
+                left.append(part)
+            tried = np.concatenate(left)
     return best
 
 
@@ -100,29 +111,54 @@ def own_codes(
     values = codec.values(images)
     coded, made = codec.code_values(values, step, given)
     found = Coding(coded, codec.pixels(made), np.zeros(len(images), bool))
-    rows, first, least = np.arange(len(images)), np.empty(0), np.full(len(images), np.inf)
+    rows = np.arange(len(images))
+    first, least = np.full(len(images), np.inf), np.full(len(images), np.inf)
+    parts = iter([(rows, (coded, made))])
+
+    def code(part: Integers) -> tuple[list[Coded], Integers]:
+        return codec.code_values(values[part], step, _of(given, part))
+
     for number in range(TRIES):
-        if number:
-            own = None if given is None else given[rows]
-            try:
-                coded, made = codec.code_values(values[rows], step, own)
-            except GlowkitError:  # so far out that the flow overflows: no code is there
-                break
-        lacking = codec.nearest(images[rows], made) - made
-        distance = np.square(lacking.astype(np.float64)).reshape(len(rows), -1).sum(1)
-        hit = distance == 0
-        found.put(rows[hit], Coding(coded, images[rows], hit), hit)
-        first = first if number else distance
-        least[rows] = np.minimum(least[rows], distance)
-        values[rows] += lacking // 2
-        stay = ~hit
-        if number == SOON:
-            stay &= least[rows] <= CLOSER**2 * first[rows]
-        rows = rows[stay]
-        if not len(rows):
-            break
+        left = [rows[:0]]
+        for part, (coded, made) in parts:
+            lacking = codec.nearest(images[part], made) - made
+            distance = np.square(lacking.astype(np.float64)).reshape(len(part), -1).sum(1)
+            hit = distance == 0
+            found.put(part[hit], Coding(coded, images[part], hit), hit)
+            if not number:
+                first[part] = distance
+            least[part] = np.minimum(least[part], distance)
+            values[part] += lacking // 2
+            stay = ~hit
+            if number == SOON:
+                stay &= least[part] <= CLOSER**2 * first[part]
+            left.append(part[stay])
+        parts = _without_overflow(code, np.concatenate(left))
     return found
 
 
+def _without_overflow(
+    code: Callable[[Integers], Found], rows: Integers
+) -> Iterator[tuple[Integers, Found]]:
+    """What is found for rows, in as few parts as it takes to leave out those that overflow.
+
+    So far out no code is there; but what an image is coded as does not depend on its neighbours.
+    """
+    if not len(rows):
+        return
+    try:
+        found = code(rows)
+    except GlowkitError:
+        if len(rows) > 1:
+            for half in np.array_split(rows, 2):
+                yield from _without_overflow(code, half)
+        return
+    yield rows, found
+
+
+def _of(given: Integers | None, rows: Integers) -> Integers | None:
+    return None if given is None else given[rows]
+
+
 def _error(images: Integers, others: Integers) -> Reals:
-    return np.square((images - others).astype(np.float64)).reshape(len(images), -1).mean(1)
+    return np.square((images - others).astype(np.float64)).mean((1, 2, 3))
