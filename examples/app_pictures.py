@@ -22,14 +22,21 @@ PICTURES = (
 
 def main(run: str, folder: str) -> None:
     command = [sys.executable, "-m", "glowkit", "app", run]
-    with (
-        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as served,
-        sync_playwright() as playwright,
-    ):
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as served:
         assert served.stdout
-        said = next(line for line in served.stdout if " is shown at " in line)
-        address = said.partition(" is shown at ")[2].split()[0]
-        chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+        try:
+            for line in served.stdout:
+                if " is shown at " in line:
+                    photograph(line.partition(" is shown at ")[2].split()[0], Path(folder))
+                    return
+            raise SystemExit(f"glowkit app {run} showed no page")
+        finally:
+            served.terminate()  # for which the end of `with` waits
+
+
+def photograph(address: str, folder: Path) -> None:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         for name, width, height, theme, query, scrolled in PICTURES:
             page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=theme)
@@ -38,10 +45,9 @@ def main(run: str, folder: str) -> None:
             page.wait_for_timeout(3000)  # what the address asks for is answered
             page.mouse.wheel(0, scrolled)
             page.wait_for_timeout(1000)
-            page.screenshot(path=Path(folder, f"{name}.png"))
+            page.screenshot(path=folder / f"{name}.png")
             page.close()
         browser.close()
-        served.terminate()
 
 
 if __name__ == "__main__":

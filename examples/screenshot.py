@@ -15,7 +15,8 @@ from playwright.sync_api import sync_playwright
 
 def main(page: str, picture: str, width: str, height: str) -> None:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
+        chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+        browser = playwright.chromium.launch(executable_path=chromium)
         shown = browser.new_page(viewport={"width": int(width), "height": int(height)})
         shown.goto(Path(page).resolve().as_uri())
         shown.wait_for_selector("body[data-busy=false]")

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from glowkit import GlowkitError
+from glowkit import AutoregressiveConfig, GlowkitError, build
 from glowkit.app.answers import (
     IN_TURN,
     blended,
@@ -107,6 +107,27 @@ def test_an_image_is_ranked_among_those_of_the_data(digits: Exhibit) -> None:
     assert f"{100 * less / 20:.0f} % of 20 images of noise have less" in html.unescape(
         shown(without, chosen)
     )
+
+
+def test_a_model_of_noisy_images_has_nats() -> None:
+    config = AutoregressiveConfig(
+        (1, 4, 4),
+        layers=1,
+        width=8,
+        heads=1,
+        inner=0,
+        head="affine",
+        pixel_levels=17,
+        dequantization="normal",
+    )
+    images = torch.randint(0, 17, (4, 1, 4, 4), dtype=torch.uint8)
+    exhibit = Exhibit(build(config), "", (), images, None, "noise", torch.arange(4.0), "4 images")
+    page = html.unescape(shown(exhibit, pick(exhibit, 0)))
+    nats = likelihood(exhibit, pick(exhibit, 0))
+    assert f"≈ {nats:.3f} nats of the image with noise of 0.05, from one draw" in page
+    assert "Histogram of the nats of 4 images" in page
+    assert "bits/dim" not in page
+    assert sampled(exhibit, wanted(exhibit, 2, 0.5, 0.5, 1, 0, IN_TURN)).count("<figure>") == 2
 
 
 def test_an_exhibit_without_data_has_no_histogram(digits: Exhibit) -> None:

@@ -110,10 +110,25 @@ def test_the_address_says_what_the_tab_shows(digits: Exhibit) -> None:
     under = pick(digits, 0)
     drawing = drawing_of(digits, pick(digits, 5))
     drawn = from_canvas(digits, under, drawing)
-    _, query = said_of_drawing(digits, drawn, drawing)
+    _, query = said_of_drawing(digits, drawn, under, drawing)
     again = from_canvas(digits, under, Asked(query).one("drawing", ""))
     assert torch.equal(again.image, digits.images[5:6])
-    assert Asked(said_of_drawing(digits, drawn, "x" * (MOST_DRAWING + 1))[1]).all("drawing") == []
+    _, query = said_of_drawing(digits, drawn, under, "x" * (MOST_DRAWING + 1))
+    assert Asked(query).all("drawing") == []
+
+
+def test_a_drawing_keeps_the_class_of_what_it_was_drawn_on(exhibit: Exhibit) -> None:
+    under = pick(exhibit, 4)  # of class 1, where there are classes
+    drawing = drawing_of(exhibit, pick(exhibit, 5))
+    drawn = from_canvas(exhibit, under, drawing)
+    asked = Asked(said_of_drawing(exhibit, drawn, under, drawing).query)
+    assert asked.rows(exhibit) == [4]
+    again = from_canvas(exhibit, pick(exhibit, asked.rows(exhibit)[0]), asked.one("drawing", ""))
+    assert torch.equal(again.image, drawn.image)
+    assert torch.equal(again.latents, drawn.latents)
+    sent = replace(under, name="upload.png")
+    kept = Asked(said_of_drawing(exhibit, drawn, sent, drawing).query).all("image")
+    assert kept == (["upload.png"] if exhibit.class_names else [])
 
 
 @pytest.mark.parametrize(
@@ -142,14 +157,39 @@ def test_files_of_two_classes_have_no_line(digits: Exhibit) -> None:
     assert "no such command" in said_of_place(digits, corners, 0, 0).line
 
 
+def test_lines_name_the_file_of_a_model_of_ones_own(digits: Exhibit) -> None:
+    own = replace(digits, own="my model.py")
+    image = pick(own, 0)
+    lines = [
+        said_of_edit(own, image, {"left": 0.5}).line,
+        said_of_drawing(own, image, image, None).line,
+        said_of_place(own, [image] * 4, 0, 0).line,
+        loop_line(own, [image] * 4),
+        said_of_samples(own, 2, (0.5,), 0, IN_TURN).line,
+    ]
+    assert all(line.endswith(" --model 'my model.py'") for line in lines)
+    assert "--model" not in said_of_edit(digits, image, {"left": 0.5}).line
+
+
 def test_trusted_attributes_come_first(digits: Exhibit) -> None:
     attributes = digits.attributes
     assert attributes
     wide = replace(attributes, positives=(30, 30), negatives=(30, 30))
     assert ranked(wide) == (["left"], ["right"])
     assert ranked(attributes) == ([], ["left", "right"])  # ten images each say nothing
-    lacks = replace(digits, images=digits.images.flip(0))
-    assert {opening(each, attributes, ["left", "right"])[0] for each in (digits, lacks)} == {0}
+
+
+def test_the_page_opens_on_what_its_first_image_lacks(digits: Exhibit) -> None:
+    attributes = digits.attributes
+    assert attributes
+    latents = torch.cat([pick(digits, row).latents for row in range(20)])
+    away = latents.mean(0) - latents[0]
+    lacked = replace(attributes, directions=torch.stack([-away, away]))
+    assert opening(digits, lacked, ["left", "right"]) == "right"
+    assert (
+        opening(digits, replace(lacked, directions=-lacked.directions), ["left", "right"]) == "left"
+    )
+    assert opening(digits, lacked, ["left"]) == "left"
 
 
 def test_the_heat_is_measured(digits: Exhibit, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,4 +208,37 @@ def test_the_heat_is_measured(digits: Exhibit, monkeypatch: pytest.MonkeyPatch) 
     assert measured_heat(digits.model, 0).most == MOST
     breaks(-1, 0.5)
     assert "at every temperature" in measured_heat(digits.model, 0).note
-    assert "too slowly" in measured_heat(digits.model, 0, seconds=-1).note
+    heat = measured_heat(digits.model, 0, seconds=-1)
+    assert heat.most == 1.0
+    assert "too slowly to try all temperatures: none is tried" in heat.note
+
+
+@pytest.mark.parametrize(
+    ("limit", "batches", "most", "said"),
+    [
+        (-1.0, 1, 1.0, "from 2.00 on more than 1 % of samples break"),
+        (-1.0, 2, 0.95, "from 1.00 on more than 1 % of samples break"),
+        (-1.0, 3, 0.45, "from 0.50 on more than 1 % of samples break"),
+        (1.2, 7, 1.0, "up to 1.00 at most 1 % of 300 samples break, and from 2.00 on"),
+    ],
+)
+def test_no_heat_is_offered_that_broke_before_time_was_out(
+    digits: Exhibit,
+    monkeypatch: pytest.MonkeyPatch,
+    limit: float,
+    batches: int,
+    most: float,
+    said: str,
+) -> None:
+    drawn = []
+
+    def sampled(_: object, count: int, heat: float, *__: object) -> tuple[None, torch.Tensor]:
+        drawn.append(heat)
+        return None, torch.full((count,), heat > limit)
+
+    monkeypatch.setattr("glowkit.app.heat.sampled", sampled)
+    # A clock that strikes when so many batches are drawn.
+    monkeypatch.setattr("glowkit.app.heat.time.monotonic", lambda: float(len(drawn) >= batches))
+    heat = measured_heat(digits.model, 0, seconds=0.5)
+    assert heat.most == most
+    assert said in heat.note

@@ -83,6 +83,28 @@ def test_numbers_are_those_of_pytorch(name: str) -> None:
     assert found["again"] == images.flatten(1).tolist()
 
 
+STREAMS = """
+const { uniforms, dequantization } = require(process.argv[1]);
+const draws = [0, 1, 2, 3].map(dequantization);
+const samples = Array.from({ length: 12 }, (_, number) => uniforms(0, number));
+const drawn = [...draws, ...samples].map(next => Array.from({ length: 4096 }, next));
+process.stdout.write(JSON.stringify(drawn));
+"""
+
+
+@pytest.mark.skipif(NODE is None, reason="there is no Node on this machine")
+def test_noise_under_a_figure_is_not_that_of_a_sample() -> None:
+    command = [str(NODE), "-e", STREAMS, str(Path(export.__file__).with_name("glow.js"))]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    streams = torch.tensor(json.loads(run.stdout), dtype=torch.float64)
+    assert streams.shape == (16, 4096)
+    apart = torch.corrcoef(streams) - torch.eye(16)
+    assert apart.abs().max() < 0.08  # five standard errors
+    # A normal number of a sample takes two: at equal lags there must be nothing in common either.
+    halves = torch.cat([streams[:4, :2048], streams[4:, 0::2], streams[4:, 1::2]])
+    assert (torch.corrcoef(halves) - torch.eye(28)).abs().max() < 0.11
+
+
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "noise": ({"dequantization": "variational"}, "dequantization is not uniform"),
     "classes": ({"classes": 2, "conditioning": "everywhere"}, "classes condition every layer"),

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 
 from glowkit.app.exhibit import Exhibit
 from glowkit.app.export import page_of, write_page
+from glowkit.app.heat import Heat
 from glowkit.cli import main
 from glowkit.core import MIDPOINT
 from glowkit.tasks import join
@@ -40,6 +42,20 @@ def test_a_page_holds_its_exhibit_and_names_no_address(exhibit: Exhibit) -> None
     assert "https:" not in page
 
 
+@pytest.mark.parametrize(("borne", "most"), [(2.0, 1.5), (0.85, 0.85)])
+def test_a_page_offers_no_more_heat_than_the_model_bears(
+    digits: Exhibit, borne: float, most: float
+) -> None:
+    page = page_of(replace(digits, heat=Heat(borne, "Temperatures end here.")))
+    assert about(page)["most"] == most
+    assert ("Temperatures end here." in page) == (borne < 1.5)
+
+
+def test_a_page_says_the_command_that_made_it_if_one_did(digits: Exhibit) -> None:
+    assert "<code>glowkit app &#39;a b&#39;</code>" in page_of(digits, "glowkit app 'a b'")
+    assert "<code>" not in page_of(digits)
+
+
 def run(*arguments: object) -> int:
     with pytest.raises(SystemExit) as stopped:
         main([str(argument) for argument in arguments])
@@ -54,8 +70,10 @@ def test_the_command_writes_a_page(
     told = json.loads(capsys.readouterr().out)
     assert told == {"run": str(model), "path": str(out), "bytes": out.stat().st_size}
     assert len(about(out.read_text())["images"]) == 16
-    assert run("app", model, "--export", out, "--port", "80") == 2
-    assert "leave out --port" in capsys.readouterr().err
+    line = f"glowkit app {model} --export {out} --json"
+    assert f"<code>{line}</code>" in out.read_text()
+    assert run("app", model, "--export", out, "--port", "80", "--host", "0.0.0.0") == 2
+    assert "leave out --host, --port" in capsys.readouterr().err
     assert run("app", model, "--export", tmp_path / "page.pdf") == 2
     assert "give --export a name in .html, not page.pdf" in capsys.readouterr().err
 
@@ -136,3 +154,31 @@ def test_pictures_follow_the_keyboard(page: Any) -> None:
     page.wait_for_selector(READY)
     assert names(page, "#edited")[0].replace("before", "after") == names(page, "#edited")[1]
     assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+@in_a_browser
+def test_a_seed_that_is_none_is_said(page: Any) -> None:
+    samples, seed = names(page, "#samples"), page.get_by_label("Seed", exact=True)
+    for wrong in ("-1", "1.7", "4294967296", ""):
+        seed.fill(wrong)
+        page.get_by_text("A seed is a whole number from 0 to 4294967295").wait_for()
+        page.wait_for_selector(READY)
+        assert names(page, "#samples") == samples
+    seed.fill("4294967295")
+    page.locator("#seed-wrong").wait_for(state="hidden")
+    page.wait_for_selector(READY)
+    assert names(page, "#samples") != samples
+
+
+@in_a_browser
+def test_what_is_broken_shows_its_hatching(page: Any) -> None:
+    alpha = page.evaluate(
+        """() => [true, false].map(whole => {
+          const image = new Array(width * height * channels).fill(5);
+          picture(byId("ends"), "tried")({ image, whole, bits: NaN });
+          const canvas = byId("ends").lastChild.querySelector("canvas");
+          const style = getComputedStyle(canvas).backgroundImage;
+          return [canvas.getContext("2d").getImageData(0, 0, 1, 1).data[3], style !== "none"];
+        })"""
+    )
+    assert alpha == [[255, False], [0, True]]

@@ -130,6 +130,7 @@ FAMILIES = {
     "nice-tiny": ({"width": 8}, exporting.WHAT),
     "nsf-points": ({"steps": 1, "width": 8}, exporting.WHAT),
     "ffjord-points": ({}, exporting.WHAT),
+    "matching-points": ({"divergence": "hutchinson"}, exporting.WHAT),
     "vflow-points": ({"steps": 1, "width": 8}, exporting.WHAT),
     "cif-points": ({"steps": 1, "width": 8}, ("decode", "log-prob")),
     "residual-points": ({}, ("encode", "log-prob")),
@@ -175,10 +176,12 @@ def test_families_that_are_no_graph_are_refused_by_name(tmp_path: Path) -> None:
         export(glowkit.build("residual-tiny"), tmp_path / "a.pt2", "log-prob")
 
 
+@pytest.mark.parametrize("wrong", [1.0, torch.nan])
 def test_a_graph_that_differs_is_not_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: float
 ) -> None:
-    monkeypatch.setattr(exporting, "_difference", lambda *_: 1.0)
-    with pytest.raises(GlowkitError, match="differs from the model by 1 nats a dimension"):
+    found = iter([1e-7, wrong])
+    monkeypatch.setattr(exporting, "_difference", lambda *_: torch.tensor(next(found)))
+    with pytest.raises(GlowkitError, match=r"differs from the model by (1|nan) "):
         export(StandardNormal((2,)), tmp_path / "a.pt2", "log-prob")
     assert list(tmp_path.iterdir()) == []

@@ -25,6 +25,7 @@ from glowkit.app.chosen import (
 )
 from glowkit.app.exhibit import Exhibit, Figure, figures, pad, plain, samples, upload
 from glowkit.core.finite import LESS_HEAT, broken_examples, broken_sentence
+from glowkit.densities import noise_of
 from glowkit.pictures.sheet import inline, png_of, save_gif, to_pil
 from glowkit.system.errors import GlowkitError
 from glowkit.tasks import Attributes, interpolate, largest_pixel_error, part
@@ -176,11 +177,15 @@ def shown(exhibit: Exhibit, chosen: Chosen) -> str:
 
 
 def _judged(exhibit: Exhibit, marks: Mapping[str, float], bits: float) -> str:
-    """How many bits/dim an image has, and where among real images' they lie, as HTML."""
-    kind = exhibit.model.log_p_kind
+    """How many bits/dim an image has, and where among real images' they lie, as HTML.
+
+    A density of noisy images has nats instead.
+    """
+    kind, unit, noise = exhibit.model.log_p_kind, exhibit.unit, noise_of(exhibit.model)
     if not math.isfinite(bits):
-        return "<p>The model gives this image no finite log p, and so no bits/dim.</p>"
-    said = f"{SIGNS[kind]} {bits:.3f} bits/dim at {exhibit.levels} levels{ONE_DRAW[kind]}"
+        return f"<p>The model gives this image no finite log p, and so no {unit}.</p>"
+    of = f"of the image with noise of {noise:g}" if noise else f"at {exhibit.levels} levels"
+    said = f"{SIGNS[kind]} {bits:.3f} {unit} {of}{ONE_DRAW[kind]}"
     share, whose = percentile(exhibit, bits)
     if not math.isnan(share):
         said += f"; {share:.0f} % of {whose} have less"
@@ -189,8 +194,8 @@ def _judged(exhibit: Exhibit, marks: Mapping[str, float], bits: float) -> str:
         return sentence
     unknown = int((~exhibit.bits.isfinite()).sum())
     lost = f" {unknown} of them have a log p that is not finite." if unknown else ""
-    about = plain(f"Histogram of the bits/dim of {exhibit.measured}. This image: {said}.{lost}")
-    return sentence + (f"<p>{lost}</p>" if lost else "") + chart(exhibit.bits, marks, about)
+    about = plain(f"Histogram of the {unit} of {exhibit.measured}. This image: {said}.{lost}")
+    return sentence + (f"<p>{lost}</p>" if lost else "") + chart(exhibit.bits, marks, about, unit)
 
 
 def blended(exhibit: Exhibit, corners: Sequence[Chosen], x: object, y: object) -> str:

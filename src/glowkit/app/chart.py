@@ -11,8 +11,8 @@ TOP, BOTTOM, SIDE = 34, 32, 14  # room for the names of marks, for the axis, and
 TICKS = 5
 
 
-def chart(bits: Tensor, marks: Mapping[str, float], about: str) -> str:
-    """A histogram of bits/dim, (N,), with a dashed line at each of `marks` by its name, as SVG.
+def chart(bits: Tensor, marks: Mapping[str, float], about: str, unit: str = "bits/dim") -> str:
+    """A histogram of figures in `unit`, (N,), a dashed line at each of `marks` by its name, as SVG.
 
     What is not finite is not drawn; the axis counts such images. A mark beyond the bars stands at
     the edge, with an arrow. about: what is seen, already escaped for an attribute, for those who do
@@ -48,7 +48,7 @@ def chart(bits: Tensor, marks: Mapping[str, float], about: str) -> str:
     ]
     lost, beyond = len(bits) - len(known), len(known) - len(inside)
     without = [f"{beyond} beyond"] * bool(beyond) + [f"{lost} without"] * bool(lost)
-    name = "bits/dim" + (f" ({', '.join(without)})" if without else "")
+    name = unit + (f" ({', '.join(without)})" if without else "")
     axis = (
         f'<path d="M{SIDE} {floor}H{WIDTH - SIDE}" class="axis"/>{"".join(ticks)}'
         f'<text x="{WIDTH / 2}" y="{HEIGHT - 3}" text-anchor="middle">{name}</text>'

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from glowkit.app.exhibit import Exhibit
 from glowkit.core import MIDPOINT
-from glowkit.tasks import Attributes, bits_per_dim, join, part
+from glowkit.tasks import Attributes, join, part
 from glowkit.tasks.attributes import edit_latents
 from glowkit.tasks.interpolation import inside, linear
 from glowkit.tasks.latent import classes_in_turn, decoded
 from glowkit.tasks.latent import sampled as samples_of
+from glowkit.tasks.likelihood import in_its_unit
 
 SEED = 0  # of the dequantization noise under a likelihood, so that an image always has the same
 
@@ -104,13 +105,14 @@ def edit(
 
 @torch.no_grad()
 def likelihood(exhibit: Exhibit, chosen: Chosen) -> float:
-    """Bits/dim of an image, from one draw of dequantization noise, always the same."""
+    """Bits/dim of an image, or nats of a noisy one, from one draw of noise, always the same."""
     generator = torch.Generator(chosen.image.device).manual_seed(SEED)
-    return bits_per_dim(exhibit.model, chosen.image, chosen.context, generator).item()
+    log_p = exhibit.model.log_prob(chosen.image, chosen.context, generator)
+    return in_its_unit(exhibit.model, log_p, chosen.image).item()
 
 
 def percentile(exhibit: Exhibit, bits: float) -> tuple[float, str]:
-    """The percentage of real images with fewer bits/dim, NaN where none are known, and of which."""
+    """The percentage of real images with less of it, NaN where none are known, and of which."""
     if exhibit.attributes is not None:
         return exhibit.attributes.percentile(bits), "held-out images"
     known = exhibit.bits[exhibit.bits.isfinite()]

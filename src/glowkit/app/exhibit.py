@@ -14,10 +14,15 @@ from glowkit.data import Picture, read_picture
 from glowkit.pictures.sheet import image_sheet, inline, picture, png_of, to_pil
 from glowkit.system.errors import GlowkitError
 from glowkit.tasks import Attributes
-from glowkit.tasks.likelihood import levels_of
+from glowkit.tasks.likelihood import levels_of, unit_of
 
 BROKEN = ", which could not be computed (overflow)"
 CSS = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
+
+
+def script(name: str) -> str:
+    """JavaScript that lies beside this file."""
+    return Path(__file__).with_name(f"{name}.js").read_text(encoding="utf-8")
 
 
 def plain(text: object) -> str:
@@ -99,11 +104,13 @@ class Exhibit:
     title: of the page. class_names: of a conditional model, else empty.
     images: (N, C, H, W), at least one, to choose from; contexts: their classes, (N,), or None.
     origin: what these images are, such as "images of the test split of digits".
-    bits: (M,), bits/dim of real images with which others are compared, empty where there are none;
+    bits: (M,), bits/dim of real images with which others are compared, empty where there are none,
+    or nats, of a density of noisy images;
     measured: what those are, such as "300 images of the test split of digits".
     attributes: directions that sliders follow, if any were found.
     run: the model as commands call it. names: the images as commands call them, by default files
-    that a click on them saves. heat: how hot samples may be.
+    that a click on them saves. heat: how hot samples may be. own: the Python file of a
+    model of one's own, else empty.
     """
 
     model: Density
@@ -118,6 +125,7 @@ class Exhibit:
     run: str = "RUN"
     names: tuple[str, ...] = ()
     heat: Heat = field(default_factory=Heat)
+    own: str = ""
 
     def __post_init__(self) -> None:
         if not self.names:
@@ -127,6 +135,11 @@ class Exhibit:
     @property
     def levels(self) -> int:
         return levels_of(self.model)
+
+    @property
+    def unit(self) -> str:
+        """Of its `bits`."""
+        return unit_of(self.model)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

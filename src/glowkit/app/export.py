@@ -4,9 +4,6 @@ import base64
 import copy
 import json
 import math
-import shlex
-import sys
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +12,7 @@ from markupsafe import Markup
 from torch import Tensor
 
 from glowkit import __version__
-from glowkit.app.exhibit import Exhibit
+from glowkit.app.exhibit import Exhibit, script
 from glowkit.bijections import (
     Actnorm,
     ActnormConv1x1,
@@ -49,6 +46,7 @@ from glowkit.system.files import write_atomically
 from glowkit.training.report import page_template
 
 SAMPLES = 12
+MOST_HEAT = 1.5  # the end of the slider, of a model that bears it
 MOST_NUMBERS = 8_000_000  # of 4 bytes, which base64 makes 43 MB
 NAMES = {Additive: "additive", Affine: "affine", LogisticMixture: "mixture"}
 PIXELWISE = (Actnorm, ActnormConv1x1, Conv1x1, Permute)
@@ -204,18 +202,20 @@ def program_of(model: Density) -> tuple[dict[str, Any], Tensor]:
     return about, numbers
 
 
-def write_page(exhibit: Exhibit, path: Path) -> int:
+def write_page(exhibit: Exhibit, path: Path, command: str = "") -> int:
     """Write the page, all of it or nothing; returns its size in bytes.
+
+    command: the line that made it, if one did; the page says it.
 
     Raises:
         GlowkitError: for a model that `program_of` refuses, and when it cannot be written.
     """
-    page = page_of(exhibit).encode()
+    page = page_of(exhibit, command).encode()
     write_atomically(path, page)
     return len(page)
 
 
-def page_of(exhibit: Exhibit) -> str:
+def page_of(exhibit: Exhibit, command: str = "") -> str:
     """The page of an exhibit, as HTML that loads nothing."""
     about, numbers = program_of(exhibit.model)
     found = exhibit.attributes
@@ -233,6 +233,7 @@ def page_of(exhibit: Exhibit) -> str:
         "labels": labels,
         "names": exhibit.class_names,
         "samples": SAMPLES,
+        "most": min(MOST_HEAT, exhibit.heat.most),
     }
     _, height, width = exhibit.image_shape
     return page_template("export.html.jinja", "app").render(
@@ -244,13 +245,14 @@ def page_of(exhibit: Exhibit) -> str:
         names=exhibit.class_names,
         sign="an upper bound",
         usual=_usual(exhibit),
+        heat=exhibit.heat.note if exhibit.heat.most < MOST_HEAT else "",
         origin=exhibit.origin,
         attributes=attributes,
         version=__version__,
-        command=shlex.join(["glowkit", *sys.argv[1:]]),
+        command=command,
         about=Markup(json.dumps(data, allow_nan=False).replace("<", "\\u003c")),
-        glow=_script("glow.js"),
-        script=_script("page.js"),
+        glow=Markup(script("glow")),
+        script=Markup(script("page")),
     )
 
 
@@ -266,7 +268,3 @@ def _usual(exhibit: Exhibit) -> str:
 def _base64(values: Tensor) -> str:
     little = values.detach().cpu().float().contiguous().numpy().astype("<f4")
     return base64.b64encode(little.tobytes()).decode()
-
-
-def _script(name: str) -> Markup:
-    return Markup(files("glowkit").joinpath("app", name).read_text(encoding="utf-8"))

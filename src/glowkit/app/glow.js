@@ -356,6 +356,9 @@ function spherical(a, b, t) {
 
 const DRAWS = 4; // of dequantization noise under each figure, always the same ones
 
+// Of a draw: its number is one that no sample has, so that the noise of a sample is another.
+const dequantization = draw => uniforms(0, 2 ** 31 + draw);
+
 // What the page asks of a model. `directions`: Float32Array, `size` numbers for each attribute.
 function makeAnswers(about, numbers, directions) {
   const glow = makeGlow(about, numbers), { size } = glow;
@@ -363,7 +366,7 @@ function makeAnswers(about, numbers, directions) {
   function bits(image, label) {
     let total = 0;
     for (let draw = 0; draw < DRAWS; draw++) {
-      const uniform = uniforms(0, draw);
+      const uniform = dequantization(draw);
       total += glow.logProb(image, Float64Array.from({ length: size }, uniform), label);
     }
     return -total / DRAWS / size / Math.log(2);
@@ -371,13 +374,13 @@ function makeAnswers(about, numbers, directions) {
 
   function shown(latents, label) {
     const { image, whole } = glow.image(glow.decode(latents, label));
-    return { image, bits: whole ? bits(image, label) : NaN };
+    return { image, whole, bits: whole ? bits(image, label) : NaN };
   }
 
   return {
     sample: ({ temperature, seed, number, label }) =>
       shown(normals(size, seed, number).map(eps => eps * temperature), label),
-    real: ({ image, label }) => ({ image, bits: bits(image, label) }),
+    real: ({ image, label }) => ({ image, whole: true, bits: bits(image, label) }),
     between({ first, second, t, labels }) {
       const [a, b] = [first, second].map((image, i) => glow.latents(image, labels[i]));
       return shown(spherical(a, b, t), labels[t < 0.5 ? 0 : 1]);
@@ -400,4 +403,4 @@ if (typeof WorkerGlobalScope !== "undefined") {
     if (what === "begin") answers = makeAnswers(given.about, given.numbers, given.directions);
     else postMessage({ key, ...answers[what](given) });
   };
-} else if (typeof module !== "undefined") module.exports = { makeGlow, makeAnswers };
+} else if (typeof module !== "undefined") module.exports = { makeGlow, makeAnswers, uniforms, dequantization };

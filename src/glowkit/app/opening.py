@@ -41,8 +41,8 @@ def ranked(attributes: Attributes) -> tuple[list[str], list[str]]:
     return trusted, [name for name in best_first if name not in trusted]
 
 
-def opening(exhibit: Exhibit, attributes: Attributes, names: list[str]) -> tuple[int, str]:
-    """A row, and which of the attributes named it lacks most: giving it that shows something.
+def opening(exhibit: Exhibit, attributes: Attributes, names: list[str]) -> str:
+    """Which of the attributes named the first image lacks most: giving it that shows something.
 
     An attribute is lacked by as much of its direction as the image is short of the mean of those
     shown, z̄ · d − z · d in amounts |d|².
@@ -52,4 +52,4 @@ def opening(exhibit: Exhibit, attributes: Attributes, names: list[str]) -> tuple
     directions = directions.to(latents)
     held = latents @ directions.T / directions.square().sum(1)
     short = held.mean(0) - held[0]
-    return 0, names[int(short.argmax())]
+    return names[int(short.argmax())]

@@ -71,11 +71,12 @@ function picture(where, name, caption = name) {
   const words = element("figcaption", { textContent: caption });
   canvas.setAttribute("aria-label", name);
   where.append(element("figure", {}, canvas, words));
-  return ({ image, bits }) => {
-    paint(canvas, image);
-    const figure = bits === null || Number.isNaN(bits)
-      ? "could not be computed" : `${bits.toFixed(3)} bits/dim`;
-    canvas.classList.toggle("broken", Number.isNaN(bits));
+  return ({ image, whole, bits }) => {
+    const known = Number.isFinite(bits) ? `${bits.toFixed(3)} bits/dim` : "no finite bits/dim";
+    const figure = whole ? known : "could not be computed";
+    if (whole) paint(canvas, image);
+    else canvas.getContext("2d").clearRect(0, 0, width, height); // the hatching is behind
+    canvas.classList.toggle("broken", !whole);
     canvas.setAttribute("aria-label", `${name}: ${figure}`);
     words.textContent = caption ? `${caption}: ${figure}` : figure;
   };
@@ -117,14 +118,19 @@ function sampling() {
   const shown = Array.from({ length: about.samples }, (_, i) =>
     picture(byId("samples"), `sample ${i + 1}`, ""));
   const temperature = slider(byId("sampling"), {
-    id: "temperature", name: "Temperature", min: 0, max: 1.5, step: 0.01, value: 0.7,
+    id: "temperature", name: "Temperature", min: 0, max: about.most, step: 0.01,
+    value: Math.min(0.7, about.most),
   }, follow);
   const kind = byId("kind");
   function follow() {
+    const seed = byId("seed").valueAsNumber; // NaN of what is no number
+    const usable = Number.isInteger(seed) && seed >= 0 && seed < 2 ** 32;
+    byId("seed").setAttribute("aria-invalid", String(!usable));
+    byId("seed-wrong").hidden = usable;
+    if (!usable) return;
     const own = kind ? Number(kind.value) : 0;
     shown.forEach((show, number) => {
       const label = own < 0 ? number % about.names.length : own;
-      const seed = Number(byId("seed").value);
       ask(`sample ${number}`,
         { what: "sample", temperature: temperature.get(), seed, number, label }, show);
     });

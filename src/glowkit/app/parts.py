@@ -3,14 +3,13 @@
 from collections.abc import Callable
 from functools import wraps
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from glowkit.app.answers import drawing_of, picked, uploaded
 from glowkit.app.chosen import Chosen, pick
-from glowkit.app.exhibit import Exhibit, plain
+from glowkit.app.exhibit import Exhibit, plain, script
 from glowkit.pictures.sheet import to_pil
 from glowkit.system.errors import GlowkitError
 
@@ -175,8 +174,3 @@ def canvas(exhibit: Exhibit, chosen: Chosen) -> Any:
         elem_id="canvas",
         apply_default_css=False,
     )
-
-
-def script(name: str) -> str:
-    """JavaScript that lies beside this file."""
-    return Path(__file__).with_name(f"{name}.js").read_text(encoding="utf-8")

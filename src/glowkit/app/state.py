@@ -31,16 +31,21 @@ def said_of_edit(exhibit: Exhibit, chosen: Chosen, amounts: Mapping[str, float])
     words = ["edit" if moved else "reconstruct", exhibit.run, chosen.name]
     words += [word for text in moved for word in ("--attribute", text)]
     query = [("image", chosen.name), *(("attribute", text) for text in moved)]
-    return Said(_line(words + _class_of([chosen])), _query("edit", query))
+    return Said(_line(exhibit, words + _class_of([chosen])), _query("edit", query))
 
 
-def said_of_drawing(exhibit: Exhibit, chosen: Chosen, drawing: str | None) -> Said:
-    """Of an image beside its reconstruction. drawing: the PNG as an address, if it was drawn."""
+def said_of_drawing(exhibit: Exhibit, chosen: Chosen, under: Chosen, drawing: str | None) -> Said:
+    """Of an image beside its reconstruction.
+
+    drawing: the PNG as an address, if it was drawn; under: what on, or else the image itself.
+    """
     words = ["reconstruct", exhibit.run, chosen.name, *_class_of([chosen])]
-    kept = [("image", chosen.name)]
-    if drawing is not None:
-        kept = [("drawing", drawing)] if len(drawing) <= MOST_DRAWING else []
-    return Said(_line(words), _query("draw", kept))
+    # A drawing has the class of what it was drawn on; if that has none, the drawing is all.
+    needed = drawing is None or under.context is not None or under.name in exhibit.names
+    kept = [("image", under.name)] if needed else []
+    if drawing is not None and len(drawing) <= MOST_DRAWING:
+        kept.append(("drawing", drawing))
+    return Said(_line(exhibit, words), _query("draw", kept))
 
 
 def said_of_place(exhibit: Exhibit, corners: Sequence[Chosen], x: float, y: float) -> Said:
@@ -49,14 +54,14 @@ def said_of_place(exhibit: Exhibit, corners: Sequence[Chosen], x: float, y: floa
     at = f"{x:g},{y:g}"
     words = ["interpolate", exhibit.run, *names, "--grid", "--path", "linear", "--at", at]
     query = [("at", at), *(("image", name) for name in names)]
-    return Said(_line_of(words, corners), _query("between", query))
+    return Said(_line_of(exhibit, words, corners), _query("between", query))
 
 
 def loop_line(exhibit: Exhibit, corners: Sequence[Chosen]) -> str:
     """The command that makes the animation around four images."""
     names = [corners[number].name for number in (0, 1, 3, 2, 0)]
     words = ["interpolate", exhibit.run, *names, "--count", str(LOOP_FRAMES), "--path", "linear"]
-    return _line_of(words, corners)
+    return _line_of(exhibit, words, corners)
 
 
 def said_of_samples(
@@ -64,7 +69,7 @@ def said_of_samples(
 ) -> Said:
     """Of samples, a row for each temperature."""
     temperatures = ",".join(f"{heat:g}" for heat in heats)
-    own = [] if label == IN_TURN else ["--class", label]
+    of_class = [] if label == IN_TURN else ["--class", label]
     words = ["sample", exhibit.run, "--temperature", temperatures, "--count", str(count)]
     query = [
         ("low", f"{heats[0]:g}"),
@@ -72,9 +77,10 @@ def said_of_samples(
         ("rows", str(len(heats))),
         ("count", str(count)),
         ("seed", str(seed)),
-        *([("class", label)] if own else []),
+        *([("class", label)] if of_class else []),
     ]
-    return Said(_line([*words, "--seed", str(seed), *own]), _query("sample", query))
+    words += ["--seed", str(seed), *of_class]
+    return Said(_line(exhibit, words), _query("sample", query))
 
 
 class Asked:
@@ -138,15 +144,17 @@ def _class_of(chosen: Sequence[Chosen]) -> list[str]:
     return ["--class", labels[0]] if labels else []
 
 
-def _line_of(words: Sequence[str], chosen: Sequence[Chosen]) -> str:
+def _line_of(exhibit: Exhibit, words: Sequence[str], chosen: Sequence[Chosen]) -> str:
     """A command has one class for all files; images of the data bring theirs."""
     if len({each.label for each in chosen if each.label is not None}) > 1:
         return "There is no such command, for it takes files of one class only."
-    return _line([*words, *_class_of(chosen)])
+    return _line(exhibit, [*words, *_class_of(chosen)])
 
 
-def _line(words: Sequence[str]) -> str:
-    return shlex.join(["glowkit", *words])
+def _line(exhibit: Exhibit, words: Sequence[str]) -> str:
+    """A model of one's own is opened with the file that defines it."""
+    own = ["--model", exhibit.own] if exhibit.own else []
+    return shlex.join(["glowkit", *words, *own])
 
 
 def _query(tab: str, values: Sequence[tuple[str, str]]) -> str:

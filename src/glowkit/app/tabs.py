@@ -25,7 +25,7 @@ from glowkit.app.answers import (
     wanted,
 )
 from glowkit.app.chosen import Chosen, pick
-from glowkit.app.exhibit import Exhibit, plain
+from glowkit.app.exhibit import Exhibit, plain, script
 from glowkit.app.opening import OPENING_AMOUNT, opening, ranked
 from glowkit.app.parts import (
     FORGET,
@@ -35,7 +35,6 @@ from glowkit.app.parts import (
     canvas,
     raw,
     said_below,
-    script,
     slider,
     spoken,
 )
@@ -67,14 +66,14 @@ def edit_tab(exhibit: Exhibit, attributes: Attributes) -> Tab:
     """Sliders of attributes beside an image, the trusted ones first."""
     trusted, others = ranked(attributes)
     names = [*trusted, *others]
-    row, first = opening(exhibit, attributes, trusted or others)
+    first = opening(exhibit, attributes, trusted or others)
     amounts = {name: OPENING_AMOUNT * (name == first) for name in names}
 
     def answer(image: Chosen, *values: object) -> tuple[str, str, str]:
         named = amounts_of(dict(zip(names, values, strict=True)))
         return edited(exhibit, image, attributes, named), *said_of_edit(exhibit, image, named)
 
-    drawn, *said = answer(pick(exhibit, row), *amounts.values())
+    drawn, *said = answer(pick(exhibit, 0), *amounts.values())
     with gr.Row(equal_height=False):
         with gr.Column(scale=3, elem_classes="stay"):
             picture = gr.HTML(drawn, elem_id="edit")
@@ -86,7 +85,7 @@ def edit_tab(exhibit: Exhibit, attributes: Attributes) -> Tab:
                 folded = f"{len(others)} more attributes"
                 with gr.Accordion(folded, open=not trusted, elem_id="others"), gr.Group():
                     sliders += [_slider_of(attributes, name, amounts[name]) for name in others]
-            picker = Picker(exhibit, row, "edited")
+            picker = Picker(exhibit, 0, "edited")
     line, query = said_below("edit", *said)
     inputs, outputs = [picker.chosen, *sliders], [picture, line, query]
     gr.on(
@@ -103,7 +102,7 @@ def edit_tab(exhibit: Exhibit, attributes: Attributes) -> Tab:
         event.then(spoken(answer), inputs, outputs, api_visibility="private", **WHILE_DRAGGED)
 
     def restore(asked: Asked) -> list[Any]:
-        wanted_row = (asked.rows(exhibit) or [row])[0]
+        wanted_row = (asked.rows(exhibit) or [0])[0]
         found = asked.amounts(names, MOST_AMOUNT)
         image, values = pick(exhibit, wanted_row), [found.get(name, 0.0) for name in names]
         mark = gr.Gallery(selected_index=wanted_row)
@@ -128,7 +127,7 @@ def draw_tab(exhibit: Exhibit, drawable: bool) -> Tab:
     def answer(image: Chosen, drawing: object) -> tuple[str, str, str]:
         drawn = from_canvas(exhibit, image, drawing)
         kept = drawing if drawn is not image and isinstance(drawing, str) else None
-        return shown(exhibit, drawn), *said_of_drawing(exhibit, drawn, kept)
+        return shown(exhibit, drawn), *said_of_drawing(exhibit, drawn, image, kept)
 
     html, *said = answer(first, None)
     with gr.Row(equal_height=False):

@@ -1,5 +1,6 @@
 """`glowkit app`: a web page of a model."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,7 @@ from glowkit.cli.common import (
     SEED,
     bar,
     check_page,
+    given_line,
     refuse_given,
     say_broken,
     show_json,
@@ -41,8 +43,11 @@ def app(
         str | None, typer.Option(help="train, validation or test (by default test).")
     ] = None,
     host: Annotated[
-        str, typer.Option(help="Address to serve at; 0.0.0.0 lets other machines in.")
-    ] = "127.0.0.1",
+        str | None,
+        typer.Option(
+            help="Address to serve at (by default 127.0.0.1); 0.0.0.0 lets other machines in."
+        ),
+    ] = None,
     port: Annotated[
         int | None,
         typer.Option(min=1, max=65535, help="By default the first free one from 7860."),
@@ -65,7 +70,8 @@ def app(
     Example: `glowkit app runs/digits-glow-tiny`
     """
     if export is not None:
-        _write(run, export, source, split, port, seed, device, as_json)
+        refuse_given("a page in a file is served by nobody", host=host, port=port)
+        _write(run, export, source, split, seed, device, as_json)
         return
 
     import importlib.util
@@ -76,11 +82,12 @@ def app(
     # Before anything is loaded: a taken port, and a missing library, cost nobody half a minute.
     if importlib.util.find_spec("gradio") is None:
         raise GlowkitError("the page needs Gradio: pip install 'glowkit[app]'")
+    host = "127.0.0.1" if host is None else host
     free_port(host, port)
 
     from glowkit.app.serving import serving
 
-    exhibit = _exhibit(open_image_model(run, device), str(run), source, split, seed)
+    exhibit = _exhibit(open_image_model(run, device), str(run), source, split, seed, own or "")
     with serving(exhibit, host, port) as address:
         if as_json:
             show_json({"address": address})
@@ -96,20 +103,19 @@ def _write(
     out: Path,
     source: str | None,
     split: str | None,
-    port: int | None,
     seed: int,
     device: str,
     as_json: bool,
 ) -> None:
     """The page as a file, of a model that JavaScript can compute."""
-    refuse_given("a page in a file is served by nobody", port=port)
     check_page(out, "--export")
 
     from glowkit.app.export import program_of, write_page
 
     opened = open_image_model(run, device)
     program_of(opened.model)  # what it refuses goes before the work
-    size = write_page(_exhibit(opened, str(run), source, split, seed), out)
+    exhibit = _exhibit(opened, str(run), source, split, seed)
+    size = write_page(exhibit, out, shlex.join(["glowkit", *given_line()]))
     if as_json:
         show_json({"run": str(run), "path": str(out), "bytes": size})
     else:
@@ -117,7 +123,7 @@ def _write(
 
 
 def _exhibit(
-    opened: Opened, run: str, source: str | None, split: str | None, seed: int
+    opened: Opened, run: str, source: str | None, split: str | None, seed: int, own: str = ""
 ) -> "Exhibit":
     """The model with images of its data, or with samples where the run's data is gone."""
     from glowkit.app.exhibit import Exhibit
@@ -143,6 +149,7 @@ def _exhibit(
             attributes=attributes,
             run=run,
             heat=measured_heat(opened.model, seed),
+            own=own,
         )
     split = split or "test"
     first = split_of(data, split)
@@ -163,6 +170,7 @@ def _exhibit(
         # Of other data than the run's own, commands know only files, which the page saves.
         () if source else tuple(f"{split}:{row}" for row in range(len(images))),
         measured_heat(opened.model, seed),
+        own,
     )
 
 
@@ -197,20 +205,18 @@ def _samples(opened: Opened, seed: int) -> "tuple[Tensor, Tensor | None]":
 
 
 def _bits(opened: Opened, data: "Source", split: str, seed: int) -> "Tensor":
-    """Bits/dim of the first images of a split, (M,)."""
+    """Bits/dim of the first images of a split, (M,), or nats of noisy ones."""
     import torch
 
-    from glowkit.tasks import bits_per_dim
+    from glowkit.tasks.likelihood import in_its_unit
 
-    generator = opened.generator(seed)
-    images = data.splits[split]
-    rows = torch.arange(min(MEASURED, len(images))).split(50)
+    model, generator = opened.model, opened.generator(seed)
+    examples = data.splits[split]
+    rows = torch.arange(min(MEASURED, len(examples))).split(50)
+    found = []
     with torch.no_grad():
-        return torch.cat(
-            [
-                bits_per_dim(
-                    opened.model, *prepared(opened, data, images, batch.tolist()), generator
-                ).cpu()
-                for batch in bar(rows, f"likelihood of the {split} split")
-            ]
-        )
+        for batch in bar(rows, f"likelihood of the {split} split"):
+            images, context = prepared(opened, data, examples, batch.tolist())
+            log_p = model.log_prob(images, context, generator)
+            found.append(in_its_unit(model, log_p, images).cpu())
+    return torch.cat(found)

@@ -174,7 +174,7 @@ def show_json(figures: Mapping[str, Any]) -> None:
 
 def refuse_given(because: str, **options: object) -> None:
     """Refuse options that would change nothing; None and False are those that were not given."""
-    given = [name for name, value in options.items() if value not in (None, False)]
+    given = [name for name, value in options.items() if value is not None and value is not False]
     if given:
         named = ", ".join("--" + name.strip("_").replace("_", "-") for name in given)
         raise GlowkitError(f"{because}: leave out {named}")

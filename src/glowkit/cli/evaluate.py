@@ -84,8 +84,6 @@ def classified(
     """How well a conditional model tells the classes of a split, by the figures' plain names."""
     from glowkit.tasks.classification import classify
 
-    if not opened.model.classes:
-        raise GlowkitError("this model has no classes; leave out --classify")
     told = asdict(classify(opened.model, split_batches(opened, data, split, batch_size), seed))
     return {name: value for name, value in told.items() if value is not None}
 
@@ -157,7 +155,7 @@ def evaluate(
     Example: `glowkit evaluate runs/digits-glow-tiny --importance 16`
     """
     from glowkit.cli.reporting import report_of
-    from glowkit.tasks.likelihood import check_draws
+    from glowkit.tasks.likelihood import check_counts, check_draws
 
     opened = open_model(run, device)
     if source is None:
@@ -165,6 +163,10 @@ def evaluate(
     batch_size = batch_size or opened.objective.batch_size
     data = open_data(opened, source, skip_bad)
     check_draws(opened.model, importance, draws)
+    if tell:
+        if not opened.model.classes:
+            raise GlowkitError("this model has no classes; leave out --classify")
+        check_counts(opened.model)
     # First, because what they refuse is known at once, and the model's figures take a while.
     fitted = baseline_figures(opened, data, split, seed, asked=baselines)
     figures = assess(opened, data, split, importance, batch_size, seed, draws=draws)

@@ -52,7 +52,7 @@ def export(
         return
     text = {"what": what, "file": f"{out}, {size / 1e6:.1f} MB"}
     text |= {"inputs": _text(done.inputs), "outputs": _text(done.outputs)}
-    text["largest difference"] = f"{done.error:.2g} nats a dimension from the model"
+    text["largest difference"] = f"{done.error:.2g} from the model, of log p in nats a dimension"
     show(str(run), text)
 
 

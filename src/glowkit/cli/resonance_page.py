@@ -1,9 +1,9 @@
 """The page of `glowkit resonance`, which needs no other file."""
 
 import shlex
-import sys
 from pathlib import Path
 
+from glowkit.cli.common import given_line
 from glowkit.cli.resonance_findings import Findings, figures_of, scan_text, text_of, title_of
 from glowkit.pictures.resonance import Histogram, bump_image, scan_image, sic_image
 from glowkit.pictures.sheet import inline
@@ -68,6 +68,6 @@ def write_page(found: Findings, path: Path) -> None:
         sic=inline(sic_image(curves)) if curves else None,
         bumps=bumps,
         scan=scan,
-        command=shlex.join(["glowkit", *sys.argv[1:]]),
+        command=shlex.join(["glowkit", *given_line()]),
     )
     write_atomically(path, page.encode())

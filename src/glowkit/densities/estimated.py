@@ -234,7 +234,7 @@ def _mapped(
 ) -> tuple[Tensor, Tensor]:
     """A bijection forward or back, with what is estimated of it drawn."""
     if isinstance(bijection, Chain):
-        total = x.new_zeros(len(x))
+        total = x.new_zeros(x.shape[0])
         for part in reversed(list(bijection)) if back else bijection:
             x, ladj = _mapped(part, back, estimator, x, context, generator)
             total = total + ladj

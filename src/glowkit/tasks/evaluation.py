@@ -13,7 +13,7 @@ from glowkit.core import MIDPOINT, Density, Generator, GlowkitError, LogPKind, f
 from glowkit.core.finite import warn_of_broken
 from glowkit.densities import noise_of
 from glowkit.tasks.latent import decoded
-from glowkit.tasks.likelihood import drawn_log_p, levels_of, mean_of_draws, to_bits_per_dim
+from glowkit.tasks.likelihood import drawn_log_p, in_its_unit, levels_of, mean_of_draws, unit_of
 
 REMEDY = "use float64, or train the model longer"
 """What helps where the reconstruction of a real image overflows."""
@@ -79,8 +79,7 @@ def explain_error(
         return ""
     lost, own = images[wrong], None if context is None else context[wrong]
     error = largest_pixel_error(lost, *reconstruction(copy.deepcopy(model).double(), lost, own))
-    worst = _figure(model, model.encode(lost, own, MIDPOINT)[1], lost).max().item()
-    unit = "nats" if noise_of(model) else "bits/dim"
+    worst = in_its_unit(model, model.encode(lost, own, MIDPOINT)[1], lost).max().item()
     if error:
         return (
             f"In float64 it is {'not known' if math.isnan(error) else error}, so that rounding is"
@@ -88,7 +87,7 @@ def explain_error(
         )
     return (
         "In float64 it is 0: the model inverts, and float32 rounds too coarsely for an image this"
-        f" far from those it was trained on ({worst:.1f} {unit})."
+        f" far from those it was trained on ({worst:.1f} {unit_of(model)})."
     )
 
 
@@ -214,7 +213,7 @@ def measure(
                 )
             images, context = batch
             log_p = drawn_log_p(model, images, context, generator, importance_samples, draws)
-            drawn.append(_figure(model, log_p, images).double().cpu())
+            drawn.append(in_its_unit(model, log_p, images).double().cpu())
             if round_trips is None:
                 decoded_again.append(_round_trip(model, images, context))
         left = sum(batch.shape[1] for batch in drawn)
@@ -228,11 +227,6 @@ def measure(
                 break
     error, broken = (torch.cat(parts) for parts in zip(*decoded_again, strict=True))
     return Measured(torch.cat([batch.mean(0) for batch in drawn]), error, broken, drawn)
-
-
-def _figure(model: Density, log_p: Tensor, images: Tensor) -> Tensor:
-    """Bits/dim, or the nats of a density of noisy images."""
-    return -log_p if noise_of(model) else to_bits_per_dim(log_p, images)
 
 
 def _round_trip(model: Density, images: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:

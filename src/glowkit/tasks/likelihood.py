@@ -141,6 +141,16 @@ def levels_of(model: Density) -> int:
     return levels
 
 
+def unit_of(model: Density) -> str:
+    """Bits/dim of images, or the nats that a density of noisy images has instead."""
+    return "nats" if noise_of(model) else "bits/dim"
+
+
+def in_its_unit(model: Density, log_p: Tensor, images: Tensor) -> Tensor:
+    """−log p of images, (N,), in the unit that `unit_of` names."""
+    return -log_p if noise_of(model) else to_bits_per_dim(log_p, images)
+
+
 def check_counts(model: Density) -> None:
     """Refuse to make bits/dim of a log p that is of noisy images, and counts none.
 
