@@ -13,15 +13,17 @@ import typer
 
 from cli.conftest import Cli
 from glowkit.cli import completion, train_options
+from glowkit.cli.lossy_train import MINUTES, USUAL
 from glowkit.cli.main import COMMANDS
 from glowkit.cli.origin import changes
-from glowkit.cli.plan import defaults_of
+from glowkit.cli.plan import Request, defaults_of, plan
 from glowkit.cli.speech import sparkline
 from glowkit.cli.train import train
 from glowkit.data.standard import STANDARD
 from glowkit.data.toy import POINTS
 from glowkit.models import PRESETS
-from glowkit.training import TrainConfig, read_run
+from glowkit.tasks.lossy import LossySettings
+from glowkit.training import RunSettings, TrainConfig, read_run
 
 
 def test_help_says_the_defaults_that_there_are() -> None:
@@ -134,6 +136,28 @@ def test_settings_are_said_as_differences_from_the_nearest_preset(run: Path) -> 
     assert "learning_rate" not in rows or rows["learning_rate"][0] != rows["learning_rate"][1]
     assert all(here != there for here, there in rows.values())
     assert "image_shape" not in rows  # follows the data
+
+
+@pytest.mark.parametrize("spec", ["digits", "points:moons", "table:power"])
+def test_what_the_command_chose_itself_is_no_difference(spec: str) -> None:
+    def told(**given: float) -> dict[str, tuple[str, str]]:
+        training = plan(Request(spec, None, None, None, [], False, given, {}), None).training
+        columns = ("x",) * spec.startswith("table:")
+        _, changed = changes(RunSettings({"spec": spec}, None, training, columns=columns))
+        return {name: (here, there) for name, here, there in changed if name != "data"}
+
+    minutes = f"{defaults_of(spec).minutes:g}"
+    assert told() == {}
+    assert told(minutes=30.0) == {"minutes": ("30", minutes)}
+    assert told(epochs=3.0) == {"epochs": ("3", "none"), "minutes": ("none", minutes)}
+    assert told(evaluate_every=7.0)["evaluate_every"][0] == "7"
+
+
+def test_what_training_for_coding_chose_itself_is_no_difference() -> None:
+    usual = TrainConfig(minutes=MINUTES, **USUAL)
+    lossy = LossySettings(0.1, 1.0, 32.0)
+    _, changed = changes(RunSettings({"spec": "digits"}, None, usual, lossy=lossy))
+    assert changed == [("data", "digits", "-")]
 
 
 def test_a_report_goes_where_it_is_asked_to(

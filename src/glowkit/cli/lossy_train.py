@@ -56,7 +56,10 @@ def train(
     ] = None,
     round_trip: Annotated[
         float | None,
-        typer.Option(help="Weight of what rounding to pixels moves latents by, by default 0."),
+        typer.Option(
+            help="Weight of what rounding to pixels moves latents by, by default 0; the validation"
+            " figure, by which weights are kept, does not count it."
+        ),
     ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images a step (32).")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Its peak (0.003).")] = None,

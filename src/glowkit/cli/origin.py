@@ -92,22 +92,34 @@ def _commands(
 
 def changes(run: "RunSettings") -> tuple[str, list[tuple[str, str, str]]]:
     """The preset that a run is closest to, and each setting with its value here and there."""
-    from glowkit.cli.plan import defaults_of
-    from glowkit.training import TrainConfig
-
-    usual_training = {field.name: field.default for field in fields(TrainConfig)}
-    usual = defaults_of(run.data["spec"])
-    usual_training |= usual.training
     closest, model = _closest(run.model)
     rows = [("data", run.data["spec"], NONE)]
     others = {name: value for name, value in run.data.items() if value and name != "spec"}
     rows += [(name, _said(value), NONE) for name, value in others.items()]
     rows += model
-    rows += _differences(vars(run.training), usual_training)
+    rows += _differences(vars(run.training), _usual_training(run))
     return (
         f"the preset {closest} and the usual training" if closest else "the family's defaults",
         rows,
     )
+
+
+def _usual_training(run: "RunSettings") -> dict[str, Any]:
+    """What its command would have chosen itself, for the budget that there was."""
+    from glowkit.cli.lossy_train import MINUTES, USUAL
+    from glowkit.cli.plan import defaults_of
+    from glowkit.training import TrainConfig
+
+    plain = {field.name: field.default for field in fields(TrainConfig)}
+    if run.lossy:
+        return plain | USUAL | {"minutes": MINUTES}
+    usual = defaults_of(run.data["spec"])
+    asked = {name: getattr(run.training, name) for name in ("epochs", "minutes")}
+    budget = {name: value for name, value in asked.items() if value is not None}
+    chosen = plain | usual.completed(budget) | {"epochs": None, "minutes": usual.minutes}
+    if run.columns:  # of a small table it chooses these itself
+        chosen["whole_evaluations"] = run.training.whole_evaluations
+    return chosen
 
 
 def _closest(config: "Config | None") -> tuple[str, list[tuple[str, str, str]]]:

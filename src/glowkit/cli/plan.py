@@ -26,6 +26,16 @@ class Defaults(NamedTuple):
     closest: float
     training: dict[str, Any]
 
+    def completed(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings of training where some are given."""
+        chosen = self.training | dict(given)
+        if not given.keys() & {"epochs", "minutes"}:
+            chosen["minutes"] = self.minutes
+        if "minutes" in chosen and "evaluate_every" not in given:
+            # An epoch can be a second or an hour: twenty evaluations a run, and not too close.
+            chosen["evaluate_every"] = max(self.closest, chosen["minutes"] / 20)
+        return chosen
+
 
 def defaults_of(spec: str) -> Defaults:
     """Those of points, of a table, or of images."""
@@ -162,21 +172,15 @@ def plan(request: Request, resumed: Path | None) -> Planned:
         usual = defaults_of(request.source)
         config = None if own else preset(request.preset or usual.preset)
         name = own.name if own else request.preset or usual.preset
-        if not given.keys() & {"epochs", "minutes"}:
-            given["minutes"] = usual.minutes
         if "epochs" in given and "whole_evaluations" in given:
             raise GlowkitError(
                 "under a budget in epochs all evaluations are whole: leave out --whole-evaluations"
             )
-        given = usual.training | given
-        if "minutes" in given and "evaluate_every" not in given:
-            # An epoch can be a second or an hour: twenty evaluations a run, and not too close.
-            given["evaluate_every"] = max(usual.closest, given["minutes"] / 20)
         return Planned(
             f"{_word(request.source)}-{name}",
             None if own else name,
             {"spec": absolute(request.source), **data},
-            TrainConfig(**given),
+            TrainConfig(**usual.completed(given)),
             own or family_of(config),
             config,
             False,

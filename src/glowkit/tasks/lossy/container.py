@@ -84,7 +84,8 @@ def compress(
     error of about Δ²/12 where it does not cost more than it is worth. A model that was not trained
     so does far worse. Images larger or smaller than the model's are coded as tiles of its size.
     Shapes: (N, C, H, W), integers. Cost: one exact evaluation of the flow and of its inverse in
-    float64, and up to ten more with `search`.
+    float64; with `search` about ten times more for an image, and hundreds of times for one that it
+    fails at.
 
     Source: Helminger et al. 2020; the closed loop with exact arithmetic is ours.
 
@@ -92,9 +93,11 @@ def compress(
         model: an image model with a learned prior at its splits or top, made of glowkit's layers.
         step: in the units of latents, more than 0.
         context: class labels (N,) or vectors (N, features) for a conditional model.
-        search: code what an image decodes to again, up to ten times, until it decodes to itself,
-            and keep that where it costs at most 0.3 dB: the file then stays as it is in every later
-            generation at this step.
+        search: look for the code that decodes to the image itself, which one that was decoded
+            before has, by adding half of what a try lacks to what is coded next. Where it fails,
+            codes near an image are tried, of which one is taken that costs at most 0.3 dB and is
+            found again. An image with such a code stays as it is in every later generation at this
+            step.
         whole: pass images of another size than the model's whole through its convolutions.
 
     Raises:
