@@ -3,6 +3,7 @@
     python -m benchmarks.resonance signal --seeds 5      # max SIC, 250 events of signal (S/B 2.4 %)
     python -m benchmarks.resonance weak --seeds 10       # the same with 60 (S/B 0.6 %)
     python -m benchmarks.resonance none --seeds 20       # no signal: significances of what is found
+    python -m benchmarks.resonance fit --seeds 100       # the same without a cut, and cut by lot
     python -m benchmarks.resonance closure --seeds 5     # can background and its samples be told?
 
 A process a seed, of one thread each; `--processes` at a time. Prints a row a seed, then the figures
@@ -71,6 +72,22 @@ def none(seed: int) -> Row:
         f"{name} {100 * excess.efficiency:g} %": excess.significance
         for name in ("cathode", "anode", "cwola")
         for excess in hunt_in(regions, name).excesses[1:]
+    }
+
+
+def fit(seed: int) -> Row:
+    """Significances of the fit alone, where there is no signal: of all events, and 1 % by lot."""
+    import torch
+
+    from glowkit.data.resonance import WINDOW, synthetic
+    from glowkit.tasks.resonance.significance import bump_hunt
+
+    generator = torch.Generator().manual_seed(1000 + seed)
+    m = synthetic(generator, signal=0).m
+    lot = torch.rand(len(m), generator=generator)
+    return {
+        name: bump_hunt(m, lot < share, WINDOW, share, 0.0).significance
+        for name, share in {"no cut": 1.0, "by lot 1 %": 0.01}.items()
     }
 
 
@@ -148,7 +165,7 @@ def judge_weak(rows: list[Row]) -> list[Demand]:
 
 def judge_none(rows: list[Row]) -> list[Demand]:
     demands = []
-    for name in (name for name in rows[0] if name.endswith(" 1 %")):
+    for name in (name for name in rows[0] if name.endswith((" 1 %", "no cut"))):
         z = [row[name] for row in rows]
         mean, highest = statistics.mean(z), max(z)
         demands.append(Demand(f"{name}: mean Z within 0.3 of 0", mean, abs(mean) <= 0.3))
@@ -173,6 +190,7 @@ CASES: dict[str, tuple[Callable[[int], Row], Callable[[list[Row]], list[Demand]]
     "signal": (signal, judge_signal),
     "weak": (weak, judge_weak),
     "none": (none, judge_none),
+    "fit": (fit, judge_none),
     "closure": (closure, judge_closure),
 }
 
