@@ -109,9 +109,19 @@ def test_glows_in_all_directions(settings: dict[str, Any], format: str, tmp_path
     if format == ".onnx":
         pytest.importorskip("onnxruntime", reason="needs ONNX: pip install 'glowkit[export]'")
         pytest.importorskip("onnxscript", reason="needs ONNX: pip install 'glowkit[export]'")
-    # Roots of mixtures are hundreds of operations each, for which ONNX's exporter takes minutes.
-    known = format == ".pt2" or settings.get("coupling") != "mixture"
+    # Roots of mixtures are hundreds of operations each, for which ONNX's exporter takes minutes;
+    # and where a pixel is clamped, a learned density of its noise magnifies the last bit.
+    known = format == ".pt2" or not {"mixture", "variational"} & set(settings.values())
     check(glow(**settings), tmp_path, format, exporting.WHAT if known else ("encode", "log-prob"))
+
+
+@pytest.mark.slow
+def test_a_file_of_onnx_that_differs_is_not_written(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="needs ONNX: pip install 'glowkit[export]'")
+    model = glow(dequantization="variational", dequantization_steps=1, dequantization_width=4)
+    with pytest.raises(GlowkitError, match="it was not written"):
+        export(model, tmp_path / "a.onnx", "decode")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow
