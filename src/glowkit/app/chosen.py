@@ -53,7 +53,7 @@ def draw(
 
 @torch.no_grad()
 def choose(exhibit: Exhibit, image: Tensor, context: Tensor | None = None) -> Chosen:
-    """Encode an image (1, C, H, W), dequantized at the middle of each bin."""
+    """Encode an image (1, C, H, W), or several, dequantized at the middle of each bin."""
     noises, _ = exhibit.model.encode(image, context, MIDPOINT)
     return Chosen(image, join(noises), context)
 

@@ -2,9 +2,7 @@
 
 import math
 
-import torch
-
-from glowkit.app.chosen import pick
+from glowkit.app.chosen import choose
 from glowkit.app.exhibit import Exhibit
 from glowkit.tasks import Attributes
 
@@ -17,6 +15,7 @@ OPENING_AMOUNT = 0.6  # about what takes an image that lacks an attribute to one
 def ranked(attributes: Attributes) -> tuple[list[str], list[str]]:
     """The names that can be trusted, at most `SHOWN`, best first, and the others, best first.
 
+    >>> import torch
     >>> areas, counts = (0.9, 0.99, math.nan), (50, 50, 3)
     >>> directions, bits = torch.eye(3), torch.zeros(101)
     >>> ranked(Attributes(("a", "b", "c"), directions, counts, counts, areas, bits, "mean"))
@@ -47,7 +46,7 @@ def opening(exhibit: Exhibit, attributes: Attributes, names: list[str]) -> str:
     An attribute is lacked by as much of its direction as the image is short of the mean of those
     shown, z̄ · d − z · d in amounts |d|².
     """
-    latents = torch.cat([pick(exhibit, row).latents for row in range(len(exhibit.images))])
+    latents = choose(exhibit, exhibit.images, exhibit.contexts).latents
     directions = attributes.directions[[attributes.names.index(name) for name in names]]
     directions = directions.to(latents)
     held = latents @ directions.T / directions.square().sum(1)

@@ -71,8 +71,7 @@ class Dequantize(Density):
 
     def __init__(self, noise: Density, density: Density, levels: int) -> None:
         super().__init__()
-        if type(levels) is bool or levels not in range(2, 65537):
-            raise GlowkitError(f"pixel_levels is {levels!r}; it must be from 2 to 65536")
+        check_levels(levels)
         check_log_q(noise, noise.log_p_kind, "dequantization")
         self.noise = noise
         self.density = density
@@ -135,6 +134,12 @@ class Dequantize(Density):
 
     def extra_repr(self) -> str:
         return f"{self.levels} levels"
+
+
+def check_levels(levels: int) -> None:
+    """Refuse what is no number of pixel levels."""
+    if type(levels) is bool or levels not in range(2, 65537):
+        raise GlowkitError(f"pixel_levels is {levels!r}; it must be from 2 to 65536")
 
 
 def check_images(x: Tensor, shape: Sequence[int], levels: int, anchor: Tensor) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from glowkit.core import Density, Generator, GlowkitError, LogPKind, NoiseSpec, nan_where_broken
 from glowkit.core.checking import check_context, check_generator, check_noises
 from glowkit.core.noise import draw
-from glowkit.densities.dequantize import check_images
+from glowkit.densities.dequantize import check_images, check_levels
 
 
 class Noisy(Density):
@@ -47,8 +47,7 @@ class Noisy(Density):
 
     def __init__(self, density: Density, levels: int, deviation: float) -> None:
         super().__init__()
-        if type(levels) is bool or levels not in range(2, 65537):
-            raise GlowkitError(f"pixel_levels is {levels!r}; it must be from 2 to 65536")
+        check_levels(levels)
         if not 0 < deviation < float("inf"):
             raise GlowkitError(f"deviation is {deviation}; noise needs one of more than 0")
         if density.shape is None:
